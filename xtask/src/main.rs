@@ -1,1 +1,78 @@
-fn main() {}
+//! The build of the WebAssembly modules: `cargo xtask wasm`.
+
+mod bindings;
+mod build;
+mod compiler;
+mod opcodes;
+mod optimizer;
+mod sizes;
+mod variant;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use build::Profile;
+use compiler::Compiler;
+use variant::Variant;
+
+const USAGE: &str = "\
+cargo xtask wasm [--release] [--variant NAME|all]   build the modules and their JS glue into target/pkg/NAME/
+    --release    whole-program optimization, names stripped, then wasm-opt; sizes are printed
+cargo xtask compiler                                print the compiler that builds for wasm32, or how to get one";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["wasm", options @ ..] => wasm(options),
+        ["compiler"] => {
+            println!("{}", Compiler::find()?);
+            Ok(())
+        }
+        _ => bail!("usage:\n{USAGE}"),
+    }
+}
+
+fn wasm(mut options: &[&str]) -> Result<()> {
+    let mut profile = Profile::Dev;
+    let mut variants: Vec<&Variant> = variant::ALL.iter().collect();
+    while let Some((option, rest)) = options.split_first() {
+        options = match (*option, rest) {
+            ("--release", _) => {
+                profile = Profile::Release;
+                rest
+            }
+            ("--variant", ["all", rest @ ..]) => rest,
+            ("--variant", [name, rest @ ..]) => {
+                variants = vec![variant::named(name)?];
+                rest
+            }
+            _ => bail!("unknown option {option:?}\n{USAGE}"),
+        };
+    }
+
+    let compiler = Compiler::find()?;
+    eprintln!("compiler: {compiler}");
+    for variant in &variants {
+        eprintln!("building {} ({})", variant.name, profile.name());
+        let module = build::module(&compiler, variant, profile)?;
+        let folder = package(variant);
+        bindings::generate(&module, &folder, profile)?;
+        if profile == Profile::Release {
+            optimizer::run(&folder.join(bindings::MODULE), variant)?;
+        }
+        opcodes::check(&folder.join(bindings::MODULE), variant)?;
+    }
+    bindings::check_identical(&variants)?;
+    sizes::print(&variants, profile)
+}
+
+/// The repository's root.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
+
+/// Where a variant's finished module and glue go.
+fn package(variant: &Variant) -> PathBuf {
+    root().join("target/pkg").join(variant.name)
+}

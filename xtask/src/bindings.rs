@@ -1,0 +1,57 @@
+//! Runs wasm-bindgen as a library: there is no tool to install, and its version is the lock file's.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::build::Profile;
+use crate::package;
+use crate::variant::Variant;
+
+pub const MODULE: &str = "wisplm_bg.wasm";
+pub const GLUE: &str = "wisplm.js";
+
+/// Writes the module and its glue into `folder`.
+pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
+    let names = profile == Profile::Dev;
+    Bindgen::new()
+        .input_path(module)
+        .out_name("wisplm")
+        .web(true)?
+        .typescript(true)
+        // The worker is told where the module lies; a default URL would have bundlers look for a second copy.
+        .omit_default_module_path(true)
+        .remove_name_section(!names)
+        .remove_producers_section(!names)
+        .generate(folder)
+        .with_context(|| format!("wasm-bindgen fails on {}", module.display()))
+}
+
+/// The worker holds one copy of the glue for all modules, so all must have the same.
+pub fn check_identical(variants: &[&Variant]) -> Result<()> {
+    let Some((first, others)) = variants.split_first() else { return Ok(()) };
+    let glue = |variant: &Variant| fs::read_to_string(package(variant).join(GLUE));
+    let expected = glue(first)?;
+    for other in others {
+        let found = glue(other)?;
+        if found == expected {
+            continue;
+        }
+        let pairs = expected.lines().map(Some).chain([None]).zip(found.lines().map(Some).chain([None]));
+        let (number, (left, right)) = pairs
+            .enumerate()
+            .find(|(_, (left, right))| left != right)
+            .context("the glue differs in its line ends")?;
+        bail!(
+            "the glue of {} and {} differs at line {}:\n  {}\n  {}",
+            first.name,
+            other.name,
+            number + 1,
+            left.unwrap_or("(ends)"),
+            right.unwrap_or("(ends)")
+        );
+    }
+    Ok(())
+}

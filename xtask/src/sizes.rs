@@ -1,0 +1,43 @@
+//! What a page downloads: each file as it is, and compressed as servers do.
+
+use std::io::Write;
+
+use anyhow::Result;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::bindings::{GLUE, MODULE};
+use crate::build::Profile;
+use crate::package;
+use crate::variant::Variant;
+
+/// Prints the table; the compressed columns, which take a while, only of what will be packaged.
+pub fn print(variants: &[&Variant], profile: Profile) -> Result<()> {
+    println!("{:<24} {:>12} {:>12} {:>12}", "bytes", "raw", "gzip -9", "brotli -11");
+    for (index, variant) in variants.iter().enumerate() {
+        // The glue is the same for all.
+        let files = if index == 0 { &[GLUE, MODULE][..] } else { &[MODULE] };
+        for file in files {
+            let bytes = std::fs::read(package(variant).join(file))?;
+            let name = if *file == MODULE { format!("{}/{file}", variant.name) } else { (*file).to_owned() };
+            match profile {
+                Profile::Dev => println!("{name:<24} {:>12}", bytes.len()),
+                Profile::Release => {
+                    println!("{name:<24} {:>12} {:>12} {:>12}", bytes.len(), gzip(&bytes)?, brotli(&bytes)?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> Result<usize> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.len())
+}
+
+fn brotli(mut bytes: &[u8]) -> Result<usize> {
+    let parameters = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
+    Ok(brotli::BrotliCompress(&mut bytes, &mut std::io::sink(), &parameters)?)
+}

@@ -1,0 +1,40 @@
+//! The builds of the crate. A page downloads the one that its browser can run best.
+
+use anyhow::{Context, Result};
+
+pub struct Variant {
+    pub name: &'static str,
+    /// `-C target-feature`, over rustc's defaults for wasm32.
+    pub target_features: &'static str,
+    /// `-C link-arg`s.
+    pub link_arguments: &'static [&'static str],
+    /// What `wasm-opt` may assume, over `optimizer::FEATURES`.
+    pub optimizer_features: &'static [&'static str],
+    /// The proposals, as wasmparser names them, without which the module must do: a browser that lacks one of
+    /// them rejects the whole module for a single opcode of it.
+    pub forbidden: &'static [&'static str],
+}
+
+pub const ALL: &[Variant] = &[
+    Variant {
+        name: "simd",
+        target_features: "+simd128,+bulk-memory",
+        link_arguments: &[],
+        optimizer_features: &[],
+        forbidden: &["relaxed_simd", "threads"],
+    },
+    Variant {
+        name: "relaxed",
+        target_features: "+simd128,+bulk-memory,+relaxed-simd",
+        link_arguments: &[],
+        optimizer_features: &["--enable-relaxed-simd"],
+        forbidden: &["threads"],
+    },
+];
+
+pub fn named(name: &str) -> Result<&'static Variant> {
+    ALL.iter().find(|variant| variant.name == name).with_context(|| {
+        let names: Vec<_> = ALL.iter().map(|variant| variant.name).collect();
+        format!("no variant {name:?}; there are: {}, all", names.join(", "))
+    })
+}
