@@ -1,0 +1,183 @@
+// The page as a whole: which state it is in, and who is told when that changes.
+
+import { Announcer } from "./announcer.js";
+import { Composer } from "./composer.js";
+import { showDevice, showDeviceUnknown } from "./device.js";
+import { byId, element, wireDialog } from "./dom.js";
+import { isAbort } from "./errors.js";
+import { Follower } from "./follower.js";
+import { noticeFor } from "./notice.js";
+import { ProgressView } from "./progress.js";
+import { Settings } from "./settings.js";
+import { defaultModel, defaultModelSize, wireSources } from "./sources.js";
+import { hideModel, showMemory, showModel, SpeedMeter } from "./stats.js";
+import { placeSheet } from "./sheet.js";
+import { Talk } from "./talk.js";
+import { Transcript } from "./transcript.js";
+import { bytes } from "./words.js";
+
+const announcer = new Announcer(byId("announcer"));
+const progress = new ProgressView((line) => announcer.say(line));
+const settings = new Settings();
+const transcript = new Transcript(byId("transcript"));
+const meter = new SpeedMeter();
+const follower = new Follower(byId("latest"));
+
+let wisplm = null;
+let model = null;
+let talk = null;
+let loading = null;
+
+const composer = new Composer({
+  onSend: (text, mode) => {
+    byId("welcome").hidden = true;
+    byId("new-conversation").hidden = false;
+    composer.setFresh(false);
+    talk.send(text, mode);
+    follower.follow();
+  },
+  onStop: () => talk?.stop(),
+});
+
+function setState(state) {
+  document.body.dataset.state = state;
+  const here = state === "ready" || state === "answering";
+  byId("start").hidden = here;
+  byId("talk").hidden = !here;
+  byId("model-chip").hidden = !here;
+  byId("offer").hidden = state === "loading";
+  if (!here) {
+    byId("new-conversation").hidden = true;
+    composer.close();
+  }
+}
+
+/** Loads a model in place of the one that is there. A later call, or Cancel, ends an earlier one. */
+async function loadModel(source, name) {
+  if (!wisplm) return;
+  loading?.abort();
+  const mine = (loading = new AbortController());
+  byId("notice").hidden = true;
+  setState("loading");
+  progress.start(name);
+  talk?.close();
+  talk = null;
+  hideModel();
+  try {
+    // Two models would need the memory of both.
+    await model?.close();
+    model = null;
+    if (mine.signal.aborted) return;
+    const loaded = await wisplm.load(source, {
+      signal: mine.signal,
+      onProgress: (event) => mine === loading && progress.update(event),
+    });
+    if (mine !== loading) return void loaded.close();
+    model = loaded;
+    const opened = await Talk.open({ model, settings, transcript, meter, announcer, onChange: answeringChanged });
+    if (mine !== loading) return;
+    talk = opened;
+    loading = null;
+    progress.stop();
+    welcome();
+  } catch (error) {
+    if (mine !== loading) return;
+    loading = null;
+    progress.stop();
+    setState("start");
+    if (isAbort(error)) {
+      announcer.say("Cancelled.");
+      byId("load-default").focus();
+    } else {
+      showNotice(error, () => loadModel(source, name));
+    }
+  }
+}
+
+function showNotice(error, retry) {
+  const again = element("button", { class: "quiet", type: "button" }, "Try again");
+  again.addEventListener("click", retry);
+  byId("notice").replaceChildren(...noticeFor(error, ...(retry ? [again] : [])));
+  byId("notice").hidden = false;
+}
+
+function welcome() {
+  const { info } = model;
+  const name = info.name || info.architecture;
+  setState("ready");
+  byId("model-name").textContent = name;
+  showModel(info);
+  showMemory(info.memory);
+  startConversation();
+  const writes = info.architecture !== "bert";
+  byId("welcome-title").textContent = writes ? "Ready when you are." : "This model does not write.";
+  byId("welcome-text").textContent = !writes
+    ? `${name} turns texts into vectors, for search and comparison. Load another model to talk with.`
+    : info.parameters < 3e9
+      ? `${name} is small. It writes fluently and often gets facts wrong: enjoy it, and check what matters.`
+      : `${name} is loaded. It can be wrong: check what matters.`;
+  if (writes) {
+    composer.open({ chats: talk.chats });
+    composer.focus();
+  }
+  announcer.say(`${name} is loaded.`);
+}
+
+function startConversation() {
+  talk.clear();
+  byId("welcome").hidden = false;
+  byId("new-conversation").hidden = true;
+  composer.setFresh(true);
+}
+
+function answeringChanged({ answering }) {
+  setState(answering ? "answering" : "ready");
+  composer.setAnswering(answering);
+  if (answering) follower.start();
+  else follower.stop();
+  if (!answering && model) showMemory(model.info.memory);
+}
+
+async function offerDefault() {
+  const size = await defaultModelSize();
+  if (size === null) {
+    byId("load-default").hidden = true;
+    byId("default-note").textContent = "The demo's own model is not on this server (“make models” puts it there). Any other GGUF file will do.";
+    return;
+  }
+  byId("default-source").hidden = false;
+  byId("default-size").textContent = size ? bytes(size) : "";
+  byId("default-note").textContent = `${defaultModel.name}, kept in this browser after the first time where it allows that.`;
+}
+
+async function start() {
+  settings.render(byId("settings-form"));
+  wireDialog(byId("settings"), byId("open-settings"));
+  wireDialog(byId("sources"), byId("open-sources"));
+  wireDialog(byId("sources"), byId("model-chip"));
+  wireDialog(byId("details"), byId("open-details"));
+  placeSheet();
+  wireSources(loadModel);
+  byId("load-default").addEventListener("click", () => loadModel(defaultModel.url, defaultModel.name));
+  byId("cancel-load").addEventListener("click", () => loading?.abort());
+  byId("new-conversation").addEventListener("click", () => {
+    startConversation();
+    composer.focus();
+  });
+  offerDefault();
+
+  try {
+    wisplm = await import("./pkg/index.js");
+  } catch (error) {
+    byId("load-default").disabled = true;
+    const missing = new Error(`./pkg/index.js could not be imported: ${error.message}. “make build” makes it.`);
+    return showNotice(Object.assign(missing, { code: "internal" }));
+  }
+  try {
+    showDevice(await wisplm.probe());
+  } catch {
+    showDeviceUnknown();
+  }
+}
+
+start();

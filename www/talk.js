@@ -1,0 +1,135 @@
+// A loaded model and the conversation with it: one question at a time, each answer streamed.
+
+import { chatFormat, Conversation } from "./conversation.js";
+import { isAbort } from "./errors.js";
+import { plural } from "./words.js";
+
+export class Talk {
+  #model;
+  #settings;
+  #transcript;
+  #meter;
+  #announcer;
+  #onChange;
+  #format;
+  #conversation = null;
+  #running = null;
+  #ended = Promise.resolve();
+
+  /**
+   * `onChange({ answering })` is called when an answer begins and ends. `format` is null for a model that was not
+   * trained to chat (in the one form known here): it can complete texts.
+   */
+  constructor({ model, format, settings, transcript, meter, announcer, onChange }) {
+    this.#model = model;
+    this.#format = format;
+    this.#settings = settings;
+    this.#transcript = transcript;
+    this.#meter = meter;
+    this.#announcer = announcer;
+    this.#onChange = onChange;
+    this.clear();
+  }
+
+  static async open(parts) {
+    return new Talk({ ...parts, format: await chatFormat(parts.model) });
+  }
+
+  get chats() {
+    return this.#format !== null;
+  }
+
+  stop() {
+    this.#running?.abort();
+  }
+
+  /** Ends the talk: nothing more is reported. */
+  close() {
+    this.#onChange = () => {};
+    this.stop();
+  }
+
+  clear() {
+    this.stop();
+    this.#conversation = this.#format && new Conversation(this.#model, this.#format);
+    this.#transcript.clear();
+  }
+
+  async send(text, mode) {
+    if (this.#busy()) return;
+    const turn = this.#transcript.add(mode, text, (again) => this.#busy() || this.#start(again));
+    await this.#start(turn);
+  }
+
+  /** An answer that has been told to stop is as good as over; the next one waits for its end. */
+  #busy() {
+    return this.#running !== null && !this.#running.signal.aborted;
+  }
+
+  #start(turn) {
+    const before = this.#ended;
+    this.#ended = before.then(() => this.#answer(turn));
+    return this.#ended;
+  }
+
+  async #answer(turn) {
+    const running = (this.#running = new AbortController());
+    const conversation = this.#conversation;
+    this.#onChange({ answering: true });
+    this.#announcer.say("Answering.");
+    this.#meter.start();
+    turn.begin();
+    let generation = null;
+    try {
+      const options = { ...this.#settings.generation(), signal: running.signal };
+      const prompt = turn.mode === "chat" ? await this.#chatPrompt(turn, conversation) : turn.text;
+      generation = this.#model.generate(prompt, options);
+      for await (const text of generation) {
+        turn.push(text);
+        this.#meter.tick();
+        this.#announcer.push(text);
+      }
+      this.#done(turn, await generation.result, conversation);
+    } catch (error) {
+      if (isAbort(error)) {
+        // What was written until the stop is kept, where the model still tells.
+        const result = generation ? await generation.result.catch(() => null) : null;
+        this.#done(turn, result, conversation);
+      } else {
+        this.#meter.stop();
+        if (turn.mode === "chat") conversation.forget(turn);
+        this.#announcer.finish("");
+        turn.fail(error);
+      }
+    } finally {
+      this.#running = null;
+      this.#onChange({ answering: false });
+    }
+  }
+
+  async #chatPrompt(turn, conversation) {
+    await conversation.ask(turn, turn.text);
+    const { tokens, dropped } = await conversation.prompt({
+      system: this.#settings.system,
+      contextLength: this.#model.info.contextLength,
+      reserve: this.#settings.maxTokens,
+    });
+    if (dropped > 0) {
+      turn.note(`The conversation is longer than the model can read at once: the oldest ${plural(dropped, "question")} and answers were left out.`);
+    }
+    return tokens;
+  }
+
+  #done(turn, result, conversation) {
+    if (turn.mode === "chat") {
+      // A turn without a word would teach the model to be silent.
+      if (result?.tokens.length > 0) conversation.answer(turn, result.tokens);
+      else conversation.forget(turn);
+    }
+    if (result) this.#meter.finish(result);
+    else this.#meter.stop();
+    turn.finish(result);
+    const stopped = !result || result.finishReason === "abort";
+    this.#announcer.finish(stopped ? "Stopped." : "End of the answer.");
+  }
+}
