@@ -16,7 +16,8 @@ export class Announcer {
   /** One whole thing to say, now. */
   say(text) {
     const line = document.createElement("p");
-    line.textContent = text;
+    // Markdown's marks are for the eye.
+    line.textContent = text.replace(/[*`#]{1,3}/g, "");
     this.#region.append(line);
     while (this.#region.childElementCount > keep) this.#region.firstElementChild.remove();
   }

@@ -59,7 +59,7 @@ async function loadModel(source, name) {
   const mine = (loading = new AbortController());
   byId("notice").hidden = true;
   setState("loading");
-  progress.start(name);
+  progress.start(name, typeof source !== "string");
   talk?.close();
   talk = null;
   hideModel();
@@ -106,6 +106,7 @@ function welcome() {
   const name = info.name || info.architecture;
   setState("ready");
   byId("model-name").textContent = name;
+  byId("talk-title").textContent = `Conversation with ${name}`;
   showModel(info);
   showMemory(info.memory);
   startConversation();
@@ -116,6 +117,7 @@ function welcome() {
     : info.parameters < 3e9
       ? `${name} is small. It writes fluently and often gets facts wrong: enjoy it, and check what matters.`
       : `${name} is loaded. It can be wrong: check what matters.`;
+  byId("welcome-notices").replaceChildren(...info.notices.map((notice) => element("li", {}, notice)));
   if (writes) {
     composer.open({ chats: talk.chats });
     composer.focus();

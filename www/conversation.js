@@ -11,7 +11,8 @@ const roles = ["system", "user", "assistant"];
 export async function chatFormat(model) {
   const encode = (text) => model.tokenize(text, { special: true, bos: false });
   const marks = await Promise.all([encode("<|im_start|>"), encode("<|im_end|>")]);
-  if (marks.some((ids) => ids.length !== 1)) return null;
+  // One id each, and not the same one: a vocabulary without them may call both "unknown".
+  if (marks.some((ids) => ids.length !== 1) || marks[0][0] === marks[1][0]) return null;
   const open = {};
   for (const role of roles) open[role] = await encode(`<|im_start|>${role}\n`);
   const close = await encode("<|im_end|>\n");

@@ -1,36 +1,54 @@
 // What this browser can do, from `probe()`, in words for people.
 
 import { byId, element } from "./dom.js";
+import { bytes, plural } from "./words.js";
 
-/** `{ summary, abilities: { able: boolean, title, text }[] }` of a device report. */
-export function describe(report) {
-  const abilities = [
-    ability(report.wasm?.simd, "Fast arithmetic (SIMD)", {
-      yes: "Computes on many numbers at once.",
-      no: "Missing, and the engine needs it. Update the browser.",
-    }),
-    ability(report.wasm?.relaxedSimd, "Faster arithmetic (relaxed SIMD)", {
-      yes: "Uses the processor's own dot products.",
-      no: "Not here: the portable kind is used instead.",
-    }),
-    ability(report.crossOriginIsolated, "Isolated page", {
-      yes: "May share memory between threads.",
-      no: "This server does not isolate the page, so it runs on one thread.",
-    }),
-    ability(report.webgpu?.available, "Graphics processor (WebGPU)", {
-      yes: "Present. This version of wisplm still computes on the processor.",
-      no: "Not offered here; the processor does the work.",
-    }),
-    ability(report.cache?.available, "Keeps models", {
-      yes: "A downloaded model stays in this browser for the next visit.",
-      no: "No storage here: a model is downloaded again at each visit.",
-    }),
-  ];
-  return { summary: report.wasm?.simd ? "It can run small language models." : "It cannot run the engine.", abilities };
+/** `{ summary, abilities: { able, title, text }[] }` of a device report. */
+function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage }) {
+  const has = (feature) => wasm.features.includes(feature);
+  const free = storage.free ? ` About ${bytes(storage.free)} are free.` : "";
+  return {
+    summary: device
+      ? "It can run small language models, on the processor."
+      : "It cannot run the engine. A current version of Chrome, Edge, Firefox or Safari can.",
+    abilities: [
+      ability(has("simd128"), "SIMD", "Computes on several numbers at once.", "Missing, and the engine needs it."),
+      ability(
+        has("relaxed-simd"),
+        "Relaxed SIMD",
+        "Uses the processor's own dot products: the fast build runs.",
+        "Not here: the portable, slower build runs.",
+      ),
+      ability(
+        wasm.threads,
+        "Threads",
+        `Possible, with ${plural(cores, "core")} here. This version computes on one.`,
+        "Not possible here. This version computes on one in any case.",
+      ),
+      ability(
+        crossOriginIsolated,
+        "Isolated page",
+        "Its server sends the headers that threads need.",
+        "Its server does not send the headers that threads need.",
+      ),
+      ability(
+        webgpu.available,
+        "WebGPU",
+        "The browser offers the graphics processor. This version does not use it yet.",
+        "The browser does not offer the graphics processor.",
+      ),
+      ability(
+        storage.available,
+        "Keeps models",
+        `A downloaded model is still here at the next visit.${free}`,
+        "No storage for them here: they are downloaded at every visit.",
+      ),
+    ],
+  };
 }
 
-function ability(able, title, { yes, no }) {
-  return { able: Boolean(able), title, text: able ? yes : no };
+function ability(able, title, yes, no) {
+  return { able, title, text: able ? yes : no };
 }
 
 export function showDevice(report) {

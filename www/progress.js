@@ -5,7 +5,7 @@ import { bytes, duration } from "./words.js";
 
 const phases = {
   download: "Downloading",
-  prepare: "Unpacking the weights",
+  prepare: "Arranging the weights",
   compile: "Preparing the engine",
   warmup: "Warming up",
 };
@@ -20,12 +20,14 @@ export class ProgressView {
   #latest = null;
   #samples = [];
   #spoken = "";
+  #local = false;
 
   constructor(announce) {
     this.#announce = announce;
   }
 
-  start(name) {
+  start(name, local) {
+    this.#local = local;
     this.#phases.clear();
     this.#latest = null;
     this.#samples = [];
@@ -74,7 +76,7 @@ export class ProgressView {
     const bar = byId("progress-bar");
     if (known) bar.value = share;
     else bar.removeAttribute("value");
-    byId("progress-phase").textContent = phases[phase] ?? phase;
+    byId("progress-phase").textContent = this.#word(phase);
     byId("lantern").style.setProperty("--glow", phase === "download" ? share.toFixed(3) : "1");
 
     // Some steps count bytes, some count steps; only the first are worth a figure.
@@ -84,20 +86,24 @@ export class ProgressView {
     this.#speak(phase, known ? share : null);
   }
 
+  #word(phase) {
+    return phase === "download" && this.#local ? "Reading" : (phases[phase] ?? phase);
+  }
+
   #speed(total) {
     const first = this.#samples[0];
     const last = this.#samples.at(-1);
     const perSecond = last && last.at - first.at > 250 ? ((last.loaded - first.loaded) * 1000) / (last.at - first.at) : 0;
     if (!(perSecond > 0)) return "";
-    const left = ((total - last.loaded) / perSecond) * 1000;
-    const ending = Number.isFinite(left) && left > 500 ? `, about ${duration(Math.max(1000, Math.round(left / 1000) * 1000))} left` : "";
+    const seconds = Math.round((total - last.loaded) / perSecond);
+    const ending = seconds >= 1 ? `, about ${seconds < 60 ? `${seconds} s` : duration(seconds * 1000)} left` : "";
     return `${bytes(perSecond)}/s${ending}`;
   }
 
   /** Each step and each quarter of the download is said once. */
   #speak(phase, share) {
     const quarter = phase === "download" && share !== null ? Math.floor(share * 4) * 25 : null;
-    const line = `${phases[phase] ?? phase}${quarter ? `, ${quarter} percent` : ""}`;
+    const line = `${this.#word(phase)}${quarter ? `, ${quarter} percent` : ""}`;
     if (line === this.#spoken) return;
     this.#spoken = line;
     this.#announce(line);

@@ -43,6 +43,7 @@ export class SpeedMeter {
   /** The measured figures replace the live estimate. */
   finish({ usage, timings }) {
     this.stop();
+    this.#draw();
     byId("speed-now").textContent = rate(timings.tokensPerSecond);
     fillFacts(byId("speed-facts"), [
       ["First token after", duration(timings.firstTokenMs)],
@@ -72,7 +73,8 @@ export class SpeedMeter {
       return;
     }
     const top = Math.max(...this.#samples) * 1.1;
-    const step = 240 / (samplesKept - 1);
+    // Few samples spread out as they come, until the trace is half full.
+    const step = 240 / Math.max(this.#samples.length - 1, this.#timer ? samplesKept / 3 : 1);
     const points = smooth(this.#samples).map((value, i) => `${(i * step).toFixed(1)},${(38 - (value / top) * 34).toFixed(1)}`);
     line.setAttribute("d", `M${points.join("L")}`);
     area.setAttribute("d", `M0,40L${points.join("L")}L${((this.#samples.length - 1) * step).toFixed(1)},40Z`);
@@ -117,12 +119,10 @@ function swatch(kind, label) {
 export function showModel(info) {
   byId("model-card").hidden = false;
   fillFacts(byId("model-facts"), [
-    ["Name", info.name],
     ["Family", info.architecture],
     ["Parameters", parameters(info.parameters)],
     ["Stored as", info.quantization],
-    ["Reads at once", plural(info.contextLength, "token")],
-    ["Trained for", info.trainedContextLength && info.trainedContextLength !== info.contextLength ? plural(info.trainedContextLength, "token") : ""],
+    ["Context", info.trainedContextLength > info.contextLength ? `${count(info.contextLength)} of ${plural(info.trainedContextLength, "token")}` : plural(info.contextLength, "token")],
     ["Vocabulary", info.vocabSize ? plural(info.vocabSize, "token") : ""],
     ["Runs on", info.device?.description],
   ]);

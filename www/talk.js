@@ -2,7 +2,6 @@
 
 import { chatFormat, Conversation } from "./conversation.js";
 import { isAbort } from "./errors.js";
-import { plural } from "./words.js";
 
 export class Talk {
   #model;
@@ -84,10 +83,11 @@ export class Talk {
       const options = { ...this.#settings.generation(), signal: running.signal };
       const prompt = turn.mode === "chat" ? await this.#chatPrompt(turn, conversation) : turn.text;
       generation = this.#model.generate(prompt, options);
-      for await (const text of generation) {
-        turn.push(text);
-        this.#meter.tick();
-        this.#announcer.push(text);
+      for await (const event of generation.events()) {
+        if (event.type === "token") this.#meter.tick();
+        if (event.type !== "text") continue;
+        turn.push(event.text);
+        this.#announcer.push(event.text);
       }
       this.#done(turn, await generation.result, conversation);
     } catch (error) {
@@ -115,7 +115,8 @@ export class Talk {
       reserve: this.#settings.maxTokens,
     });
     if (dropped > 0) {
-      turn.note(`The conversation is longer than the model can read at once: the oldest ${plural(dropped, "question")} and answers were left out.`);
+      const left = dropped === 1 ? "the oldest question and its answer were" : `the oldest ${dropped} questions and their answers were`;
+      turn.note(`The conversation is longer than the model can read at once: ${left} left out.`);
     }
     return tokens;
   }

@@ -9,7 +9,7 @@ export function bytes(n) {
   if (!Number.isFinite(n)) return "";
   if (n < 1e6) return `${count(Math.max(n / 1e3, n > 0 ? 1 : 0))} kB`;
   if (n < 1e9) return `${(n / 1e6).toFixed(n < 1e7 ? 1 : 0)} MB`;
-  return `${(n / 1e9).toFixed(2)} GB`;
+  return `${(n / 1e9).toFixed(n < 1e10 ? 2 : 0)} GB`;
 }
 
 /** Parameter counts: 135 M, 1.7 B. */
