@@ -1,8 +1,17 @@
 //! wisplm: small language models from GGUF files, in a browser tab.
 //!
-//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → executor ([`cpu`]) ← [`runtime`] ← `web`.
-//! `docs/architecture.md` draws the rooms and says why they are as they are.
+//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → executor ([`cpu`]) ← [`runtime`], [`task`] ←
+//! `web`. `docs/architecture.md` draws the rooms and says why they are as they are.
 
+pub mod cpu;
 pub mod error;
 pub mod gguf;
+pub mod loader;
+pub mod model;
+pub mod plan;
+pub mod quant;
+pub mod runtime;
+pub mod task;
 pub mod tokenizer;
+#[cfg(target_arch = "wasm32")]
+mod web;

@@ -1,0 +1,231 @@
+//! The same operations with arrays: what native tests run. Compilers vectorize most of it.
+
+/// Sixteen bytes, seen as lanes of whatever type an operation names.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub struct V([u8; 16]);
+
+type F = [f32; 4];
+type I = [i32; 4];
+type H = [u16; 8];
+
+macro_rules! lanes {
+    ($to:ident, $from:ident, $t:ty) => {
+        #[inline(always)]
+        fn $to(v: V) -> $t {
+            bytemuck::cast(v.0)
+        }
+        #[inline(always)]
+        fn $from(x: $t) -> V {
+            V(bytemuck::cast(x))
+        }
+    };
+}
+lanes!(f, from_f, F);
+lanes!(i, from_i, I);
+lanes!(h, from_h, H);
+
+#[inline(always)]
+fn zip_f(a: V, b: V, op: impl Fn(f32, f32) -> f32) -> V {
+    let (a, b) = (f(a), f(b));
+    from_f(std::array::from_fn(|k| op(a[k], b[k])))
+}
+
+#[inline(always)]
+fn map_f(a: V, op: impl Fn(f32) -> f32) -> V {
+    from_f(f(a).map(op))
+}
+
+#[inline(always)]
+pub fn load(bytes: &[u8], at: usize) -> V {
+    V(bytes[at..at + 16].try_into().unwrap())
+}
+
+#[inline(always)]
+pub fn load_f32(values: &[f32], at: usize) -> V {
+    let lanes: F = values[at..at + 4].try_into().unwrap();
+    from_f(lanes)
+}
+
+#[inline(always)]
+pub fn store_f32(values: &mut [f32], at: usize, v: V) {
+    values[at..at + 4].copy_from_slice(&f(v));
+}
+
+#[inline(always)]
+pub fn splat_f32(x: f32) -> V {
+    from_f([x; 4])
+}
+
+#[inline(always)]
+pub fn splat_i32(x: i32) -> V {
+    from_i([x; 4])
+}
+
+#[inline(always)]
+pub fn splat_u8(x: u8) -> V {
+    V([x; 16])
+}
+
+#[inline(always)]
+pub fn to_f32s(v: V) -> [f32; 4] {
+    f(v)
+}
+
+#[inline(always)]
+pub fn and(a: V, b: V) -> V {
+    V(std::array::from_fn(|k| a.0[k] & b.0[k]))
+}
+
+#[inline(always)]
+pub fn or(a: V, b: V) -> V {
+    V(std::array::from_fn(|k| a.0[k] | b.0[k]))
+}
+
+#[inline(always)]
+pub fn add_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| a + b)
+}
+
+#[inline(always)]
+pub fn sub_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| a - b)
+}
+
+#[inline(always)]
+pub fn mul_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| a * b)
+}
+
+#[inline(always)]
+pub fn div_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| a / b)
+}
+
+#[inline(always)]
+pub fn max_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| if b > a { b } else { a })
+}
+
+#[inline(always)]
+pub fn min_f32(a: V, b: V) -> V {
+    zip_f(a, b, |a, b| if b < a { b } else { a })
+}
+
+#[inline(always)]
+pub fn abs_f32(a: V) -> V {
+    map_f(a, f32::abs)
+}
+
+#[inline(always)]
+pub fn nearest_f32(a: V) -> V {
+    map_f(a, f32::round_ties_even)
+}
+
+#[inline(always)]
+pub fn add_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| a[k].wrapping_add(b[k])))
+}
+
+#[inline(always)]
+pub fn shl_i32<const N: u32>(a: V) -> V {
+    from_i(i(a).map(|x| x << N))
+}
+
+#[inline(always)]
+pub fn i32_to_f32(a: V) -> V {
+    from_f(i(a).map(|x| x as f32))
+}
+
+#[inline(always)]
+pub fn f32_to_i32(a: V) -> V {
+    from_i(f(a).map(|x| x as i32))
+}
+
+#[inline(always)]
+pub fn shl_u16<const N: u32>(a: V) -> V {
+    from_h(h(a).map(|x| x << N))
+}
+
+#[inline(always)]
+pub fn shr_u16<const N: u32>(a: V) -> V {
+    from_h(h(a).map(|x| x >> N))
+}
+
+#[inline(always)]
+pub fn extend_low_i16(a: V) -> V {
+    let h = h(a);
+    from_i(std::array::from_fn(|k| i32::from(h[k] as i16)))
+}
+
+#[inline(always)]
+pub fn extend_high_i16(a: V) -> V {
+    let h = h(a);
+    from_i(std::array::from_fn(|k| i32::from(h[k + 4] as i16)))
+}
+
+#[inline(always)]
+pub fn low_u8_to_f32(a: V) -> (V, V) {
+    (from_f(std::array::from_fn(|k| f32::from(a.0[k]))), from_f(std::array::from_fn(|k| f32::from(a.0[k + 4]))))
+}
+
+#[inline(always)]
+pub fn low_i8_to_f32(a: V) -> (V, V) {
+    (
+        from_f(std::array::from_fn(|k| f32::from(a.0[k] as i8))),
+        from_f(std::array::from_fn(|k| f32::from(a.0[k + 4] as i8))),
+    )
+}
+
+#[inline(always)]
+pub fn high_half(a: V) -> V {
+    V(std::array::from_fn(|k| a.0[8 + k % 8]))
+}
+
+/// How a quantized activation is stored.
+pub type Code = i8;
+
+/// Four activations.
+#[derive(Clone, Copy)]
+pub struct Quad([i8; 4]);
+
+/// Four i32 sums in the making.
+#[derive(Clone, Copy)]
+pub struct Sums(I);
+
+#[inline(always)]
+pub fn load_quad(codes: &[Code], at: usize) -> Quad {
+    Quad(codes[at..at + 4].try_into().unwrap())
+}
+
+impl Sums {
+    #[inline(always)]
+    pub fn new(start: i32) -> Self {
+        Sums([start; 4])
+    }
+
+    #[inline(always)]
+    pub fn add_unsigned(&mut self, weights: V, quad: Quad) {
+        self.add_signed(weights, quad);
+    }
+
+    #[inline(always)]
+    pub fn add_signed(&mut self, weights: V, quad: Quad) {
+        for (lane, sum) in self.0.iter_mut().enumerate() {
+            for t in 0..4 {
+                *sum += i32::from(weights.0[lane * 4 + t] as i8) * i32::from(quad.0[t]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub fn finish(self) -> V {
+        from_i(self.0)
+    }
+}
+
+#[inline(always)]
+pub fn signed_start(_negative_sum: i32) -> i32 {
+    0
+}

@@ -1,0 +1,288 @@
+//! WebAssembly SIMD. See the module above for what each operation promises.
+
+use core::arch::wasm32::*;
+
+/// Sixteen bytes, seen as lanes of whatever type an operation names.
+pub type V = v128;
+
+/// Reads 16 bytes at `at`. Panics (or is optimized away) when they are not there.
+#[inline(always)]
+pub fn load(bytes: &[u8], at: usize) -> V {
+    let bytes: &[u8; 16] = bytes[at..at + 16].try_into().unwrap();
+    // SAFETY: the pointer is to 16 readable bytes; v128 loads need no alignment.
+    unsafe { v128_load(bytes.as_ptr().cast()) }
+}
+
+#[inline(always)]
+pub fn load_f32(values: &[f32], at: usize) -> V {
+    let values: &[f32; 4] = values[at..at + 4].try_into().unwrap();
+    // SAFETY: as in `load`.
+    unsafe { v128_load(values.as_ptr().cast()) }
+}
+
+#[inline(always)]
+pub fn store_f32(values: &mut [f32], at: usize, v: V) {
+    let values: &mut [f32; 4] = (&mut values[at..at + 4]).try_into().unwrap();
+    // SAFETY: the pointer is to 16 writable bytes.
+    unsafe { v128_store(values.as_mut_ptr().cast(), v) }
+}
+
+#[inline(always)]
+pub fn splat_f32(x: f32) -> V {
+    f32x4_splat(x)
+}
+
+#[inline(always)]
+pub fn splat_i32(x: i32) -> V {
+    i32x4_splat(x)
+}
+
+#[inline(always)]
+pub fn splat_u8(x: u8) -> V {
+    u8x16_splat(x)
+}
+
+#[inline(always)]
+pub fn to_f32s(v: V) -> [f32; 4] {
+    [
+        f32x4_extract_lane::<0>(v),
+        f32x4_extract_lane::<1>(v),
+        f32x4_extract_lane::<2>(v),
+        f32x4_extract_lane::<3>(v),
+    ]
+}
+
+#[inline(always)]
+pub fn and(a: V, b: V) -> V {
+    v128_and(a, b)
+}
+
+#[inline(always)]
+pub fn or(a: V, b: V) -> V {
+    v128_or(a, b)
+}
+
+#[inline(always)]
+pub fn add_f32(a: V, b: V) -> V {
+    f32x4_add(a, b)
+}
+
+#[inline(always)]
+pub fn sub_f32(a: V, b: V) -> V {
+    f32x4_sub(a, b)
+}
+
+#[inline(always)]
+pub fn mul_f32(a: V, b: V) -> V {
+    f32x4_mul(a, b)
+}
+
+#[inline(always)]
+pub fn div_f32(a: V, b: V) -> V {
+    f32x4_div(a, b)
+}
+
+/// `b` where `b > a`, else `a`: one instruction everywhere, and NaN in `b` is dropped.
+#[inline(always)]
+pub fn max_f32(a: V, b: V) -> V {
+    f32x4_pmax(a, b)
+}
+
+/// `b` where `b < a`, else `a`.
+#[inline(always)]
+pub fn min_f32(a: V, b: V) -> V {
+    f32x4_pmin(a, b)
+}
+
+#[inline(always)]
+pub fn abs_f32(a: V) -> V {
+    f32x4_abs(a)
+}
+
+/// To the nearest integer, ties to even.
+#[inline(always)]
+pub fn nearest_f32(a: V) -> V {
+    f32x4_nearest(a)
+}
+
+#[inline(always)]
+pub fn add_i32(a: V, b: V) -> V {
+    i32x4_add(a, b)
+}
+
+#[inline(always)]
+pub fn shl_i32<const N: u32>(a: V) -> V {
+    i32x4_shl(a, N)
+}
+
+#[inline(always)]
+pub fn i32_to_f32(a: V) -> V {
+    f32x4_convert_i32x4(a)
+}
+
+/// Truncates towards zero; out-of-range lanes saturate, NaN becomes 0.
+#[inline(always)]
+pub fn f32_to_i32(a: V) -> V {
+    i32x4_trunc_sat_f32x4(a)
+}
+
+/// Shifts 16-bit lanes: cheaper than byte shifts, and as good where a mask follows.
+#[inline(always)]
+pub fn shl_u16<const N: u32>(a: V) -> V {
+    u16x8_shl(a, N)
+}
+
+#[inline(always)]
+pub fn shr_u16<const N: u32>(a: V) -> V {
+    u16x8_shr(a, N)
+}
+
+#[inline(always)]
+pub fn extend_low_i16(a: V) -> V {
+    i32x4_extend_low_i16x8(a)
+}
+
+#[inline(always)]
+pub fn extend_high_i16(a: V) -> V {
+    i32x4_extend_high_i16x8(a)
+}
+
+/// Bytes 0..4 and 4..8 as unsigned integers, converted to f32.
+#[inline(always)]
+pub fn low_u8_to_f32(a: V) -> (V, V) {
+    let wide = u16x8_extend_low_u8x16(a);
+    (f32x4_convert_u32x4(u32x4_extend_low_u16x8(wide)), f32x4_convert_u32x4(u32x4_extend_high_u16x8(wide)))
+}
+
+/// Bytes 0..4 and 4..8 as signed integers, converted to f32.
+#[inline(always)]
+pub fn low_i8_to_f32(a: V) -> (V, V) {
+    let wide = i16x8_extend_low_i8x16(a);
+    (f32x4_convert_i32x4(i32x4_extend_low_i16x8(wide)), f32x4_convert_i32x4(i32x4_extend_high_i16x8(wide)))
+}
+
+/// Moves bytes 8..16 to 0..8.
+#[inline(always)]
+pub fn high_half(a: V) -> V {
+    u64x2_shuffle::<1, 1>(a, a)
+}
+
+pub use dot::*;
+
+/// Relaxed SIMD: one instruction multiplies 16 bytes by 16 bytes and adds groups of four to i32 lanes. It is
+/// exact where one operand is within 0..=127.
+#[cfg(target_feature = "relaxed-simd")]
+mod dot {
+    use super::*;
+
+    /// How a quantized activation is stored.
+    pub type Code = i8;
+
+    /// Four activations, in every 32-bit lane.
+    #[derive(Clone, Copy)]
+    pub struct Quad(V);
+
+    /// Four i32 sums in the making.
+    #[derive(Clone, Copy)]
+    pub struct Sums(V);
+
+    #[inline(always)]
+    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
+        let quad: &[i8; 4] = codes[at..at + 4].try_into().unwrap();
+        // SAFETY: the pointer is to 4 readable bytes.
+        Quad(unsafe { v128_load32_splat(quad.as_ptr().cast()) })
+    }
+
+    impl Sums {
+        #[inline(always)]
+        pub fn new(start: i32) -> Self {
+            Sums(i32x4_splat(start))
+        }
+
+        /// Adds, per lane, the four products of unsigned weights (0..=127) and signed activations.
+        #[inline(always)]
+        pub fn add_unsigned(&mut self, weights: V, quad: Quad) {
+            self.0 = i32x4_relaxed_dot_i8x16_i7x16_add(quad.0, weights, self.0);
+        }
+
+        /// Adds, per lane, four products of signed weights and activations, **less the sum of |a| over the
+        /// negative activations a**, which [`signed_start`] supplies in advance.
+        ///
+        /// |a| serves as the 7-bit operand, and w ^ mask = −w − 1 where a < 0: |a|·(−w − 1) = a·w + a.
+        #[inline(always)]
+        pub fn add_signed(&mut self, weights: V, quad: Quad) {
+            let negative = i8x16_lt(quad.0, i8x16_splat(0));
+            let magnitude = i8x16_abs(quad.0);
+            self.0 = i32x4_relaxed_dot_i8x16_i7x16_add(v128_xor(weights, negative), magnitude, self.0);
+        }
+
+        #[inline(always)]
+        pub fn finish(self) -> V {
+            self.0
+        }
+    }
+
+    /// What [`Sums::add_signed`] must start from: Σ |a| over the negative activations of the block.
+    #[inline(always)]
+    pub fn signed_start(negative_sum: i32) -> i32 {
+        negative_sum
+    }
+}
+
+/// Plain SIMD: products of 16-bit integers, added in pairs. Activations are kept as i16, and the two halves
+/// of a pair are brought together once per block.
+#[cfg(not(target_feature = "relaxed-simd"))]
+mod dot {
+    use super::*;
+
+    pub type Code = i16;
+
+    #[derive(Clone, Copy)]
+    pub struct Quad(V);
+
+    #[derive(Clone, Copy)]
+    pub struct Sums {
+        start: V,
+        /// Lanes: rows 0, 0, 1, 1 (columns 01 and 23).
+        low: V,
+        /// Lanes: rows 2, 2, 3, 3.
+        high: V,
+    }
+
+    #[inline(always)]
+    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
+        let quad: &[i16; 4] = codes[at..at + 4].try_into().unwrap();
+        // SAFETY: the pointer is to 8 readable bytes.
+        Quad(unsafe { v128_load64_splat(quad.as_ptr().cast()) })
+    }
+
+    impl Sums {
+        #[inline(always)]
+        pub fn new(start: i32) -> Self {
+            Sums { start: i32x4_splat(start), low: i32x4_splat(0), high: i32x4_splat(0) }
+        }
+
+        #[inline(always)]
+        pub fn add_unsigned(&mut self, weights: V, quad: Quad) {
+            self.add_signed(weights, quad);
+        }
+
+        #[inline(always)]
+        pub fn add_signed(&mut self, weights: V, quad: Quad) {
+            self.low = i32x4_add(self.low, i32x4_dot_i16x8(i16x8_extend_low_i8x16(weights), quad.0));
+            self.high = i32x4_add(self.high, i32x4_dot_i16x8(i16x8_extend_high_i8x16(weights), quad.0));
+        }
+
+        #[inline(always)]
+        pub fn finish(self) -> V {
+            let even = i32x4_shuffle::<0, 2, 4, 6>(self.low, self.high);
+            let odd = i32x4_shuffle::<1, 3, 5, 7>(self.low, self.high);
+            i32x4_add(self.start, i32x4_add(even, odd))
+        }
+    }
+
+    #[inline(always)]
+    pub fn signed_start(_negative_sum: i32) -> i32 {
+        0
+    }
+}

@@ -1,0 +1,89 @@
+//! Weights on the CPU: packed as their bytes arrive.
+
+use crate::error::{Code, Error, Result};
+use crate::gguf::TensorInfo;
+use crate::plan::{Plan, WeightId};
+use crate::quant::{Matrix, Packer};
+use std::collections::HashMap;
+
+/// Collects tensors while a file streams by.
+#[derive(Default)]
+pub struct Loading {
+    packers: HashMap<String, Packer>,
+    matrices: HashMap<String, Matrix>,
+}
+
+impl Loading {
+    /// Takes the bytes of `tensor` from `offset` on; they come in order.
+    pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
+        let blame = |error: Error| error.tensor(&tensor.name);
+        if offset == 0 {
+            let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
+            let (rows, cols) = (size(tensor.rows()).map_err(blame)?, size(tensor.cols()).map_err(blame)?);
+            let packer = Packer::new(tensor.kind, rows, cols).map_err(blame)?;
+            self.packers.insert(tensor.name.clone(), packer);
+        }
+        let Some(packer) = self.packers.get_mut(&tensor.name) else {
+            return Err(Error::internal("bytes of a tensor came before its beginning").tensor(&tensor.name));
+        };
+        packer.push(bytes).map_err(blame)?;
+        if offset + bytes.len() as u64 == tensor.bytes
+            && let Some(packer) = self.packers.remove(&tensor.name)
+        {
+            self.matrices.insert(tensor.name.clone(), packer.finish().map_err(blame)?);
+        }
+        Ok(())
+    }
+
+    /// The weights of `plan`; whatever else was collected is dropped.
+    pub fn finish(mut self, plan: &Plan) -> Result<Weights> {
+        let mut weights = Vec::with_capacity(plan.weights.len());
+        for weight in &plan.weights {
+            let Some(matrix) = self.matrices.remove(&weight.name) else {
+                return Err(Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name));
+            };
+            weights.push(if weight.rows == 1 {
+                let mut values = vec![0.0; weight.cols];
+                matrix.row(0, &mut values);
+                Weight::Vector(values)
+            } else {
+                Weight::Matrix(matrix)
+            });
+        }
+        Ok(Weights(weights))
+    }
+}
+
+enum Weight {
+    Matrix(Matrix),
+    Vector(Vec<f32>),
+}
+
+/// The weights of a plan, in its order. What has one row is kept as f32.
+pub struct Weights(Vec<Weight>);
+
+impl Weights {
+    /// A packed matrix, or an error if the plan uses a vector for one.
+    pub fn matrix(&self, id: WeightId) -> Result<&Matrix> {
+        match &self.0[id.0] {
+            Weight::Matrix(matrix) => Ok(matrix),
+            Weight::Vector(_) => Err(Error::unsupported_model("a matrix of one row has no kernel")),
+        }
+    }
+
+    pub fn vector(&self, id: WeightId) -> Result<&[f32]> {
+        match &self.0[id.0] {
+            Weight::Vector(vector) => Ok(vector),
+            Weight::Matrix(_) => Err(Error::internal("a vector was expected where the plan has a matrix")),
+        }
+    }
+
+    /// Bytes that they occupy.
+    pub fn bytes(&self) -> usize {
+        let bytes = |weight: &Weight| match weight {
+            Weight::Matrix(matrix) => matrix.bytes(),
+            Weight::Vector(vector) => vector.len() * 4,
+        };
+        self.0.iter().map(bytes).sum()
+    }
+}

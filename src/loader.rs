@@ -1,0 +1,166 @@
+//! From a file's bytes to a model that is ready to run.
+
+use crate::cpu::{Executor, Loading};
+use crate::error::{Error, Result};
+use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
+use crate::model;
+use crate::plan::{Head, Plan};
+use crate::task::Pooling;
+use crate::tokenizer::Tokenizer;
+use std::collections::HashSet;
+
+/// A loaded model.
+pub struct Model {
+    pub executor: Executor,
+    pub tokenizer: Tokenizer,
+    pub info: Info,
+}
+
+/// What a file says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Info {
+    pub architecture: String,
+    pub name: String,
+    /// Weights, all tensors counted.
+    pub parameters: u64,
+    /// The block format that most of the weights have.
+    pub quantization: &'static str,
+    pub trained_context_length: u32,
+    /// How an encoder's states become one vector; `None` for a model that generates.
+    pub pooling: Option<Pooling>,
+}
+
+/// Takes the files of a model, in order, in chunks of any size.
+pub struct Loader {
+    reader: FileReader,
+    files: usize,
+    file: usize,
+    intake: Intake,
+}
+
+/// What has been taken from the files so far.
+struct Intake {
+    context_length: Option<usize>,
+    parts: Parts,
+    files: usize,
+    headers: usize,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    loading: Loading,
+    ready: Option<Ready>,
+}
+
+/// What the headers decide before any weight has come.
+struct Ready {
+    plan: Plan,
+    tokenizer: Tokenizer,
+    wanted: HashSet<String>,
+}
+
+impl Loader {
+    /// A loader of a model in `files` files, the first of `file_bytes` bytes if that is known, for sequences of up
+    /// to `context_length` tokens.
+    pub fn new(files: usize, file_bytes: Option<u64>, context_length: Option<usize>) -> Self {
+        let intake = Intake {
+            context_length,
+            parts: Parts::new(files),
+            files,
+            headers: 0,
+            metadata: Metadata::new(),
+            tensors: Vec::new(),
+            loading: Loading::default(),
+            ready: None,
+        };
+        Loader { reader: FileReader::with_file_bytes(file_bytes), files, file: 0, intake }
+    }
+
+    /// Takes the next bytes of the current file.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
+        self.reader.push(chunk, &mut self.intake)
+    }
+
+    /// Bytes of the current file, once its header is known.
+    pub fn expected_bytes(&self) -> Option<u64> {
+        self.reader.header().map(|header| header.file_bytes)
+    }
+
+    /// Ends the current file and begins the next, of `file_bytes` bytes if that is known.
+    pub fn next_file(&mut self, file_bytes: Option<u64>) -> Result<()> {
+        self.reader.finish()?;
+        self.file += 1;
+        if self.file >= self.files {
+            return Err(Error::invalid_argument(format!("a file more than the {} announced", self.files)));
+        }
+        self.reader = FileReader::with_file_bytes(file_bytes);
+        Ok(())
+    }
+
+    /// Ends the last file: the model.
+    pub fn finish(self) -> Result<Model> {
+        self.reader.finish()?;
+        let intake = self.intake;
+        intake.parts.finish()?;
+        let Some(Ready { plan, tokenizer, .. }) = intake.ready else {
+            return Err(Error::internal("the model's headers were never complete"));
+        };
+        let info = Info::read(&intake.metadata, &intake.tensors, &plan)?;
+        let weights = intake.loading.finish(&plan)?;
+        Ok(Model { executor: Executor::new(plan, weights)?, tokenizer, info })
+    }
+}
+
+impl Sink for Intake {
+    fn header(&mut self, header: &Header) -> Result<()> {
+        self.parts.push(header)?;
+        if self.headers == 0 {
+            self.metadata = header.metadata.clone();
+        }
+        self.headers += 1;
+        self.tensors.extend_from_slice(&header.tensors);
+        if self.headers == self.files {
+            let plan = model::plan(&self.metadata, &self.tensors, self.context_length)?;
+            let tokenizer = Tokenizer::from_metadata(&self.metadata)?;
+            let wanted = plan.weights.iter().map(|weight| weight.name.clone()).collect();
+            self.ready = Some(Ready { plan, tokenizer, wanted });
+        }
+        Ok(())
+    }
+
+    fn tensor_bytes(&mut self, header: &Header, index: usize, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some(tensor) = header.tensors.get(index) else {
+            return Err(Error::internal("bytes of a tensor that the header does not have"));
+        };
+        // Until the last header has come, every tensor may be wanted.
+        match &self.ready {
+            Some(ready) if !ready.wanted.contains(&tensor.name) => Ok(()),
+            _ => self.loading.push(tensor, offset, bytes),
+        }
+    }
+}
+
+impl Info {
+    fn read(metadata: &Metadata, tensors: &[TensorInfo], plan: &Plan) -> Result<Self> {
+        let architecture = metadata.require_str("general.architecture")?.to_owned();
+        let trained = metadata.require_u32(&format!("{architecture}.context_length"))?;
+        let mut bytes: Vec<(&'static str, u64)> = Vec::new();
+        for tensor in tensors {
+            let name = tensor.kind.name();
+            match bytes.iter_mut().find(|(kind, _)| *kind == name) {
+                Some((_, sum)) => *sum += tensor.elements(),
+                None => bytes.push((name, tensor.elements())),
+            }
+        }
+        let quantization = bytes.iter().max_by_key(|(_, sum)| *sum).map_or("none", |(kind, _)| *kind);
+        Ok(Info {
+            name: metadata.str("general.name").unwrap_or(&architecture).to_owned(),
+            parameters: tensors.iter().map(TensorInfo::elements).sum(),
+            quantization,
+            trained_context_length: trained,
+            pooling: match plan.head {
+                Head::Logits { .. } => None,
+                Head::Hidden { .. } => Some(Pooling::of(metadata)?),
+            },
+            architecture,
+        })
+    }
+}

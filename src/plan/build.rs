@@ -1,0 +1,116 @@
+//! What a family file writes its plan with.
+
+use super::*;
+use crate::error::{Code, Error, Result};
+use crate::gguf::TensorInfo;
+use std::collections::HashMap;
+
+/// Collects tensors, slots and ops. A tensor is looked up by name and checked against the shape that the
+/// hyperparameters demand the moment it is mentioned.
+pub struct Builder<'a> {
+    tensors: HashMap<&'a str, &'a TensorInfo>,
+    known: HashMap<String, WeightId>,
+    weights: Vec<Weight>,
+    slots: Vec<usize>,
+    ropes: Vec<Rope>,
+    caches: Vec<Cache>,
+    ops: Vec<Op>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(tensors: &'a [TensorInfo]) -> Self {
+        let tensors = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        Builder { tensors, known: HashMap::new(), weights: vec![], slots: vec![], ropes: vec![], caches: vec![], ops: vec![] }
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor of `rows` × `cols`, which must be in the file.
+    pub fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<WeightId> {
+        if let Some(&known) = self.known.get(name) {
+            return Ok(known);
+        }
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(Error::new(Code::InvalidModel, "the model lacks a tensor that its architecture needs").tensor(name));
+        };
+        if tensor.cols() != cols as u64 || tensor.rows() != rows as u64 {
+            let message = format!("the tensor is {} × {}, not {rows} × {cols}", tensor.rows(), tensor.cols());
+            return Err(Error::invalid_model(message).tensor(name));
+        }
+        let id = WeightId(self.weights.len());
+        self.weights.push(Weight { name: name.into(), rows, cols });
+        self.known.insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// A vector of `len` values, which must be in the file.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<WeightId> {
+        self.matrix(name, 1, len)
+    }
+
+    /// A vector that a file may lack.
+    pub fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<WeightId>> {
+        if self.has(name) { self.vector(name, len).map(Some) } else { Ok(None) }
+    }
+
+    /// Room for `width` values per token.
+    pub fn slot(&mut self, width: usize) -> SlotId {
+        self.slots.push(width);
+        SlotId(self.slots.len() - 1)
+    }
+
+    pub fn rope(&mut self, rope: Rope) -> RopeId {
+        self.ropes.push(rope);
+        RopeId(self.ropes.len() - 1)
+    }
+
+    pub fn cache(&mut self, cache: Cache) -> usize {
+        self.caches.push(cache);
+        self.caches.len() - 1
+    }
+
+    pub fn push(&mut self, op: Op) {
+        self.ops.push(op);
+    }
+
+    /// `out = W·x (+ b)` with the tensors `{name}.weight` and, where the file has it, `{name}.bias`.
+    pub fn linear(&mut self, name: &str, x: SlotId, out: SlotId) -> Result<()> {
+        let (cols, rows) = (self.slots[x.0], self.slots[out.0]);
+        let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        let bias = self.optional_vector(&format!("{name}.bias"), rows)?;
+        self.push(Op::MatMul { weight, bias, x, out });
+        Ok(())
+    }
+
+    /// RMSNorm over runs of `width` values with the tensor `{name}.weight`.
+    pub fn rms_norm(&mut self, name: &str, width: usize, eps: f32, x: SlotId, out: SlotId) -> Result<()> {
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        self.push(Op::Norm { norm: Norm::Rms { weight }, eps, width, x, out });
+        Ok(())
+    }
+
+    /// LayerNorm in place with the tensors `{name}.weight` and `{name}.bias`.
+    pub fn layer_norm(&mut self, name: &str, eps: f32, x: SlotId) -> Result<()> {
+        let width = self.slots[x.0];
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        let bias = self.vector(&format!("{name}.bias"), width)?;
+        self.push(Op::Norm { norm: Norm::Layer { weight, bias }, eps, width, x, out: x });
+        Ok(())
+    }
+
+    pub fn finish(self, head: Head, context_length: usize, causal: bool) -> Plan {
+        Plan {
+            weights: self.weights,
+            slots: self.slots,
+            ropes: self.ropes,
+            caches: self.caches,
+            ops: self.ops,
+            head,
+            context_length,
+            causal,
+        }
+    }
+}

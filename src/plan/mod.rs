@@ -1,0 +1,156 @@
+//! The plan: one description of a model's step that every executor runs.
+//!
+//! A family (`src/model/`) turns hyperparameters into a [`Plan`]: tensors by name and shape, activation slots,
+//! and a short list of [`Op`]s over them. It says nothing of devices, block formats or fusion.
+
+mod build;
+
+pub use build::Builder;
+
+/// Index into [`Plan::weights`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightId(pub usize);
+
+/// Index into [`Plan::slots`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotId(pub usize);
+
+/// Index into [`Plan::ropes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RopeId(pub usize);
+
+/// What is computed for each token of a step, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Tensors that the plan reads.
+    pub weights: Vec<Weight>,
+    /// Activations: f32 values per token.
+    pub slots: Vec<usize>,
+    /// Rotary embeddings in use.
+    pub ropes: Vec<Rope>,
+    /// The key/value caches, one per [`Op::Attend`]'s `cache`.
+    pub caches: Vec<Cache>,
+    pub ops: Vec<Op>,
+    pub head: Head,
+    /// Tokens that a sequence may have.
+    pub context_length: usize,
+    /// Whether a token sees only those before it. If not, a sequence is run at once.
+    pub causal: bool,
+}
+
+/// A tensor of the file: `rows` outputs × `cols` inputs. A vector has one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weight {
+    pub name: String,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+/// What a step ends in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Head {
+    /// `logits = weight · x`, then `cap·tanh(logits/cap)` if there is a cap. Computed for the rows asked for.
+    Logits { weight: WeightId, x: SlotId, softcap: Option<f32> },
+    /// The hidden state of every token.
+    Hidden { x: SlotId },
+}
+
+/// Keys and values of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    pub heads: usize,
+    /// Values per head.
+    pub dim: usize,
+    /// Tokens that stay visible: position k is seen from p while p − k < window.
+    pub window: Option<usize>,
+}
+
+/// Which values of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// (2i, 2i + 1)
+    Interleaved,
+    /// (i, i + dims/2)
+    Halves,
+}
+
+/// Rotary position embedding: pair i of a head is rotated by `position · frequencies[i] / factors[i]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    pub pairs: Pairs,
+    /// Radians per position, one per pair; dimensions beyond twice their number pass unchanged.
+    pub frequencies: Vec<f32>,
+    /// A tensor of divisors, one per pair.
+    pub factors: Option<WeightId>,
+    /// Multiplies sine and cosine.
+    pub magnitude: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x·σ(x)
+    Silu,
+    /// 0.5·x·(1 + tanh(√(2/π)(x + 0.044715·x³)))
+    GeluTanh,
+    /// 0.5·x·(1 + erf(x/√2))
+    GeluErf,
+}
+
+/// Which row of a table is added to a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// The token's position in its sequence.
+    Position,
+    /// Always this row.
+    Fixed(usize),
+}
+
+/// How a norm centres and scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// x / √(mean(x²) + ε) · weight
+    Rms { weight: WeightId },
+    /// (x − mean(x)) / √(var(x) + ε) · weight + bias
+    Layer { weight: WeightId, bias: WeightId },
+}
+
+/// One operation on every token of a step. Slots hold one row per token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// `out = scale · table[token]`
+    Embed { table: WeightId, scale: f32, out: SlotId },
+    /// `x += table[row]`
+    AddRow { table: WeightId, row: Row, x: SlotId },
+    /// Each run of `width` values is normalized by itself; `x` and `out` may be the same slot.
+    Norm { norm: Norm, eps: f32, width: usize, x: SlotId, out: SlotId },
+    /// `out = weight · x (+ bias)`
+    MatMul { weight: WeightId, bias: Option<WeightId>, x: SlotId, out: SlotId },
+    /// Rotates each head of `dim` values in place.
+    Rotate { rope: RopeId, dim: usize, x: SlotId },
+    /// Appends this step's keys and values to a cache.
+    Store { cache: usize, k: SlotId, v: SlotId },
+    /// `out = softmax(scale·qK + mask)·V` per head, head h of `heads` reading cache head `h·cache.heads/heads`.
+    Attend { cache: usize, heads: usize, scale: f32, softcap: Option<f32>, q: SlotId, out: SlotId },
+    /// `x = f(x)`
+    Activate { f: Activation, x: SlotId },
+    /// `x = f(x) · y`
+    Gate { f: Activation, x: SlotId, y: SlotId },
+    /// `x += y`
+    Add { x: SlotId, y: SlotId },
+}
+
+impl Plan {
+    pub fn weight(&self, id: WeightId) -> &Weight {
+        &self.weights[id.0]
+    }
+
+    pub fn slot(&self, id: SlotId) -> usize {
+        self.slots[id.0]
+    }
+
+    /// Values per token of what the head reads.
+    pub fn embedding_length(&self) -> usize {
+        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.head;
+        self.slot(x)
+    }
+}

@@ -1,0 +1,109 @@
+//! Block formats: what a GGUF block holds, and how it is packed for the kernels.
+//!
+//! A weight matrix is packed in **panels** of [`PANEL`] rows. Within a panel the rows are interleaved, so
+//! that one 16-byte vector holds four rows × four columns of codes and one broadcast of four activations
+//! serves all of them; scales stand in a stream of their own. One file per format gives its layout in the
+//! file and its place in the panel; `codes.rs` has the four ways codes are packed, and [`PACKINGS`] is the
+//! table of all of it.
+
+mod candle;
+mod codes;
+mod float;
+mod matrix;
+mod q4;
+mod q4_k;
+mod q5;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+
+pub use codes::{Bytes, Codes, FiveBits, Nibbles, SixBits};
+pub use float::{Bf16, F16, F32};
+pub use matrix::{Matrix, Packer, Panel};
+pub use q4::{Q4_0, Q4_1};
+pub use q4_k::Q4K;
+pub use q5::{Q5_0, Q5_1};
+pub use q5_k::Q5K;
+pub use q6_k::Q6K;
+pub use q8_0::Q8_0;
+
+use crate::gguf::TensorType;
+
+/// Rows that are interleaved.
+pub const PANEL: usize = 8;
+/// Columns that share one activation scale, and the shortest block of a quantized format.
+pub const BLOCK: usize = 32;
+
+/// A block format that has kernels.
+pub trait Format: 'static {
+    const KIND: TensorType;
+    /// Columns of one unit: what `pack` takes at a time.
+    const UNIT: usize;
+    /// Bytes of one unit of one row, in the file.
+    const FILE_BYTES: usize;
+    /// Bytes of codes of one unit of a panel.
+    const CODE_BYTES: usize;
+    /// Bytes of scales of one unit of a panel.
+    const SCALE_BYTES: usize;
+
+    /// Puts one unit of row `row` (within the panel) in its place. Returns false when a scale or value is
+    /// not finite: such a model is refused.
+    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool;
+
+    /// The weights of one unit of one row, as f32: the exact values that the kernels work with.
+    fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]);
+}
+
+/// One line of the table of formats.
+pub struct Packing {
+    pub kind: TensorType,
+    pub unit: usize,
+    pub file_bytes: usize,
+    pub code_bytes: usize,
+    pub scale_bytes: usize,
+    pub pack: fn(&[u8], usize, &mut [u8], &mut [u8]) -> bool,
+    pub unpack: fn(&[u8], &[u8], usize, &mut [f32]),
+}
+
+const fn packing<F: Format>() -> Packing {
+    Packing {
+        kind: F::KIND,
+        unit: F::UNIT,
+        file_bytes: F::FILE_BYTES,
+        code_bytes: F::CODE_BYTES,
+        scale_bytes: F::SCALE_BYTES,
+        pack: F::pack,
+        unpack: F::unpack,
+    }
+}
+
+/// Every format that has kernels. Adding one is a file and a line here, and a line in the kernels' table.
+pub static PACKINGS: &[Packing] = &[
+    packing::<F32>(),
+    packing::<F16>(),
+    packing::<Bf16>(),
+    packing::<Q4_0>(),
+    packing::<Q4_1>(),
+    packing::<Q5_0>(),
+    packing::<Q5_1>(),
+    packing::<Q8_0>(),
+    packing::<Q4K>(),
+    packing::<Q5K>(),
+    packing::<Q6K>(),
+];
+
+/// The packing of a type, if it has kernels.
+pub fn packing_of(kind: TensorType) -> Option<&'static Packing> {
+    PACKINGS.iter().find(|packing| packing.kind == kind)
+}
+
+/// Copies the two bytes of an f16 and says whether it is finite.
+fn put_f16(from: &[u8], to: &mut [u8], index: usize) -> bool {
+    to[index * 2..index * 2 + 2].copy_from_slice(&from[..2]);
+    u16::from_le_bytes([from[0], from[1]]) & 0x7c00 != 0x7c00
+}
+
+/// Reads the f16 at `index` of a run of f16 values.
+fn get_f16(from: &[u8], index: usize) -> f32 {
+    half::f16::from_le_bytes([from[index * 2], from[index * 2 + 1]]).to_f32()
+}

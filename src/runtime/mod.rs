@@ -1,0 +1,34 @@
+//! Running a model: sequences, sampling, stopping, the generate loop, scoring.
+//!
+//! A run is a state that is advanced a little at a time: [`Generation`], [`Score`], and `task::Embedding`. The
+//! caller says when to pause, so it can stream, cancel and stay responsive without threads.
+
+mod generation;
+mod options;
+mod random;
+mod sampler;
+mod score;
+mod stop;
+
+pub use generation::{Finish, Generation, Progress};
+pub use options::Options;
+pub use sampler::Sampler;
+pub use score::{Score, log_probability};
+
+use crate::cpu::Executor;
+use crate::error::{Code, Error, Result};
+
+/// Refuses a sequence that has no tokens or more than the context holds.
+pub(crate) fn check_length(executor: &Executor, tokens: usize, room: usize) -> Result<()> {
+    let context = executor.plan().context_length;
+    if tokens == 0 {
+        return Err(Error::invalid_argument("the input has no tokens"));
+    }
+    if tokens + room > context {
+        let message = format!(
+            "the input has {tokens} tokens and the context holds {context}: shorten it, or load with a larger contextLength"
+        );
+        return Err(Error::new(Code::ContextOverflow, message));
+    }
+    Ok(())
+}

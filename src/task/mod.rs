@@ -1,0 +1,5 @@
+//! What models are used for beside generating text.
+
+mod embed;
+
+pub use embed::{Embedding, Pooling};

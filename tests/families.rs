@@ -1,0 +1,85 @@
+//! Whole models against the float32 answers of their originals (`tests/fixtures/scripts/tiny_models.py`).
+
+#[path = "support/models.rs"]
+mod models;
+
+use models::{json, load_fixture, numbers, tokens};
+use wisplm::loader::Model;
+use wisplm::runtime::Score;
+use wisplm::task::{Embedding, Pooling};
+
+/// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
+const MEAN_ERROR: f32 = 0.002;
+
+fn score(model: &mut Model, tokens: &[u32]) -> Vec<Option<f32>> {
+    let mut run = Score::new(&model.executor, tokens).expect("the tokens fit");
+    while !run.advance(&mut model.executor, &mut || false).expect("the run succeeds") {}
+    run.logprobs().to_vec()
+}
+
+fn mean_error(got: &[Option<f32>], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    assert!(got[0].is_none());
+    let errors: Vec<f32> = got.iter().zip(want).skip(1).map(|(got, want)| (got.unwrap() - want).abs()).collect();
+    errors.iter().sum::<f32>() / errors.len() as f32
+}
+
+#[test]
+fn decoders_score_as_their_originals() {
+    for name in ["llama-0", "llama-1", "gemma3-0", "gemma3-1"] {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let answers = json(&format!("tiny/{name}.json"));
+        let tokens = tokens(&answers["tokens"]);
+        let got = score(&mut model, &tokens);
+        let error = mean_error(&got, &numbers(&answers["logprobs"]));
+        println!("{name}: {} tokens, mean |Δ log-probability| {error:.6}", tokens.len());
+        assert!(error <= MEAN_ERROR, "{name}: {error}");
+    }
+}
+
+#[test]
+fn encoders_embed_as_their_originals() {
+    for name in ["bert-0", "bert-1"] {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let answers = json(&format!("tiny/{name}.json"));
+        let tokens = tokens(&answers["tokens"]);
+        for (pooling, key) in [(Pooling::Mean, "mean"), (Pooling::Cls, "cls")] {
+            let want = numbers(&answers["embedding"][key]);
+            let mut run = Embedding::new(&mut model.executor, &tokens, pooling, false).expect("the tokens fit");
+            let got = run.advance(&mut model.executor, &mut || false).expect("the run succeeds").expect("it is done");
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+            let cosine = dot(&got, &want) / (dot(&got, &got) * dot(&want, &want)).sqrt();
+            println!("{name} {key}: cosine {cosine:.8}");
+            assert!(cosine >= 0.9999, "{name} {key}: {cosine}");
+        }
+    }
+}
+
+/// A prompt at once, interrupted between all ops, and token by token give the same bits.
+#[test]
+fn answers_do_not_depend_on_how_a_prompt_is_cut() {
+    for name in ["llama-0", "gemma3-0"] {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let tokens = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let whole = score(&mut model, &tokens);
+
+        let mut interrupted = Score::new(&model.executor, &tokens).unwrap();
+        let mut pauses = 0;
+        while !interrupted.advance(&mut model.executor, &mut || true).unwrap() {
+            pauses += 1;
+        }
+        assert!(pauses > tokens.len());
+        assert_eq!(interrupted.logprobs(), whole, "{name}");
+
+        let mut cache = model.executor.new_cache();
+        let mut logits = Vec::new();
+        for (token, want) in tokens.iter().zip(&whole[1..]).take(60).map(|(token, want)| (*token, want.unwrap())) {
+            let next = tokens[cache.len() + 1];
+            model.executor.begin(&cache, &[token]).unwrap();
+            assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
+            model.executor.logits(0, &mut logits).unwrap();
+            let got = wisplm::runtime::log_probability(&logits, next);
+            assert_eq!(got.to_bits(), want.to_bits(), "{name} position {}", cache.len());
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Loading models and their answers in native tests.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use wisplm::error::Result;
+use wisplm::loader::{Loader, Model};
+
+/// A file under `tests/fixtures`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A real model that `make models` fetches.
+pub fn real_model(name: &str) -> Vec<u8> {
+    let folder = std::env::var_os("WISPLM_MODELS").map(PathBuf::from).unwrap_or_else(|| {
+        Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(".cache/wisplm/models")
+    });
+    let path = folder.join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make models`", path.display()))
+}
+
+/// The answers that stand beside a model.
+pub fn json(name: &str) -> Value {
+    let text = std::fs::read(fixture(name)).expect("the fixture is there");
+    serde_json::from_slice(&text).expect("the fixture is JSON")
+}
+
+/// Numbers of a JSON array, `null` as NaN.
+pub fn numbers(value: &Value) -> Vec<f32> {
+    let array = value.as_array().expect("an array");
+    array.iter().map(|x| x.as_f64().unwrap_or(f64::NAN) as f32).collect()
+}
+
+/// Token ids of a JSON array.
+pub fn tokens(value: &Value) -> Vec<u32> {
+    value.as_array().expect("an array").iter().map(|x| x.as_u64().expect("an id") as u32).collect()
+}
+
+/// Loads a model whose bytes are all there.
+pub fn load(bytes: &[u8], chunk: usize) -> Result<Model> {
+    let mut loader = Loader::new(1, None, None);
+    for chunk in bytes.chunks(chunk) {
+        loader.push(chunk)?;
+    }
+    loader.finish()
+}
+
+/// A model under `tests/fixtures`.
+pub fn load_fixture(name: &str) -> Model {
+    let bytes = std::fs::read(fixture(name)).expect("the fixture is there");
+    load(&bytes, 65_536).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
