@@ -30,8 +30,9 @@ impl Profile {
 
 /// Builds the module and returns where it lies.
 pub fn module(compiler: &Compiler, variant: &Variant, profile: Profile) -> Result<PathBuf> {
-    // A folder per variant: the variants differ in flags that every dependency sees.
-    let folder = root().join(format!("target/wasm-{}", variant.name));
+    // One folder for all variants: they share build scripts and macros, and cargo keeps apart what their flags change.
+    // Not cargo's default folder, which belongs to another compiler.
+    let folder = root().join("target/wasm");
     let status = compiler
         .cargo()
         .current_dir(root())

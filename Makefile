@@ -1,0 +1,66 @@
+# `make demo` and `make test` do everything on a fresh machine, and elsewhere only what is still to do.
+
+define HELP
+make demo     set up, build, fetch the default model, serve the demo at http://localhost:$(PORT)/
+make test     set up, build, fetch the test models, run all tests
+make build    the complete npm package in pkg/, optimized (takes minutes)
+make setup    install what this machine lacks: a compiler for wasm32, Chromium, npm packages
+make models   fetch the default model and the test models
+make clean    remove what was built; models stay
+endef
+export HELP
+
+PORT ?= 8080
+
+STEP = @scripts/step.sh
+# npm's own note of what it installed: out of date when the lock file is newer.
+INSTALLED = node_modules/.package-lock.json
+PACKAGE = pkg/$(INSTALLED)
+TEST_PACKAGES = $(patsubst %/package-lock.json,%/$(INSTALLED),$(wildcard tests/*/package-lock.json))
+
+.NOTPARALLEL:
+.PHONY: help demo test build setup models clean tools browser default-model package
+
+help:
+	@echo "$$HELP"
+
+demo: tools $(PACKAGE) default-model package
+	@node www/serve.mjs --port $(PORT)
+
+test: setup models
+	$(STEP) "format" cargo fmt --all --check
+	$(STEP) "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(STEP) "native tests" cargo test --quiet --workspace
+	@$(MAKE) --no-print-directory package
+	$(STEP) "package tests" npm --prefix pkg test
+	$(STEP) "browser tests" npm --prefix tests/browser test
+
+build: tools $(PACKAGE)
+	$(STEP) "optimized wasm" cargo xtask wasm --release
+	$(STEP) "npm package" npm --prefix pkg run --silent build
+
+# The package with quickly built wasm: as fast to run, but larger to download.
+package:
+	$(STEP) "wasm" cargo xtask wasm
+	$(STEP) "npm package" npm --prefix pkg run --silent build
+
+setup: tools browser $(PACKAGE) $(TEST_PACKAGES)
+
+tools:
+	$(STEP) "tools" scripts/setup.sh tools
+
+browser:
+	$(STEP) "browser" scripts/setup.sh browser
+
+%/$(INSTALLED): %/package-lock.json
+	$(STEP) "npm packages of $*" npm --prefix $* ci --ignore-scripts $(NPM_OPTIONS)
+	@touch $@
+
+models:
+	$(STEP) "models" python3 scripts/models.py
+
+default-model:
+	$(STEP) "default model" python3 scripts/models.py smollm2
+
+clean:
+	rm -rf target pkg/dist pkg/node_modules tests/*/node_modules

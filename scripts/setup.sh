@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what this machine lacks; says in one line what is missing where it cannot.
+#   setup.sh tools      for building
+#   setup.sh browser    for the browser tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+DEBIAN_COMPILER=(rustc-web cargo-web rust-web-src rust-web-llvm libstd-rust-web-dev lld-22)
+
+missing() { # WHAT REMEDY
+  echo "setup: $1 is missing. $2" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null; }
+
+can_apt() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
+
+apt_get() {
+  local sudo=()
+  [ "$(id -u)" = 0 ] || sudo=(sudo)
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"
+}
+
+# The package lists are brought up to date once, and only if something has to be installed.
+updated=
+apt_install() {
+  [ "$updated" ] || apt_get update
+  updated=yes
+  apt-cache show "$@" >/dev/null 2>&1 || return 1
+  apt_get install --no-install-recommends "$@"
+}
+
+# COMMAND PACKAGE REMEDY
+require() {
+  has "$1" && return
+  can_apt && apt_install "$2" || missing "$1" "$3"
+}
+
+tools() {
+  has cargo || missing "Rust" "See https://rustup.rs."
+  require cc build-essential "Install a C compiler: cargo links with it."
+  require node nodejs "Install Node 20 or later."
+  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+    missing "Node 20 or later" "This one is $(node --version)."
+  require npm npm "It comes with Node."
+  require python3 python3 "Install Python 3.9 or later."
+  python3 -c 'import pip' 2>/dev/null || { can_apt && apt_install python3-pip; } ||
+    missing "pip" "Run: python3 -m ensurepip."
+
+  # Without -q: the first run compiles the build tool itself, which takes a minute and should be seen.
+  cargo build -p xtask || missing "a build tool that compiles" "Rust 1.95 or later is needed: rustup update stable."
+  cargo xtask compiler 2>/dev/null && return
+  echo "installing a compiler for wasm32"
+  if can_apt && apt_install "${DEBIAN_COMPILER[@]}"; then
+    :
+  elif has rustup; then
+    rustup toolchain install nightly --profile minimal --component rust-src || true
+  fi
+  # Says what is still missing, and how to get it.
+  cargo xtask compiler
+}
+
+browser() {
+  for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable; do
+    has "$name" && echo "$(command -v "$name")" && return
+  done
+  echo "installing Chromium"
+  can_apt && apt_install chromium ||
+    missing "Chromium" "Install Chromium or Chrome, or set CHROMIUM to the program's path."
+}
+
+case "${1:-}" in
+  tools | browser) "$1" ;;
+  *) missing "which to set up" "Say one of: tools, browser." ;;
+esac
