@@ -29,10 +29,15 @@ function classify(line) {
 // The start of a line that may still turn out to be a mark rather than text.
 const undecided = /^\s*(#{1,6}|[-*+_>]|[-*_\s]+|\d{1,4}[.)]?|`{1,}[\w+#.-]*|~{1,}\w*)?\s*$/;
 
+// A paragraph longer than this is drawn in pieces, so that one that never ends does not cost more and more.
+const piece = 1200;
+
 export class Markdown {
   #root;
   #partial = "";
   #block = null;
+  /** The line being written began in a piece that is already drawn: whatever comes first in it is text. */
+  #midLine = false;
 
   constructor(root) {
     this.#root = root;
@@ -41,12 +46,16 @@ export class Markdown {
   push(text) {
     const lines = (this.#partial + text.replace(/\r/g, "")).split("\n");
     this.#partial = lines.pop();
-    for (const line of lines) this.#accept(line);
+    for (const line of lines) {
+      this.#accept(line);
+      this.#midLine = false;
+    }
     this.#preview(this.#partial);
+    this.#divide();
   }
 
   finish() {
-    if (this.#partial) this.#accept(this.#partial);
+    if (this.#partial || this.#midLine) this.#accept(this.#partial);
     this.#partial = "";
     this.#preview("");
     if (this.#block?.kind !== "code") this.#draw(this.#block, this.#block?.lines, false);
@@ -64,13 +73,14 @@ export class Markdown {
       block.tail = block.code.appendChild(document.createTextNode(""));
       return;
     }
-    const mark = classify(line);
+    const mark = this.#midLine ? { kind: "text", text: line } : classify(line);
     if (mark.kind === "blank") {
       if (block) block.ended = true;
       return;
     }
     const target = this.#target(mark);
     if (!target) return;
+    target.fresh = false;
     target.lines.push(mark);
     this.#draw(target, target.lines, true);
   }
@@ -83,8 +93,8 @@ export class Markdown {
       block.tail.data = block.mark.startsWith(line.trim()) ? "" : line;
       return;
     }
-    if (undecided.test(line)) return;
-    const mark = classify(line);
+    if (!this.#midLine && undecided.test(line)) return;
+    const mark = this.#midLine ? { kind: "text", text: line } : classify(line);
     if (mark.kind === "fence" || mark.kind === "rule") return;
     const target = this.#target(mark);
     this.#draw(target, [...target.lines, mark], true);
@@ -114,20 +124,39 @@ export class Markdown {
     const kind = { text: "paragraph", item: "list", heading: "heading", quote: "quote" }[mark.kind];
     const name = { paragraph: "p", list: "div", heading: mark.level <= 2 ? "h3" : "h4", quote: "blockquote" }[kind];
     const node = element(name);
+    const holder = kind === "paragraph" ? node.appendChild(element("span")) : node;
     this.#root.append(node);
-    this.#block = { kind, node, lines: [], ended: false };
+    // A block opened by a line that is still being written takes that line when it is complete.
+    this.#block = { kind, node, holder, lines: [], fresh: true, ended: false };
     return this.#block;
+  }
+
+  /** Leaves what is drawn of a long paragraph as it is, and goes on behind it. */
+  #divide() {
+    const block = this.#block;
+    if (block?.kind !== "paragraph" || block.ended) return;
+    const length = block.lines.reduce((sum, line) => sum + line.text.length, 0);
+    const cutsLine = this.#partial.length > piece;
+    if (!cutsLine && length <= piece) return;
+    const lines = cutsLine ? [...block.lines, { text: this.#partial }] : block.lines;
+    this.#draw(block, lines, false);
+    if (cutsLine) this.#partial = "";
+    else block.holder.append("\n");
+    this.#midLine ||= cutsLine;
+    block.holder = block.node.appendChild(element("span"));
+    block.lines = [];
+    if (!cutsLine) this.#preview(this.#partial);
   }
 
   #draw(block, lines, writing) {
     if (!block || block.kind === "code" || !lines?.length) return;
-    if (block.kind === "list") block.node.replaceChildren(list(lines, writing));
-    else block.node.replaceChildren(...inline(lines.map((line) => line.text).join("\n"), writing));
+    if (block.kind === "list") block.holder.replaceChildren(list(lines, writing));
+    else block.holder.replaceChildren(...inline(lines.map((line) => line.text).join("\n"), writing));
   }
 }
 
 function continues(block, mark) {
-  if (block.lines?.length === 0) return true;
+  if (block.fresh) return true;
   if (block.kind === "list") return mark.kind === "item" || (mark.kind === "text" && !block.ended);
   if (block.ended) return false;
   if (block.kind === "paragraph") return mark.kind === "text";
