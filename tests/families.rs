@@ -20,7 +20,8 @@ fn score(model: &mut Model, tokens: &[u32]) -> Vec<Option<f32>> {
 fn mean_error(got: &[Option<f32>], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     assert!(got[0].is_none());
-    let errors: Vec<f32> = got.iter().zip(want).skip(1).map(|(got, want)| (got.unwrap() - want).abs()).collect();
+    let errors: Vec<f32> =
+        got.iter().zip(want).skip(1).map(|(got, want)| (got.unwrap() - want).abs()).collect();
     errors.iter().sum::<f32>() / errors.len() as f32
 }
 
@@ -45,8 +46,12 @@ fn encoders_embed_as_their_originals() {
         let tokens = tokens(&answers["tokens"]);
         for (pooling, key) in [(Pooling::Mean, "mean"), (Pooling::Cls, "cls")] {
             let want = numbers(&answers["embedding"][key]);
-            let mut run = Embedding::new(&mut model.executor, &tokens, pooling, false).expect("the tokens fit");
-            let got = run.advance(&mut model.executor, &mut || false).expect("the run succeeds").expect("it is done");
+            let mut run =
+                Embedding::new(&mut model.executor, &tokens, pooling, false).expect("the tokens fit");
+            let got = run
+                .advance(&mut model.executor, &mut || false)
+                .expect("the run succeeds")
+                .expect("it is done");
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
             let cosine = dot(&got, &want) / (dot(&got, &got) * dot(&want, &want)).sqrt();
             println!("{name} {key}: cosine {cosine:.8}");
@@ -73,7 +78,9 @@ fn answers_do_not_depend_on_how_a_prompt_is_cut() {
 
         let mut cache = model.executor.new_cache();
         let mut logits = Vec::new();
-        for (token, want) in tokens.iter().zip(&whole[1..]).take(60).map(|(token, want)| (*token, want.unwrap())) {
+        for (token, want) in
+            tokens.iter().zip(&whole[1..]).take(60).map(|(token, want)| (*token, want.unwrap()))
+        {
             let next = tokens[cache.len() + 1];
             model.executor.begin(&cache, &[token]).unwrap();
             assert!(model.executor.advance(&mut cache, &mut || false).unwrap());

@@ -98,7 +98,9 @@ impl Page {
     fn new(width: usize) -> Result<Self> {
         let mut memory = Vec::new();
         memory.try_reserve_exact(2 * width * PAGE).map_err(|_| {
-            Error::out_of_memory("the key/value cache does not fit into memory: choose a smaller contextLength")
+            Error::out_of_memory(
+                "the key/value cache does not fit into memory: choose a smaller contextLength",
+            )
         })?;
         memory.resize(2 * width * PAGE, 0);
         Ok(Page(memory))

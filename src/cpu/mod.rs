@@ -14,7 +14,7 @@ pub use cache::Cache;
 pub use weights::{Loading, Weights};
 
 use crate::error::{Error, Result};
-use crate::plan::{Head, Norm, Op, Pairs, Plan, Row, SlotId};
+use crate::plan::{self, Head, Norm, Op, Pairs, Plan, Row, SlotId};
 use crate::quant::{BLOCK, Matrix, PANEL};
 use activations::Quantized;
 use kernels::attention::{Attention, Scratch};
@@ -72,7 +72,12 @@ impl Executor {
                     *frequency /= factor;
                 }
             }
-            ropes.push(Rotation { pairs: rope.pairs, frequencies, magnitude: rope.magnitude, angles: vec![] });
+            ropes.push(Rotation {
+                pairs: rope.pairs,
+                frequencies,
+                magnitude: rope.magnitude,
+                angles: vec![],
+            });
         }
         if let Head::Logits { weight, .. } = plan.head {
             weights.matrix(weight)?;
@@ -88,6 +93,16 @@ impl Executor {
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> usize {
         self.weights.bytes()
+    }
+
+    /// Bytes of the cache of a sequence that fills the context.
+    pub fn cache_capacity(&self) -> usize {
+        let bytes = |cache: &plan::Cache| {
+            let kept = cache.window.map_or(usize::MAX, |window| window + STEP_TOKENS + cache::PAGE);
+            let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
+            2 * positions * cache.heads * cache.dim * size_of::<u16>()
+        };
+        self.plan.caches.iter().map(bytes).sum()
     }
 
     /// An empty cache for a sequence of this model.
@@ -150,7 +165,9 @@ impl Executor {
     /// The logits of one row of the last step.
     pub fn logits(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<()> {
         let Head::Logits { weight, x, softcap } = self.plan.head else {
-            return Err(Error::unsupported_model("this model is an encoder: it has no head to generate or score with"));
+            return Err(Error::unsupported_model(
+                "this model is an encoder: it has no head to generate or score with",
+            ));
         };
         let matrix = self.weights.matrix(weight)?;
         let slot = &self.slots[x.0];
@@ -204,7 +221,12 @@ impl Executor {
                         match norm {
                             Norm::Rms { weight } => norm::rms(run, self.weights.vector(weight)?, eps),
                             Norm::Layer { weight, bias } => {
-                                norm::layer(run, self.weights.vector(weight)?, self.weights.vector(bias)?, eps);
+                                norm::layer(
+                                    run,
+                                    self.weights.vector(weight)?,
+                                    self.weights.vector(bias)?,
+                                    eps,
+                                );
                             }
                         }
                     }
@@ -328,7 +350,9 @@ fn multiply(
                 Product::Int8 { tile, .. } => {
                     tile(panel, &std::array::from_fn(|t| quantized.row(row + t)), &mut values);
                 }
-                Product::Float { tile, .. } => tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values),
+                Product::Float { tile, .. } => {
+                    tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values)
+                }
             }
             values.iter().enumerate().for_each(|(t, values)| put(row + t, values));
         }

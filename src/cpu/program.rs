@@ -1,8 +1,8 @@
 //! A plan compiled for the CPU: its ops, with what they share made explicit.
 
+use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::plan::{Op, Plan, SlotId};
-use crate::cpu::weights::Weights;
 
 /// One step of the program.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +40,9 @@ pub fn is_quantized(weights: &Weights, weight: crate::plan::WeightId) -> Result<
 /// The slot that an op changes.
 fn written(op: &Op) -> Option<SlotId> {
     match *op {
-        Op::Embed { out, .. } | Op::Norm { out, .. } | Op::MatMul { out, .. } | Op::Attend { out, .. } => Some(out),
+        Op::Embed { out, .. } | Op::Norm { out, .. } | Op::MatMul { out, .. } | Op::Attend { out, .. } => {
+            Some(out)
+        }
         Op::AddRow { x, .. }
         | Op::Rotate { x, .. }
         | Op::Activate { x, .. }

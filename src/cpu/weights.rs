@@ -18,7 +18,8 @@ impl Loading {
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         let blame = |error: Error| error.tensor(&tensor.name);
         if offset == 0 {
-            let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
+            let size =
+                |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
             let (rows, cols) = (size(tensor.rows()).map_err(blame)?, size(tensor.cols()).map_err(blame)?);
             let packer = Packer::new(tensor.kind, rows, cols).map_err(blame)?;
             self.packers.insert(tensor.name.clone(), packer);
@@ -40,7 +41,9 @@ impl Loading {
         let mut weights = Vec::with_capacity(plan.weights.len());
         for weight in &plan.weights {
             let Some(matrix) = self.matrices.remove(&weight.name) else {
-                return Err(Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name));
+                return Err(
+                    Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name)
+                );
             };
             weights.push(if weight.rows == 1 {
                 let mut values = vec![0.0; weight.cols];

@@ -34,7 +34,11 @@ pub struct Hyper<'a> {
 }
 
 impl<'a> Hyper<'a> {
-    pub fn read(architecture: &'a str, metadata: &'a Metadata, context_length: Option<usize>) -> Result<Self> {
+    pub fn read(
+        architecture: &'a str,
+        metadata: &'a Metadata,
+        context_length: Option<usize>,
+    ) -> Result<Self> {
         let mut hyper = Hyper {
             architecture,
             metadata,
@@ -52,7 +56,8 @@ impl<'a> Hyper<'a> {
         hyper.heads = hyper.size("attention.head_count")?;
         hyper.kv_heads = hyper.size_or("attention.head_count_kv", hyper.heads)?;
         if !hyper.heads.is_multiple_of(hyper.kv_heads) {
-            let message = format!("{} query heads cannot share {} key/value heads", hyper.heads, hyper.kv_heads);
+            let message =
+                format!("{} query heads cannot share {} key/value heads", hyper.heads, hyper.kv_heads);
             return Err(Error::invalid_model(message).key(hyper.key("attention.head_count_kv")));
         }
         hyper.head_dim = hyper.size_or("attention.key_length", (hyper.embedding / hyper.heads).max(1))?;
@@ -74,7 +79,9 @@ impl<'a> Hyper<'a> {
             None => trained.min(DEFAULT_CONTEXT),
             Some(wanted) if (1..=trained).contains(&wanted) => wanted,
             Some(wanted) => {
-                let message = format!("contextLength {wanted} is outside 1..={trained}, what the model was trained for");
+                let message = format!(
+                    "contextLength {wanted} is outside 1..={trained}, what the model was trained for"
+                );
                 return Err(Error::invalid_argument(message));
             }
         };
@@ -131,9 +138,11 @@ impl<'a> Hyper<'a> {
     pub fn rope(&self, pairs: Pairs, base: f32, factor: f32, factors: Option<WeightId>) -> Result<Rope> {
         let dims = self.rope_dims()?;
         if !(base.is_finite() && base > 0.0 && factor.is_finite() && factor > 0.0) {
-            return Err(Error::invalid_model("a rotary base or factor is not positive").key(self.key("rope.freq_base")));
+            return Err(Error::invalid_model("a rotary base or factor is not positive")
+                .key(self.key("rope.freq_base")));
         }
-        let frequency = |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
+        let frequency =
+            |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
         Ok(Rope { pairs, frequencies: (0..dims / 2).map(frequency).collect(), factors, magnitude: 1.0 })
     }
 
@@ -162,7 +171,8 @@ impl<'a> Hyper<'a> {
                 .filter(|factor| *factor != 0.0)
                 .unwrap_or(1.0)),
             Some(other) => {
-                let message = format!("rotary scaling of type {other:?} is not supported for this architecture");
+                let message =
+                    format!("rotary scaling of type {other:?} is not supported for this architecture");
                 Err(Error::unsupported_model(message).key(self.key("rope.scaling.type")))
             }
         }

@@ -30,7 +30,8 @@ pub fn plan(metadata: &Metadata, tensors: &[TensorInfo], context_length: Option<
     let architecture = metadata.require_str("general.architecture")?;
     let Some(family) = FAMILIES.iter().find(|family| family.architecture == architecture) else {
         let known: Vec<_> = FAMILIES.iter().map(|family| family.architecture).collect();
-        let message = format!("architecture {architecture:?} is not supported: this version runs {}", known.join(", "));
+        let message =
+            format!("architecture {architecture:?} is not supported: this version runs {}", known.join(", "));
         return Err(Error::unsupported_model(message).key("general.architecture"));
     };
     let hyper = Hyper::read(architecture, metadata, context_length)?;

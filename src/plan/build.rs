@@ -20,7 +20,15 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub fn new(tensors: &'a [TensorInfo]) -> Self {
         let tensors = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        Builder { tensors, known: HashMap::new(), weights: vec![], slots: vec![], ropes: vec![], caches: vec![], ops: vec![] }
+        Builder {
+            tensors,
+            known: HashMap::new(),
+            weights: vec![],
+            slots: vec![],
+            ropes: vec![],
+            caches: vec![],
+            ops: vec![],
+        }
     }
 
     /// Whether the file has a tensor of this name.
@@ -34,7 +42,11 @@ impl<'a> Builder<'a> {
             return Ok(known);
         }
         let Some(tensor) = self.tensors.get(name) else {
-            return Err(Error::new(Code::InvalidModel, "the model lacks a tensor that its architecture needs").tensor(name));
+            return Err(Error::new(
+                Code::InvalidModel,
+                "the model lacks a tensor that its architecture needs",
+            )
+            .tensor(name));
         };
         if tensor.cols() != cols as u64 || tensor.rows() != rows as u64 {
             let message = format!("the tensor is {} × {}, not {rows} × {cols}", tensor.rows(), tensor.cols());

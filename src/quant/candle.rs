@@ -54,7 +54,9 @@ impl Decoded {
             }
             let inverse = if d.to_f32() > 0.0 { 1.0 / d.to_f32() } else { 0.0 };
             q8_0.extend(d.to_le_bytes());
-            q8_0.extend(weights.iter().map(|w| (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
+            q8_0.extend(
+                weights.iter().map(|w| (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
+            );
         }
         debug_assert!(q8_0.len() == self.unit / BLOCK * Q8_0::FILE_BYTES);
         true

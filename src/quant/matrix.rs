@@ -78,7 +78,8 @@ impl Matrix {
     pub fn panel(&self, index: usize) -> Panel<'_> {
         let segment = &self.segments[index / self.panels_per_segment];
         let place = index % self.panels_per_segment;
-        let (codes, scales) = (self.units() * self.packing.code_bytes, self.units() * self.packing.scale_bytes);
+        let (codes, scales) =
+            (self.units() * self.packing.code_bytes, self.units() * self.packing.scale_bytes);
         Panel {
             codes: &bytemuck::cast_slice(&segment.codes)[place * codes..(place + 1) * codes],
             scales: &bytemuck::cast_slice(&segment.scales)[place * scales..(place + 1) * scales],
@@ -101,7 +102,8 @@ impl Matrix {
     fn grow_to(&mut self, row: usize) -> Result<()> {
         let wanted = row / PANEL / self.panels_per_segment + 1;
         while self.segments.len() < wanted {
-            let panels = self.panels_per_segment.min(self.panels() - self.segments.len() * self.panels_per_segment);
+            let panels =
+                self.panels_per_segment.min(self.panels() - self.segments.len() * self.panels_per_segment);
             let codes = zeroed(panels * self.units() * self.packing.code_bytes)?;
             let scales = zeroed(panels * self.units() * self.packing.scale_bytes)?;
             self.segments.push(Segment { codes, scales });
@@ -163,7 +165,10 @@ impl Packer {
             return Err(Error::unsupported_model(message));
         };
         if rows == 0 || cols == 0 || cols > MAX_COLS || !cols.is_multiple_of(unit) {
-            return Err(Error::invalid_model(format!("{rows} × {cols} weights cannot be of type {}", kind.name())));
+            return Err(Error::invalid_model(format!(
+                "{rows} × {cols} weights cannot be of type {}",
+                kind.name()
+            )));
         }
         Ok(Packer { matrix: Matrix::new(packing, rows, cols), source, carry: Vec::new(), row: 0, unit: 0 })
     }

@@ -54,7 +54,9 @@ impl Generation {
         random_seed: u32,
     ) -> Result<Self> {
         if let Head::Hidden { .. } = executor.plan().head {
-            return Err(Error::unsupported_model("this model is an encoder: it embeds texts and cannot generate them"));
+            return Err(Error::unsupported_model(
+                "this model is an encoder: it embeds texts and cannot generate them",
+            ));
         }
         check_length(executor, prompt.len(), 1)?;
         let room = executor.plan().context_length - prompt.len();
@@ -107,7 +109,8 @@ impl Generation {
                 Some(count) => count,
                 None => {
                     let count = executor.step_tokens(total - done);
-                    let tokens: Vec<u32> = self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
+                    let tokens: Vec<u32> =
+                        self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
                     executor.begin(&self.cache, &tokens)?;
                     *self.stepping.insert(count)
                 }

@@ -56,8 +56,8 @@ impl Default for Options {
 impl Options {
     /// Reads options from JSON and checks their ranges. An unknown one is refused by name.
     pub fn from_json(json: &str) -> Result<Self> {
-        let options: Options =
-            serde_json::from_str(json).map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
+        let options: Options = serde_json::from_str(json)
+            .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let ranges = [
             ("temperature", options.temperature, 0.0, 100.0),
             ("topP", options.top_p, 0.0, 1.0),
@@ -68,7 +68,9 @@ impl Options {
         ];
         for (name, value, from, to) in ranges {
             if !(from..=to).contains(&value) {
-                return Err(Error::invalid_argument(format!("{name} must be within {from}..={to}, not {value}")));
+                return Err(Error::invalid_argument(format!(
+                    "{name} must be within {from}..={to}, not {value}"
+                )));
             }
         }
         if options.logit_bias.values().any(|bias| bias.is_nan()) {
@@ -88,9 +90,12 @@ mod tests {
 
     #[test]
     fn known_options_are_read_and_others_refused() {
-        let options = Options::from_json(r#"{"maxTokens": 3, "stop": ["\n"], "logitBias": {"7": -100}}"#).unwrap();
+        let options =
+            Options::from_json(r#"{"maxTokens": 3, "stop": ["\n"], "logitBias": {"7": -100}}"#).unwrap();
         assert_eq!((options.max_tokens, options.logit_bias[&7]), (Some(3), -100.0));
-        for json in [r#"{"maxToken": 3}"#, r#"{"topP": 2}"#, r#"{"temperature": -1}"#, r#"{"stop": [""]}"#, "[]"] {
+        for json in
+            [r#"{"maxToken": 3}"#, r#"{"topP": 2}"#, r#"{"temperature": -1}"#, r#"{"stop": [""]}"#, "[]"]
+        {
             assert_eq!(Options::from_json(json).unwrap_err().code, Code::InvalidArgument, "{json}");
         }
     }

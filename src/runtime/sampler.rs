@@ -70,7 +70,10 @@ impl Sampler {
         let candidates = &mut self.candidates;
         candidates.clear();
         candidates.extend(
-            (0..).zip(logits).filter(|(_, logit)| **logit >= floor).map(|(token, &logit)| Candidate { token, logit }),
+            (0..)
+                .zip(logits)
+                .filter(|(_, logit)| **logit >= floor)
+                .map(|(token, &logit)| Candidate { token, logit }),
         );
         let order = |a: &Candidate, b: &Candidate| {
             b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))

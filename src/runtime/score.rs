@@ -26,7 +26,9 @@ enum Stage {
 impl Score {
     pub fn new(executor: &Executor, tokens: &[u32]) -> Result<Self> {
         if let Head::Hidden { .. } = executor.plan().head {
-            return Err(Error::unsupported_model("this model is an encoder: it embeds texts and cannot score them"));
+            return Err(Error::unsupported_model(
+                "this model is an encoder: it embeds texts and cannot score them",
+            ));
         }
         check_length(executor, tokens.len(), 0)?;
         let cache = executor.new_cache();

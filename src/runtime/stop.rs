@@ -21,7 +21,11 @@ impl Stops {
     /// Takes more text. The earliest stop text ends it; of two that begin together, the first in the list.
     pub fn push(&mut self, text: &str) -> Shown {
         self.held.push_str(text);
-        let found = self.texts.iter().filter_map(|stop| self.held.find(stop).map(|at| (at, stop))).min_by_key(|f| f.0);
+        let found = self
+            .texts
+            .iter()
+            .filter_map(|stop| self.held.find(stop).map(|at| (at, stop)))
+            .min_by_key(|f| f.0);
         if let Some((at, stop)) = found {
             let shown = Shown { text: self.held[..at].into(), stop: Some(stop.clone()) };
             self.held.clear();

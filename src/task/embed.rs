@@ -28,7 +28,8 @@ impl Pooling {
             Some(2) => Ok(Pooling::Cls),
             Some(3) => Ok(Pooling::Last),
             Some(other) => {
-                let message = format!("pooling type {other} is not supported: this version embeds, it does not rank");
+                let message =
+                    format!("pooling type {other} is not supported: this version embeds, it does not rank");
                 Err(Error::unsupported_model(message).key(key))
             }
         }
@@ -55,7 +56,9 @@ pub struct Embedding {
 impl Embedding {
     pub fn new(executor: &mut Executor, tokens: &[u32], pooling: Pooling, normalize: bool) -> Result<Self> {
         if let Head::Logits { .. } = executor.plan().head {
-            return Err(Error::unsupported_model("this model generates text: embed needs an encoder such as BERT"));
+            return Err(Error::unsupported_model(
+                "this model generates text: embed needs an encoder such as BERT",
+            ));
         }
         check_length(executor, tokens.len(), 0)?;
         let cache = executor.new_cache();
@@ -64,7 +67,11 @@ impl Embedding {
     }
 
     /// Goes on until the vector is there or `pause` says to stop.
-    pub fn advance(&mut self, executor: &mut Executor, pause: &mut dyn FnMut() -> bool) -> Result<Option<Vec<f32>>> {
+    pub fn advance(
+        &mut self,
+        executor: &mut Executor,
+        pause: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<f32>>> {
         if !executor.advance(&mut self.cache, pause)? {
             return Ok(None);
         }

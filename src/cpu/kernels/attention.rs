@@ -55,7 +55,12 @@ impl Attention<'_> {
                 for h in head * group..(head + 1) * group {
                     let at = row * self.stride + h * cache.dim;
                     out[at..at + cache.dim].fill(0.0);
-                    scratch.queries.push(Query { at, position: self.start + row, maximum: f32::NEG_INFINITY, sum: 0.0 });
+                    scratch.queries.push(Query {
+                        at,
+                        position: self.start + row,
+                        maximum: f32::NEG_INFINITY,
+                        sum: 0.0,
+                    });
                 }
             }
             for (index, page) in self.layer.pages.iter().enumerate() {
@@ -75,7 +80,15 @@ impl Attention<'_> {
         (from.saturating_sub(first).min(PAGE), end.saturating_sub(first).min(PAGE))
     }
 
-    fn page(&self, first: usize, page: &Page, head: usize, q: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    fn page(
+        &self,
+        first: usize,
+        page: &Page,
+        head: usize,
+        q: &[f32],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let dim = self.layer.cache.dim;
         let Scratch { keys, values, queries } = scratch;
         let mut widened = false;
@@ -114,7 +127,12 @@ impl Attention<'_> {
             }
             query.maximum = maximum;
             query.sum = query.sum * rescale + simd::sum_f32(sum);
-            accumulate(&scores[from..to], rescale, &values[from * dim..to * dim], &mut out[query.at..query.at + dim]);
+            accumulate(
+                &scores[from..to],
+                rescale,
+                &values[from * dim..to * dim],
+                &mut out[query.at..query.at + dim],
+            );
         }
     }
 }
@@ -154,7 +172,8 @@ fn accumulate(p: &[f32], rescale: f32, values: &[f32], out: &mut [f32]) {
     let rescale = simd::splat_f32(rescale);
     let mut d = 0;
     while d + 16 <= dim {
-        let mut sums: [_; 4] = std::array::from_fn(|k| simd::mul_f32(simd::load_f32(out, d + k * 4), rescale));
+        let mut sums: [_; 4] =
+            std::array::from_fn(|k| simd::mul_f32(simd::load_f32(out, d + k * 4), rescale));
         for (p, value) in p.iter().zip(values.chunks_exact(dim)) {
             let p = simd::splat_f32(*p);
             let value = &value[d..d + 16];

@@ -32,12 +32,19 @@ impl Values for Bf16 {
     #[inline(always)]
     fn column(codes: &[u8], column: usize) -> (V, V) {
         let halves = simd::load(codes, column * 16);
-        (simd::shl_i32::<16>(simd::extend_low_i16(halves)), simd::shl_i32::<16>(simd::extend_high_i16(halves)))
+        (
+            simd::shl_i32::<16>(simd::extend_low_i16(halves)),
+            simd::shl_i32::<16>(simd::extend_high_i16(halves)),
+        )
     }
 }
 
 /// The product of a panel with T rows, each as long as the panel's padded columns.
-pub fn product<F: Format + Values, const T: usize>(panel: Panel, rows: &[&[f32]; T], out: &mut [[f32; PANEL]; T]) {
+pub fn product<F: Format + Values, const T: usize>(
+    panel: Panel,
+    rows: &[&[f32]; T],
+    out: &mut [[f32; PANEL]; T],
+) {
     let zero = [[simd::splat_f32(0.0); 2]; T];
     let mut totals = zero;
     for (u, codes) in panel.codes.chunks_exact(F::CODE_BYTES).enumerate() {

@@ -10,8 +10,8 @@ mod unpack;
 
 use super::activations::Row;
 use crate::gguf::TensorType;
-use crate::quant::{self, Bytes, FiveBits, Format, Nibbles, PANEL, SixBits};
 use crate::quant::Panel;
+use crate::quant::{self, Bytes, FiveBits, Format, Nibbles, PANEL, SixBits};
 use quantized::{Halves, Pair, Single, Super};
 
 /// Rows of activations that a tile takes at once: each unpacked weight is used four times, and the sums
@@ -40,11 +40,17 @@ struct Kernel {
 
 const fn int8<F: Format, K: quantized::Unit>() -> Kernel {
     assert!(K::CODE_BYTES == F::CODE_BYTES && K::SCALE_BYTES == F::SCALE_BYTES);
-    Kernel { kind: F::KIND, product: Product::Int8 { one: quantized::product::<K, 1>, tile: quantized::product::<K, TILE> } }
+    Kernel {
+        kind: F::KIND,
+        product: Product::Int8 { one: quantized::product::<K, 1>, tile: quantized::product::<K, TILE> },
+    }
 }
 
 const fn float<F: Format + float::Values>() -> Kernel {
-    Kernel { kind: F::KIND, product: Product::Float { one: float::product::<F, 1>, tile: float::product::<F, TILE> } }
+    Kernel {
+        kind: F::KIND,
+        product: Product::Float { one: float::product::<F, 1>, tile: float::product::<F, TILE> },
+    }
 }
 
 static KERNELS: &[Kernel] = &[

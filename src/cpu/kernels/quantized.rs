@@ -23,7 +23,13 @@ pub trait Unit {
     const SCALE_BYTES: usize;
 
     /// Adds the products of one unit. `first` is the activations' block that it begins with.
-    fn add<const T: usize>(codes: &[u8], scales: &[u8], rows: &[Row; T], first: usize, totals: &mut Totals<T>);
+    fn add<const T: usize>(
+        codes: &[u8],
+        scales: &[u8],
+        rows: &[Row; T],
+        first: usize,
+        totals: &mut Totals<T>,
+    );
 }
 
 /// The product of a panel with T rows.
@@ -89,7 +95,13 @@ impl<C: Unpack, const ZERO: i32> Unit for Single<C, ZERO> {
     const SCALE_BYTES: usize = 16;
 
     #[inline(always)]
-    fn add<const T: usize>(codes: &[u8], scales: &[u8], rows: &[Row; T], first: usize, totals: &mut Totals<T>) {
+    fn add<const T: usize>(
+        codes: &[u8],
+        scales: &[u8],
+        rows: &[Row; T],
+        first: usize,
+        totals: &mut Totals<T>,
+    ) {
         let codes = &codes[..C::BYTES];
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
         let sums = sums::<C, T>(codes, rows, first, (0, 8), |block| start::<C>(block, ZERO));
@@ -110,7 +122,13 @@ impl<C: Unpack> Unit for Pair<C> {
     const SCALE_BYTES: usize = 32;
 
     #[inline(always)]
-    fn add<const T: usize>(codes: &[u8], scales: &[u8], rows: &[Row; T], first: usize, totals: &mut Totals<T>) {
+    fn add<const T: usize>(
+        codes: &[u8],
+        scales: &[u8],
+        rows: &[Row; T],
+        first: usize,
+        totals: &mut Totals<T>,
+    ) {
         let codes = &codes[..C::BYTES];
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
         let (m0, m1) = simd::f16_to_f32(simd::load(scales, 16));
@@ -135,7 +153,13 @@ impl<C: Unpack> Unit for Super<C> {
     const SCALE_BYTES: usize = 160;
 
     #[inline(always)]
-    fn add<const T: usize>(codes: &[u8], scales: &[u8], rows: &[Row; T], first: usize, totals: &mut Totals<T>) {
+    fn add<const T: usize>(
+        codes: &[u8],
+        scales: &[u8],
+        rows: &[Row; T],
+        first: usize,
+        totals: &mut Totals<T>,
+    ) {
         let zero = [[simd::splat_f32(0.0); 2]; T];
         let (mut products, mut minima) = (zero, zero);
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
@@ -173,7 +197,13 @@ impl<C: Unpack, const ZERO: i32> Unit for Halves<C, ZERO> {
     const SCALE_BYTES: usize = 144;
 
     #[inline(always)]
-    fn add<const T: usize>(codes: &[u8], scales: &[u8], rows: &[Row; T], first: usize, totals: &mut Totals<T>) {
+    fn add<const T: usize>(
+        codes: &[u8],
+        scales: &[u8],
+        rows: &[Row; T],
+        first: usize,
+        totals: &mut Totals<T>,
+    ) {
         let mut products = [[simd::splat_f32(0.0); 2]; T];
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
             let bytes = simd::load(scales, 16 + g * 16);

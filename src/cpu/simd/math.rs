@@ -59,7 +59,9 @@ mod tests {
             let wide = f64::from(x);
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
             let gelu = 0.5 * wide * (1.0 + inner.tanh());
-            assert!((f64::from(to_f32s(gelu_tanh(splat_f32(x)))[0]) - gelu).abs() < 1e-6 * wide.abs().max(1.0));
+            assert!(
+                (f64::from(to_f32s(gelu_tanh(splat_f32(x)))[0]) - gelu).abs() < 1e-6 * wide.abs().max(1.0)
+            );
             let sigma = 1.0 / (1.0 + (-wide).exp());
             assert!((f64::from(to_f32s(sigmoid(splat_f32(x)))[0]) - sigma).abs() < 2e-7);
         }

@@ -167,7 +167,10 @@ pub fn extend_high_i16(a: V) -> V {
 
 #[inline(always)]
 pub fn low_u8_to_f32(a: V) -> (V, V) {
-    (from_f(std::array::from_fn(|k| f32::from(a.0[k]))), from_f(std::array::from_fn(|k| f32::from(a.0[k + 4]))))
+    (
+        from_f(std::array::from_fn(|k| f32::from(a.0[k]))),
+        from_f(std::array::from_fn(|k| f32::from(a.0[k + 4]))),
+    )
 }
 
 #[inline(always)]

@@ -1,0 +1,211 @@
+//! A loaded model, from the worker's side: one run at a time, in slices.
+
+use super::JsResult;
+use crate::error::{Error, Result};
+use crate::loader::Model;
+use crate::runtime::{Finish, Generation, Options, Progress, Score};
+use crate::task::{Embedding, Pooling};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+/// Bytes of a page of WebAssembly memory.
+const PAGE: usize = 65_536;
+
+/// Does one run (generate, score, embed) at a time.
+#[wasm_bindgen]
+pub struct Engine {
+    model: Model,
+    run: Option<Run>,
+    vector: Vec<f32>,
+}
+
+enum Run {
+    Generation(Box<Generation>),
+    Score(Score),
+    Embedding(Embedding),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbedOptions {
+    pooling: Option<Pooling>,
+    normalize: Option<bool>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// What the page shows as `model.info`.
+    pub fn info(&self) -> String {
+        let Model { executor, tokenizer, info } = &self.model;
+        json!({
+            "architecture": info.architecture,
+            "name": info.name,
+            "parameters": info.parameters,
+            "quantization": info.quantization,
+            "contextLength": executor.plan().context_length,
+            "trainedContextLength": info.trained_context_length,
+            "vocabSize": tokenizer.vocab_size(),
+            "embeddingLength": executor.plan().embedding_length(),
+            "pooling": info.pooling.map(Pooling::as_str),
+            "generates": info.pooling.is_none(),
+            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+        })
+        .to_string()
+    }
+
+    /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
+    pub fn memory(&self) -> String {
+        let kv = match &self.run {
+            Some(Run::Generation(generation)) => generation.cache_bytes(),
+            _ => 0,
+        };
+        let peak = core::arch::wasm32::memory_size(0) * PAGE;
+        json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
+    }
+
+    pub fn tokenize(&self, text: &str, bos: Option<bool>, special: bool) -> JsResult<Vec<u32>> {
+        Ok(self.model.tokenizer.encode(text, special, bos)?)
+    }
+
+    pub fn detokenize(&self, tokens: &[u32]) -> JsResult<String> {
+        Ok(self.model.tokenizer.decode(tokens)?)
+    }
+
+    /// Begins an answer to a prompt.
+    pub fn generate(&mut self, prompt: &[u32], options: &str) -> JsResult<()> {
+        self.cancel();
+        let options = Options::from_json(options)?;
+        let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32;
+        let Model { executor, tokenizer, .. } = &self.model;
+        let generation = Generation::new(executor, tokenizer, prompt, &options, seed)?;
+        self.run = Some(Run::Generation(Box::new(generation)));
+        Ok(())
+    }
+
+    /// Begins scoring.
+    pub fn score(&mut self, tokens: &[u32]) -> JsResult<()> {
+        self.cancel();
+        self.run = Some(Run::Score(Score::new(&self.model.executor, tokens)?));
+        Ok(())
+    }
+
+    /// Begins embedding.
+    pub fn embed(&mut self, tokens: &[u32], options: &str) -> JsResult<()> {
+        self.cancel();
+        let options: EmbedOptions = serde_json::from_str(options)
+            .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
+        let pooling = options.pooling.or(self.model.info.pooling).unwrap_or(Pooling::Mean);
+        let normalize = options.normalize.unwrap_or(true);
+        self.run =
+            Some(Run::Embedding(Embedding::new(&mut self.model.executor, tokens, pooling, normalize)?));
+        Ok(())
+    }
+
+    /// Works for about `budget_ms` and says, as JSON, how far the run has come.
+    pub fn advance(&mut self, budget_ms: f64) -> JsResult<String> {
+        let end = now() + budget_ms;
+        Ok(self.slice(&mut || now() >= end)?.to_string())
+    }
+
+    /// The vector of a finished embedding.
+    #[wasm_bindgen(js_name = takeVector)]
+    pub fn take_vector(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.vector)
+    }
+
+    /// Drops the run in progress.
+    pub fn cancel(&mut self) {
+        self.run = None;
+        self.model.executor.cancel();
+    }
+}
+
+impl Engine {
+    pub(super) fn new(model: Model) -> Self {
+        Engine { model, run: None, vector: Vec::new() }
+    }
+
+    fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
+        let executor = &mut self.model.executor;
+        let answer = match &mut self.run {
+            None => return Err(Error::internal("no run was begun")),
+            Some(Run::Generation(generation)) => {
+                generate(generation, executor, &self.model.tokenizer, pause)?
+            }
+            Some(Run::Score(score)) => {
+                let finished = score.advance(executor, pause)?;
+                let (done, total) = score.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => json!({ "state": "finished", "logprobs": score.logprobs() }),
+                }
+            }
+            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
+                None => json!({ "state": "prefill", "done": 0, "total": 1 }),
+                Some(vector) => {
+                    self.vector = vector;
+                    json!({ "state": "finished" })
+                }
+            },
+        };
+        if answer["state"] == "finished" {
+            self.run = None;
+        }
+        Ok(answer)
+    }
+}
+
+/// Tokens until `pause` says to stop: one at least, so that each is seen as soon as it is there.
+fn generate(
+    generation: &mut Generation,
+    executor: &mut crate::cpu::Executor,
+    tokenizer: &crate::tokenizer::Tokenizer,
+    pause: &mut dyn FnMut() -> bool,
+) -> Result<Value> {
+    let mut tokens = Vec::new();
+    let mut text = String::new();
+    loop {
+        match generation.advance(executor, tokenizer, pause)? {
+            Progress::Prefill { done, total } if tokens.is_empty() => {
+                return Ok(json!({ "state": "prefill", "done": done, "total": total }));
+            }
+            Progress::Prefill { .. } => {}
+            Progress::Token { token, text: more } => {
+                tokens.push(token);
+                text.push_str(&more);
+            }
+            Progress::Finished { text: more, finish } => {
+                let (prompt, answer) = generation.usage();
+                let (reason, stop) = match finish {
+                    Finish::Stop(stop) => ("stop", stop),
+                    Finish::Length => ("length", None),
+                };
+                let mut end = json!({
+                    "state": "finished",
+                    "text": text + &more,
+                    "tokens": tokens,
+                    "finishReason": reason,
+                    "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
+                });
+                if let Some(stop) = stop {
+                    end["stop"] = stop.into();
+                }
+                return Ok(end);
+            }
+        }
+        if pause() {
+            return Ok(json!({ "state": "decode", "text": text, "tokens": tokens }));
+        }
+    }
+}
+
+/// Milliseconds of the worker's clock.
+fn now() -> f64 {
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = performance, js_name = now)]
+        fn performance_now() -> f64;
+    }
+    performance_now()
+}
