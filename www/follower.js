@@ -5,6 +5,8 @@ const near = 80;
 export class Follower {
   #button;
   #following = true;
+  #top = 0;
+  #height = 0;
   #observer;
 
   constructor(button) {
@@ -35,8 +37,14 @@ export class Follower {
   }
 
   #scrolled() {
-    this.#following = this.#atEnd();
-    this.#button.hidden = this.#following;
+    const height = document.documentElement.scrollHeight;
+    // This class only ever scrolls down, so the way up is the reader's, unless the page itself became shorter. One
+    // step up is enough: waiting for a distance would mean pulling against it.
+    if (scrollY < this.#top && height >= this.#height) this.#following = false;
+    else if (this.#atEnd()) this.#following = true;
+    this.#top = scrollY;
+    this.#height = height;
+    this.#button.hidden = this.#following || this.#atEnd();
   }
 
   #grown() {
