@@ -30,9 +30,8 @@ impl Profile {
 
 /// Builds the module and returns where it lies.
 pub fn module(compiler: &Compiler, variant: &Variant, profile: Profile) -> Result<PathBuf> {
-    // One folder for all variants: they share build scripts and macros, and cargo keeps apart what their flags change.
-    // Not cargo's default folder, which belongs to another compiler.
-    let folder = root().join("target/wasm");
+    // A folder per variant: with remapped paths among the flags, cargo gives the variants' files the same names.
+    let folder = root().join(format!("target/wasm-{}", variant.name));
     let status = compiler
         .cargo()
         .current_dir(root())
