@@ -1,0 +1,254 @@
+// A generation under way, as any number of readers see it.
+
+import { aborted, type WispError } from "./errors.js";
+import type { GenerateOptions } from "./options.js";
+import type { Link } from "./link.js";
+import type { WireGenerated, WireText } from "./protocol.js";
+
+/** What a generation came to. */
+export interface GenerationResult {
+  /** All of the text. */
+  readonly text: string;
+  /** All of the generated tokens. */
+  readonly tokens: readonly number[];
+  /**
+   * Why it ended: the model or a stop text ended it, `maxTokens` or the context did, or it was aborted (by its signal,
+   * or by the last reader leaving); then `text` and `tokens` are what there was until then.
+   */
+  readonly finishReason: "stop" | "length" | "abort";
+  /** The stop text that ended it. */
+  readonly stop?: string;
+  /** Always empty: a raw completion calls no tools. */
+  readonly toolCalls: readonly never[];
+  /** Always empty: a raw completion has no separate reasoning. */
+  readonly reasoning: string;
+  /** What was asked for with the option `logprobs`. */
+  readonly logprobs?: unknown;
+  /** How many tokens there were. */
+  readonly usage: GenerationUsage;
+  /** How long it took. */
+  readonly timings: GenerationTimings;
+}
+
+/** How many tokens a generation had. */
+export interface GenerationUsage {
+  /** Tokens of the prompt. */
+  readonly promptTokens: number;
+  /** Those of them whose keys and values were still there from before. */
+  readonly cachedTokens: number;
+  /** Generated tokens. */
+  readonly completionTokens: number;
+}
+
+/** How long a generation took, from the moment that the model turned to it. */
+export interface GenerationTimings {
+  /** Until the prompt was read. */
+  readonly promptMs: number;
+  /** Until there was a first token. */
+  readonly firstTokenMs: number;
+  /** From the end of the prompt to the last token. */
+  readonly decodeMs: number;
+  /** Speed of reading the prompt, less its cached tokens. */
+  readonly promptTokensPerSecond: number;
+  /** Speed of generating, after the first token. */
+  readonly tokensPerSecond: number;
+}
+
+/** What happens in a generation. */
+export type GenerationEvent =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "token"; readonly id: number }
+  | ({ readonly type: "finish" } & Pick<GenerationResult, "finishReason" | "stop" | "usage" | "timings">);
+
+/**
+ * A generation: an async iterable of text deltas. Each has whole characters and no part of a stop text.
+ *
+ * It runs whether or not it is read, and each reader (`for await`, `events()`, `toReadableStream()`) sees all of it from the
+ * start. When the last reader leaves before the end (breaking out of the loop, cancelling the stream), the model stops
+ * and `result` resolves with the finish reason `"abort"`.
+ *
+ * When its signal fires, readers get a `WispError` with the code `aborted`, and `result` resolves with the finish reason
+ * `"abort"` and the text until then. A signal that had fired before the start rejects `result` too.
+ */
+export interface Generation extends AsyncIterable<string> {
+  /** What it came to. */
+  readonly result: Promise<GenerationResult>;
+  /** Everything that happens: text, tokens, the end. */
+  events(): AsyncIterableIterator<GenerationEvent>;
+  /** The text deltas as a stream. */
+  toReadableStream(): ReadableStream<string>;
+}
+
+export class Run implements Generation {
+  readonly result: Promise<GenerationResult>;
+  readonly #events: GenerationEvent[] = [];
+  readonly #text: string[] = [];
+  readonly #tokens: number[] = [];
+  #ended = false;
+  #failure: WispError | undefined;
+  #readers = 0;
+  #stop: () => void = () => {};
+  #wake: () => void = () => {};
+  #news: Promise<void> = Promise.resolve();
+
+  private constructor() {
+    this.#renew();
+    let settle!: { resolve(result: GenerationResult): void; reject(error: WispError): void };
+    this.result = new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    // Who only reads the text sees the failure there: a result that nobody awaits must not be an unhandled rejection.
+    this.result.catch(() => {});
+    this.#settle = settle;
+  }
+
+  readonly #settle: { resolve(result: GenerationResult): void; reject(error: WispError): void };
+
+  /** A generation that failed before it began. */
+  static failed(error: WispError): Run {
+    const run = new Run();
+    run.#fail(error);
+    return run;
+  }
+
+  static start(link: Link, prompt: WireText, { signal, ...options }: GenerateOptions): Run {
+    if (signal?.aborted) return Run.failed(aborted(signal));
+    const run = new Run();
+    const abort = (): void => {
+      run.#failure = aborted(signal);
+      run.#announce();
+      run.#stop();
+    };
+    const release = (): void => signal?.removeEventListener("abort", abort);
+    signal?.addEventListener("abort", abort, { once: true });
+    const id = link.send<"generate">(
+      { kind: "generate", prompt, options: { ...options } },
+      {
+        delta: (text, tokens) => run.#append(text, tokens),
+        done: (generated) => {
+          release();
+          run.#finish(generated);
+        },
+        fail: (error) => {
+          release();
+          run.#fail(error);
+        },
+      },
+    );
+    run.#stop = () => link.cancel(id);
+    return run;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<string> {
+    return this.#read((event) => (event.type === "text" ? event.text : undefined));
+  }
+
+  events(): AsyncIterableIterator<GenerationEvent> {
+    return this.#read((event) => event);
+  }
+
+  toReadableStream(): ReadableStream<string> {
+    const deltas = this[Symbol.asyncIterator]();
+    return new ReadableStream<string>(
+      {
+        async pull(controller) {
+          const { value, done } = await deltas.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        async cancel() {
+          await deltas.return?.();
+        },
+      },
+      // Nothing is read, and so nothing counts as a reader, until someone asks.
+      { highWaterMark: 0 },
+    );
+  }
+
+  // An iterator by hand: a generator would put off `return` until a pending `next` is through.
+  #read<T>(pick: (event: GenerationEvent) => T | undefined): AsyncIterableIterator<T> {
+    let position = 0;
+    let state: "new" | "reading" | "left" = "new";
+    const leave = (): void => {
+      if (state === "reading") this.#readers--;
+      state = "left";
+    };
+    const next = async (): Promise<IteratorResult<T>> => {
+      if (state === "new") {
+        state = "reading";
+        this.#readers++;
+      }
+      while (state === "reading") {
+        const event = this.#events[position];
+        if (event !== undefined) {
+          position++;
+          const value = pick(event);
+          if (value !== undefined) return { value, done: false };
+        } else if (this.#failure !== undefined) {
+          leave();
+          throw this.#failure;
+        } else if (this.#ended) {
+          leave();
+        } else {
+          await this.#news;
+        }
+      }
+      return { value: undefined, done: true };
+    };
+    return {
+      next,
+      return: async () => {
+        leave();
+        if (this.#readers === 0 && !this.#ended) this.#stop();
+        this.#announce();
+        return { value: undefined, done: true };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #append(text: string, tokens: number[]): void {
+    for (const id of tokens) this.#events.push({ type: "token", id });
+    this.#tokens.push(...tokens);
+    if (text !== "") {
+      this.#events.push({ type: "text", text });
+      this.#text.push(text);
+    }
+    this.#announce();
+  }
+
+  #finish({ finishReason, stop, logprobs, usage, timings }: WireGenerated): void {
+    const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
+    this.#events.push({ type: "finish", ...end });
+    this.#ended = true;
+    this.#announce();
+    this.#settle.resolve({
+      text: this.#text.join(""),
+      tokens: this.#tokens,
+      ...end,
+      toolCalls: [],
+      reasoning: "",
+      ...(logprobs !== undefined && { logprobs }),
+    });
+  }
+
+  #fail(error: WispError): void {
+    this.#failure ??= error;
+    this.#ended = true;
+    this.#announce();
+    this.#settle.reject(error);
+  }
+
+  #announce(): void {
+    this.#wake();
+    this.#renew();
+  }
+
+  #renew(): void {
+    this.#news = new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}

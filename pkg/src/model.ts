@@ -1,0 +1,165 @@
+// A loaded model: a handle on the engine in its worker.
+
+import { WispError } from "./errors.js";
+import { type Generation, Run } from "./generation.js";
+import type { Link } from "./link.js";
+import {
+  type EmbedOptions,
+  embedOptions,
+  type GenerateOptions,
+  generateOptions,
+  scoreOptions,
+  text,
+  textOrTokens,
+  tokenIds,
+  type TokenizeOptions,
+  tokenizeOptions,
+} from "./options.js";
+import type { WireInfo, WireMemory } from "./protocol.js";
+import { invalidArgument } from "./errors.js";
+
+/** What a model is, and where it runs. */
+export interface ModelInfo {
+  /** The family, as the file names it: `"llama"`, `"gemma3"`, `"bert"`. */
+  readonly architecture: string;
+  /** The model's name, as the file gives it. */
+  readonly name: string;
+  /** How many weights it has. */
+  readonly parameters: number;
+  /** The format that most of its weights have, such as `"Q4_K"`. */
+  readonly quantization: string;
+  /** The most tokens that a prompt and its continuation may have together. */
+  readonly contextLength: number;
+  /** What it was trained for. */
+  readonly trainedContextLength: number;
+  /** Tokens in its vocabulary. */
+  readonly vocabSize: number;
+  /** What computes. */
+  readonly device: {
+    readonly kind: "wasm";
+    /** In words. */
+    readonly description: string;
+    readonly threads: number;
+    /** What of the processor's features is in use, such as `"simd128"` and `"relaxed-simd"`. */
+    readonly features: readonly string[];
+  };
+  /** Bytes: of the weights, of the attention's keys and values, and the most that the engine has taken so far. */
+  readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
+  /** What did not go as it might have, such as a download that could not be kept, in plain sentences. */
+  readonly notices: readonly string[];
+}
+
+/** Log-probabilities of a text. */
+export interface Score {
+  /** The tokens. */
+  readonly tokens: number[];
+  /** The natural logarithm of each token's probability given those before it; the first is `null`. */
+  readonly logprobs: (number | null)[];
+}
+
+/**
+ * A model, ready for use. Requests are served one after the other, in the order in which they were made. A request that
+ * fails leaves the model ready for the next one, unless its error's code is `internal`.
+ */
+export interface Model extends AsyncDisposable {
+  /** What it is, and where it runs. */
+  readonly info: ModelInfo;
+  /**
+   * Continues a text, or tokens taken as given. A text gets the model's begin token, by the model's rule, and control
+   * tokens written out in it stay text. Errors, of the arguments too, come through the generation.
+   */
+  generate(prompt: string | readonly number[], options?: GenerateOptions): Generation;
+  /** How likely each token is after those before it. Token ids are taken as given; a text gets the model's begin token. */
+  score(text: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
+  /**
+   * The vector of a text. A text longer than the context is refused with `context-overflow`, never cut.
+   */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  /** The vectors of several texts. */
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  /** Splits a text into tokens. */
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
+  /** The text of tokens. */
+  detokenize(tokens: readonly number[]): Promise<string>;
+  /** How many tokens `tokenize` makes of a text. */
+  countTokens(text: string): Promise<number>;
+  /** Frees everything. Whatever is under way, and every later request, fails with `closed`. */
+  close(): Promise<void>;
+  /** The same as `close()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export class WorkerModel implements Model {
+  readonly #link: Link;
+  #info: ModelInfo;
+
+  constructor(link: Link, info: WireInfo, memory: WireMemory, features: string[], notices: string[]) {
+    this.#link = link;
+    const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
+    const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
+    this.#info = {
+      ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
+      device: { kind: "wasm", description: `WebAssembly, ${simd}, one thread`, threads: 1, features },
+      memory,
+      notices,
+    };
+    link.onMemory = (now) => {
+      this.#info = { ...this.#info, memory: now };
+    };
+  }
+
+  get info(): ModelInfo {
+    return this.#info;
+  }
+
+  generate(prompt: string | readonly number[], options?: GenerateOptions): Generation {
+    try {
+      return Run.start(this.#link, textOrTokens(prompt, "prompt"), generateOptions(options));
+    } catch (error) {
+      return Run.failed(error as WispError);
+    }
+  }
+
+  async score(input: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score> {
+    const { signal } = scoreOptions(options);
+    const { tokens, logprobs } = await this.#link.ask<"score">({ kind: "score", text: textOrTokens(input, "text") }, signal);
+    return { tokens: Array.from(tokens), logprobs };
+  }
+
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(input: string | readonly string[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]> {
+    const { signal, normalize = true, ...others } = embedOptions(options);
+    const single = typeof input === "string";
+    if (!single && !Array.isArray(input)) throw invalidArgument("text must be a string or an array of strings", "text");
+    const texts = single ? [input] : input.map((item: unknown, i) => text(item, `text[${i}]`));
+    const vectors = await this.#link.ask<"embed">({ kind: "embed", texts, options: { normalize, ...others } }, signal);
+    return single ? vectors[0]! : vectors;
+  }
+
+  async tokenize(input: string, options?: TokenizeOptions): Promise<number[]> {
+    return Array.from(await this.#tokens(input, options));
+  }
+
+  async detokenize(tokens: readonly number[]): Promise<string> {
+    return this.#link.ask<"detokenize">({ kind: "detokenize", tokens: tokenIds(tokens, "tokens") });
+  }
+
+  async countTokens(input: string): Promise<number> {
+    return (await this.#tokens(input)).length;
+  }
+
+  async close(): Promise<void> {
+    this.#link.end(new WispError("closed", "the model is closed: load it again"));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #tokens(input: string, options?: TokenizeOptions): Promise<Uint32Array> {
+    const { bos, special = false } = tokenizeOptions(options);
+    const request = { kind: "tokenize" as const, text: text(input, "text"), special };
+    return this.#link.ask<"tokenize">(bos === undefined ? request : { ...request, bos });
+  }
+}

@@ -1,0 +1,252 @@
+// Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
+
+import { invalidArgument, WispError } from "./errors.js";
+
+/** Where a load stands. */
+export interface LoadProgress {
+  /**
+   * `compile`: the engine's WebAssembly. `download`: the model's bytes, from the network, the cache or a file, which are
+   * repacked as they arrive. `prepare`: what is left to do once all bytes are there. `warmup`: a first step of the model.
+   */
+  readonly phase: "download" | "prepare" | "compile" | "warmup";
+  /** How much is done: bytes for `download`, steps otherwise. Never falls within a phase. */
+  readonly loaded: number;
+  /** How much there is to do, as far as it is known; equal to `loaded` in the last event of a phase. */
+  readonly total: number;
+}
+
+/** How to load a model. */
+export interface LoadOptions {
+  /** What to compute on. This version has `"wasm"`, which `"auto"` (the default) picks; `"webgpu"` is refused. */
+  device?: "auto" | "wasm" | "webgpu";
+  /** How many threads compute. This version has one: `"auto"` (the default) and `1` are the same, more are refused. */
+  threads?: "auto" | number;
+  /** The most tokens that a prompt and its continuation may have together; by default what the model was trained for, within reason. */
+  contextLength?: number;
+  /** How the attention's keys and values are stored: `"q8_0"` takes half the memory of `"f16"`. */
+  kvType?: "f16" | "q8_0";
+  /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
+  cache?: boolean;
+  /** Called as the load goes on. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Ends the load, and releases everything it holds. */
+  signal?: AbortSignal;
+  /** Where `worker.js` and the `.wasm` files lie, if not beside this module. */
+  assets?: { baseUrl?: string | URL };
+}
+
+/** What every generation takes. */
+export interface GenerateOptions {
+  /** The most tokens to generate; by default as many as the context holds. */
+  maxTokens?: number;
+  /** Randomness: `0` always takes the likeliest token. */
+  temperature?: number;
+  /** Sample among this many of the likeliest tokens only; `0` is no limit. */
+  topK?: number;
+  /** Sample among the likeliest tokens that together have this probability. */
+  topP?: number;
+  /** Sample among tokens at least this likely in relation to the likeliest. */
+  minP?: number;
+  /** Divides the logits of tokens that have occurred; `1` is none. */
+  repeatPenalty?: number;
+  /** Taken from a token's logit for each time it has been generated. */
+  frequencyPenalty?: number;
+  /** Taken from a token's logit once it has been generated. */
+  presencePenalty?: number;
+  /** Makes sampling repeatable. */
+  seed?: number;
+  /** Texts that end the generation, and are not part of it. */
+  stop?: string[];
+  /** Added to the logits of tokens, by token id. */
+  logitBias?: Record<number, number>;
+  /** Report the log-probabilities of this many of the likeliest tokens at each step. */
+  logprobs?: number;
+  /** Go on where the model would end. */
+  ignoreEos?: boolean;
+  /** Stops the generation. */
+  signal?: AbortSignal;
+}
+
+/** How to embed. */
+export interface EmbedOptions {
+  /** How the tokens' vectors become one; by default what the model's file says. */
+  pooling?: "mean" | "cls";
+  /** Whether vectors have length 1. Default `true`. */
+  normalize?: boolean;
+  /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
+  dimensions?: number;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to split text into tokens. */
+export interface TokenizeOptions {
+  /** Whether the model's begin (and, where it has one, end) token is put around the text; by default the model's rule. */
+  bos?: boolean;
+  /** Whether control tokens written out in the text become those tokens. Default `false`: they stay text. */
+  special?: boolean;
+}
+
+type Check = (value: unknown, option: string) => void;
+
+function wrong(option: string, must: string, value: unknown): WispError {
+  const shown = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return invalidArgument(`${option} must be ${must}, not ${shown.slice(0, 60)}`, option);
+}
+
+const number: Check = (value, option) => {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw wrong(option, "a finite number", value);
+};
+
+const count: Check = (value, option) => {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(option, "an integer that is not negative", value);
+};
+
+const positive: Check = (value, option) => {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) throw wrong(option, "a positive integer", value);
+};
+
+const flag: Check = (value, option) => {
+  if (typeof value !== "boolean") throw wrong(option, "true or false", value);
+};
+
+const signal: Check = (value, option) => {
+  if (!(value instanceof AbortSignal)) throw wrong(option, "an AbortSignal", value);
+};
+
+const callback: Check = (value, option) => {
+  if (typeof value !== "function") throw wrong(option, "a function", value);
+};
+
+const oneOf = (...names: string[]): Check => (value, option) => {
+  if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
+};
+
+const strings: Check = (value, option) => {
+  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw wrong(option, "an array of strings", value);
+};
+
+const biases: Check = (value, option) => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong(option, "an object of token id to bias", value);
+  for (const [token, bias] of Object.entries(value)) {
+    if (!/^\d+$/.test(token)) throw wrong(option, "an object whose keys are token ids", token);
+    number(bias, `${option}[${token}]`);
+  }
+};
+
+/** The options that are set, each known and of the right kind. */
+function checked<T extends object>(options: T | undefined, checks: Record<string, Check>, of: string): T {
+  if (options === undefined) return {} as T;
+  if (typeof options !== "object" || options === null) throw invalidArgument(`the options of ${of} must be an object`);
+  const set: Record<string, unknown> = {};
+  for (const [option, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    const check = Object.hasOwn(checks, option) ? checks[option] : undefined;
+    if (check === undefined) {
+      const known = Object.keys(checks).join(", ");
+      throw invalidArgument(`${of} has no option ${JSON.stringify(option)}; it has: ${known}`, option);
+    }
+    check(value, option);
+    set[option] = value;
+  }
+  return set as T;
+}
+
+export function loadOptions(options?: LoadOptions): LoadOptions {
+  const set = checked(
+    options,
+    {
+      device: oneOf("auto", "wasm", "webgpu"),
+      threads: (value, option) => {
+        if (value !== "auto") positive(value, option);
+      },
+      contextLength: positive,
+      kvType: oneOf("f16", "q8_0"),
+      cache: flag,
+      onProgress: callback,
+      signal,
+      assets: (value, option) => {
+        if (typeof value !== "object" || value === null) throw wrong(option, "an object", value);
+        checked(
+          value,
+          {
+            baseUrl: (url, name) => {
+              if (typeof url !== "string" && !(url instanceof URL)) throw wrong(`assets.${name}`, "an address", url);
+            },
+          },
+          "assets",
+        );
+      },
+    },
+    "load",
+  );
+  if (set.device === "webgpu") {
+    throw new WispError("unsupported-device", 'this version has no WebGPU executor: use device "auto" or "wasm"', {
+      details: { option: "device" },
+    });
+  }
+  if (typeof set.threads === "number" && set.threads > 1) {
+    throw new WispError("unsupported-device", 'this version computes on one thread: use threads "auto" or 1', {
+      details: { option: "threads" },
+    });
+  }
+  return set;
+}
+
+export function generateOptions(options?: GenerateOptions): GenerateOptions {
+  return checked(
+    options,
+    {
+      maxTokens: count,
+      temperature: number,
+      topK: count,
+      topP: number,
+      minP: number,
+      repeatPenalty: number,
+      frequencyPenalty: number,
+      presencePenalty: number,
+      seed: count,
+      stop: strings,
+      logitBias: biases,
+      logprobs: count,
+      ignoreEos: flag,
+      signal,
+    },
+    "generate",
+  );
+}
+
+export function embedOptions(options?: EmbedOptions): EmbedOptions {
+  return checked(
+    options,
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, signal },
+    "embed",
+  );
+}
+
+export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
+  return checked(options, { bos: flag, special: flag }, "tokenize");
+}
+
+export function scoreOptions(options?: { signal?: AbortSignal }): { signal?: AbortSignal } {
+  return checked(options, { signal }, "score");
+}
+
+/** Text as text, tokens as tokens. */
+export function textOrTokens(value: unknown, argument: string): string | Uint32Array {
+  return typeof value === "string" ? value : tokenIds(value, argument, "a string or an array of token ids");
+}
+
+export function tokenIds(value: unknown, argument: string, must = "an array of token ids"): Uint32Array {
+  const array = Array.isArray(value) || value instanceof Uint32Array || value instanceof Int32Array;
+  if (!array) throw invalidArgument(`${argument} must be ${must}`, argument);
+  const ids = Uint32Array.from(value as number[]);
+  const odd = (value as ArrayLike<number>).length === 0 ? -1 : ids.findIndex((id, i) => id !== (value as number[])[i]);
+  if (odd >= 0) throw invalidArgument(`${argument}[${odd}] is not a token id: ${String((value as unknown[])[odd])}`, argument);
+  return ids;
+}
+
+export function text(value: unknown, argument: string): string {
+  if (typeof value !== "string") throw invalidArgument(`${argument} must be a string`, argument);
+  return value;
+}

@@ -1,0 +1,148 @@
+// What this browser can do.
+
+/** What this browser can do for a model, and why not more. */
+export interface DeviceReport {
+  /** What `load` will use; `null` where it cannot run at all. */
+  readonly device: "wasm" | null;
+  /** What of WebAssembly there is. */
+  readonly wasm: {
+    /** The features of the build that `load` will use, such as `"simd128"` and `"relaxed-simd"`. */
+    readonly features: readonly string[];
+    /** Whether WebAssembly threads would work: they need the browser's support and a cross-origin isolated page. */
+    readonly threads: boolean;
+  };
+  /** What of WebGPU there is. This version computes on WebAssembly only. */
+  readonly webgpu: {
+    /** Whether the browser offers an adapter. */
+    readonly available: boolean;
+    /** The adapter's vendor, architecture and description, as far as the browser tells. */
+    readonly description: string;
+  };
+  /** Whether the page is cross-origin isolated (served with COOP and COEP). */
+  readonly crossOriginIsolated: boolean;
+  /** Logical processors. */
+  readonly cores: number;
+  /** Where downloaded models can be kept. */
+  readonly storage: {
+    /** Whether there is a private file system for them. */
+    readonly available: boolean;
+    /** Bytes that may still be stored, as the browser estimates them. */
+    readonly free?: number;
+  };
+  /** What is missing and why, in plain sentences; empty where nothing is. */
+  readonly reasons: readonly string[];
+}
+
+// A module with one function, `() -> ()`, of the given body.
+function validates(body: readonly number[], memory: readonly number[] = []): boolean {
+  if (typeof WebAssembly !== "object") return false;
+  const code = [0, ...body, 0x0b];
+  return WebAssembly.validate(
+    Uint8Array.of(
+      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...[1, 4, 1, 0x60, 0, 0], // one type
+      ...[3, 2, 1, 0], // one function of that type
+      ...memory,
+      ...[10, code.length + 2, 1, code.length, ...code],
+    ),
+  );
+}
+
+const DROP = 0x1a;
+const ZERO = [0x41, 0]; // i32.const 0
+const ZEROS = [...ZERO, 0xfd, 0x0f]; // i8x16.splat
+const RELAXED_DOT = [0xfd, 0x93, 0x02]; // i32x4.relaxed_dot_i8x16_i7x16_add_s
+const ATOMIC_LOAD = [0xfe, 0x10, 2, 0]; // i32.atomic.load
+const SHARED_MEMORY = [5, 4, 1, 3, 1, 1];
+
+/** The WebAssembly features that decide which build runs. */
+export interface WasmFeatures {
+  simd: boolean;
+  relaxedSimd: boolean;
+  threads: boolean;
+}
+
+export function wasmFeatures(): WasmFeatures {
+  return {
+    simd: validates([...ZEROS, DROP]),
+    relaxedSimd: validates([...ZEROS, ...ZEROS, ...ZEROS, ...RELAXED_DOT, DROP]),
+    threads: validates([...ZERO, ...ATOMIC_LOAD, DROP], SHARED_MEMORY),
+  };
+}
+
+/** Why no model can run here, or `undefined` where one can. */
+export function obstacle(features: WasmFeatures): string | undefined {
+  if (typeof WebAssembly !== "object") return "there is no WebAssembly here";
+  if (typeof Worker !== "function") return "there are no web workers here: models run in a browser's page or worker";
+  if (!features.simd) return "this browser's WebAssembly has no SIMD (simd128); every current browser has it";
+  return undefined;
+}
+
+interface Adapter {
+  info?: { vendor?: string; architecture?: string; description?: string };
+}
+
+interface Gpu {
+  requestAdapter(): Promise<Adapter | null>;
+}
+
+async function adapter(): Promise<{ available: boolean; description: string; reason?: string }> {
+  const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
+  if (gpu === undefined) {
+    const secure = globalThis.isSecureContext !== false;
+    const reason = secure ? "there is no WebGPU in this browser" : "WebGPU needs a secure page (https or localhost)";
+    return { available: false, description: "", reason };
+  }
+  const found = await gpu.requestAdapter().catch(() => null);
+  if (found === null) {
+    return { available: false, description: "", reason: "WebGPU is there, but offers no adapter on this machine" };
+  }
+  const { vendor, architecture, description } = found.info ?? {};
+  return { available: true, description: [vendor, architecture, description].filter(Boolean).join(" ") };
+}
+
+async function storage(): Promise<{ available: boolean; free?: number }> {
+  const manager = globalThis.navigator?.storage as StorageManager | undefined;
+  if (typeof manager?.getDirectory !== "function") return { available: false };
+  const available = await manager.getDirectory().then(() => true, () => false);
+  const estimate = await manager.estimate?.().catch(() => undefined);
+  if (estimate?.quota === undefined) return { available };
+  return { available, free: Math.max(0, estimate.quota - (estimate.usage ?? 0)) };
+}
+
+/**
+ * Finds out what this browser can do. Nothing is downloaded and no model is needed; where nothing can run (under
+ * Node, say) the report says so.
+ */
+export async function probe(): Promise<DeviceReport> {
+  const features = wasmFeatures();
+  const isolated = globalThis.crossOriginIsolated === true;
+  const [gpu, files] = await Promise.all([adapter(), storage()]);
+  const blocked = obstacle(features);
+  const reasons: string[] = [];
+  if (blocked !== undefined) reasons.push(blocked);
+  if (features.simd && !features.relaxedSimd) {
+    reasons.push("this browser's WebAssembly has no relaxed SIMD: the slower baseline build will run");
+  }
+  if (!features.threads) reasons.push("this browser's WebAssembly has no threads");
+  else if (!isolated) reasons.push("the page is not cross-origin isolated (COOP and COEP headers): no shared memory");
+  reasons.push("this version computes on one WebAssembly thread");
+  reasons.push(gpu.reason ?? "this version does not compute on WebGPU");
+  if (!files.available) {
+    reasons.push("there is no private file system (it needs a secure page): models are downloaded every time");
+  }
+  return {
+    device: blocked === undefined ? "wasm" : null,
+    wasm: { features: featureNames(features), threads: features.threads && isolated },
+    webgpu: { available: gpu.available, description: gpu.description },
+    crossOriginIsolated: isolated,
+    cores: globalThis.navigator?.hardwareConcurrency ?? 1,
+    storage: files,
+    reasons,
+  };
+}
+
+function featureNames({ simd, relaxedSimd }: WasmFeatures): string[] {
+  if (!simd) return [];
+  return relaxedSimd ? ["simd128", "relaxed-simd"] : ["simd128"];
+}

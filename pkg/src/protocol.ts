@@ -1,0 +1,112 @@
+// What page and worker say to each other.
+
+import type { WireError } from "./errors.js";
+
+/** A part of a model file, as the worker gets it. */
+export type WireSource =
+  | { kind: "remote"; url: string; sha256?: string; headers?: Record<string, string> }
+  | { kind: "blob"; blob: Blob }
+  | { kind: "stream"; stream: ReadableStream<Uint8Array> }
+  /** A stream that stays on the page, for browsers that cannot transfer one: the worker pulls chunks by message. */
+  | { kind: "pump"; pump: number };
+
+/** A build of the engine. */
+export interface WireModule {
+  url: string;
+  features: string[];
+}
+
+export interface WireLoad {
+  /** The builds that this browser can run, the best first. */
+  modules: WireModule[];
+  sources: WireSource[];
+  cache: boolean;
+  /** What `Loader` takes beside the number of files. */
+  model: { contextLength?: number; kvType?: string };
+}
+
+/** The generation options that the engine takes: those of the API, less what the page keeps for itself. */
+export type WireGenerate = Record<string, unknown>;
+
+/** Text, or tokens taken as given. */
+export type WireText = string | Uint32Array;
+
+export type WireRequest =
+  | { kind: "generate"; prompt: WireText; options: WireGenerate }
+  | { kind: "score"; text: WireText }
+  | { kind: "embed"; texts: string[]; options: { pooling?: string; normalize: boolean; dimensions?: number } }
+  | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
+  | { kind: "detokenize"; tokens: Uint32Array };
+
+export type ToWorker =
+  | { type: "load"; load: WireLoad }
+  /** Give up loading: close files, cancel downloads, and say so. */
+  | { type: "abandon" }
+  | { type: "chunk"; pump: number; bytes: Uint8Array }
+  | { type: "drained"; pump: number; error?: string }
+  | { type: "request"; id: number; request: WireRequest }
+  | { type: "cancel"; id: number };
+
+export interface WireMemory {
+  weights: number;
+  kv: number;
+  peak: number;
+}
+
+/** What the engine says of itself. */
+export interface WireInfo {
+  architecture: string;
+  name: string;
+  parameters: number;
+  quantization: string;
+  contextLength: number;
+  trainedContextLength: number;
+  vocabSize: number;
+  embeddingLength: number;
+  generates: boolean;
+}
+
+export interface WireTimings {
+  promptMs: number;
+  firstTokenMs: number;
+  decodeMs: number;
+  promptTokensPerSecond: number;
+  tokensPerSecond: number;
+}
+
+/** The end of a generation; its text and tokens have been sent as deltas. */
+export interface WireGenerated {
+  finishReason: "stop" | "length" | "abort";
+  stop?: string;
+  logprobs?: unknown;
+  usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
+  timings: WireTimings;
+}
+
+export interface WireScore {
+  tokens: Uint32Array;
+  logprobs: (number | null)[];
+}
+
+/** What each kind of request is answered with. */
+export interface Answers {
+  generate: WireGenerated;
+  score: WireScore;
+  embed: Float32Array[];
+  tokenize: Uint32Array;
+  detokenize: string;
+}
+
+export type FromWorker =
+  | { type: "progress"; phase: "download" | "prepare" | "compile" | "warmup"; loaded: number; total: number }
+  | { type: "loaded"; info: WireInfo; memory: WireMemory; features: string[]; notices: string[] }
+  | { type: "failed"; error: WireError }
+  /** Answers `abandon`: nothing is held any more. */
+  | { type: "released" }
+  | { type: "pull"; pump: number }
+  | { type: "discard"; pump: number }
+  | { type: "delta"; id: number; text: string; tokens: number[] }
+  | { type: "done"; id: number; answer: Answers[keyof Answers]; memory: WireMemory }
+  | { type: "error"; id: number; error: WireError }
+  /** The engine is beyond use: this request and every later one fails. */
+  | { type: "dead"; error: WireError };

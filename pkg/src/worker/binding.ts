@@ -1,0 +1,52 @@
+// The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
+
+export interface Sha256 {
+  update(bytes: Uint8Array): void;
+  hex(): string;
+  free(): void;
+}
+
+/** Takes the bytes of a model's files, in order. */
+export interface Loader {
+  push(chunk: Uint8Array): void;
+  nextFile(): void;
+  /** The size of the current file, once its header is read. */
+  expectedBytes(): number | undefined;
+  /** Ends the last file, and consumes the loader. */
+  finish(): Engine;
+  free(): void;
+}
+
+/** Does one run (generate, score, embed) at a time, in slices. */
+export interface Engine {
+  info(): string;
+  memory(): string;
+  tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
+  detokenize(tokens: Uint32Array): string;
+  generate(prompt: Uint32Array, options: string): void;
+  score(tokens: Uint32Array): void;
+  embed(tokens: Uint32Array, options: string): void;
+  advance(budgetMs: number): string;
+  takeVector(): Float32Array;
+  cancel(): void;
+  free(): void;
+}
+
+export interface Binding {
+  Sha256: new () => Sha256;
+  Loader: new (options: string) => Loader;
+}
+
+/** What `advance` says. */
+export type Slice =
+  | { state: "prefill"; done: number; total: number }
+  | { state: "decode"; text: string; tokens: number[] }
+  | {
+      state: "finished";
+      text?: string;
+      tokens?: number[];
+      finishReason?: "stop" | "length";
+      stop?: string;
+      usage?: { promptTokens: number; cachedTokens: number; completionTokens: number };
+      logprobs?: (number | null)[];
+    };

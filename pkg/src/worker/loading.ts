@@ -1,0 +1,145 @@
+// From sources to an engine: bytes go into the loader as they arrive, and the file is never whole in memory.
+
+import { aborted, WispError } from "../errors.js";
+import type { FromWorker, WireLoad, WireSource } from "../protocol.js";
+import type { Binding, Engine, Loader } from "./binding.js";
+import { breathe } from "./breath.js";
+import { call } from "./fault.js";
+import type { Opened } from "./source.js";
+
+/** The most bytes that the loader gets at once. */
+const PUSH = 4 << 20;
+/** How often the page hears of the progress. */
+const REPORT_MS = 50;
+/** How long bytes are pushed before messages are looked at. */
+const BREATH_MS = 20;
+
+type Phase = Extract<FromWorker, { type: "progress" }>["phase"];
+export type Report = (phase: Phase, loaded: number, total: number) => void;
+
+export async function loadEngine(
+  { Loader, Sha256 }: Binding,
+  { sources, model }: Pick<WireLoad, "sources" | "model">,
+  open: (source: WireSource, index: number) => Promise<Opened>,
+  report: Report,
+  signal: AbortSignal,
+): Promise<Engine> {
+  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length })));
+  const progress = new DownloadProgress(sources, report);
+  let engine: Engine | undefined;
+  for (const [index, source] of sources.entries()) {
+    if (signal.aborted) throw aborted(signal);
+    const opened = await open(source, index);
+    progress.begin(index, opened.size);
+    const digest = opened.sha256 === undefined ? undefined : new Sha256();
+    try {
+      await push(loader, opened, index, digest, progress, signal);
+      const sha256 = digest?.hex();
+      if (sha256 !== opened.sha256) {
+        throw new WispError("integrity", `${opened.name} has the SHA-256 ${sha256}, not ${opened.sha256}`, {
+          ...(source.kind === "remote" && { details: { url: source.url } }),
+        });
+      }
+      if (index < sources.length - 1) {
+        call(() => loader.nextFile());
+      } else {
+        progress.finish();
+        report("prepare", 0, 1);
+        engine = call(() => loader.finish());
+        report("prepare", 1, 1);
+      }
+      await opened.accept(sha256);
+    } catch (error) {
+      // A file that is wrong in itself is not kept, so that the next try asks for it afresh.
+      const useless = error instanceof WispError && (error.code === "integrity" || error.code === "invalid-model");
+      await opened.reject(useless);
+      throw error;
+    } finally {
+      digest?.free();
+    }
+  }
+  return engine!;
+}
+
+async function push(
+  loader: Loader,
+  opened: Opened,
+  index: number,
+  digest: { update(bytes: Uint8Array): void } | undefined,
+  progress: DownloadProgress,
+  signal: AbortSignal,
+): Promise<void> {
+  let breath = performance.now();
+  let expected: number | undefined;
+  for await (const chunk of opened.chunks) {
+    for (let at = 0; at < chunk.length; at += PUSH) {
+      if (signal.aborted) throw aborted(signal);
+      const bytes = chunk.subarray(at, at + PUSH);
+      digest?.update(bytes);
+      call(() => loader.push(bytes));
+      if (performance.now() - breath > BREATH_MS) {
+        await breathe();
+        breath = performance.now();
+      }
+    }
+    if (expected === undefined) {
+      expected = call(() => loader.expectedBytes());
+      if (expected !== undefined) checkSize(opened, expected);
+    }
+    progress.advance(index, chunk.length, expected);
+  }
+  if (signal.aborted) throw aborted(signal);
+}
+
+// Known after the header: there is no need to wait for the end.
+function checkSize({ name, size }: Opened, expected: number): void {
+  if (size === undefined || size >= expected) return;
+  throw new WispError("invalid-model", `${name} is truncated: it has ${size} bytes, by its header it has ${expected}`, {
+    details: { offset: size },
+  });
+}
+
+class DownloadProgress {
+  readonly #sizes: (number | undefined)[];
+  readonly #report: Report;
+  #loaded = 0;
+  #current = 0;
+  #last = -Infinity;
+
+  constructor(sources: WireSource[], report: Report) {
+    this.#sizes = sources.map((source) => (source.kind === "blob" ? source.blob.size : undefined));
+    this.#report = report;
+  }
+
+  begin(index: number, size: number | undefined): void {
+    this.#sizes[index] ??= size;
+    this.#current = 0;
+    this.#tell();
+  }
+
+  advance(index: number, bytes: number, expected: number | undefined): void {
+    this.#loaded += bytes;
+    this.#current += bytes;
+    this.#sizes[index] ??= expected;
+    // More than was told: it was compressed on its way, or there is something behind the last tensor.
+    const size = this.#sizes[index];
+    if (size !== undefined && this.#current > size) this.#sizes[index] = this.#current;
+    const now = performance.now();
+    if (now - this.#last < REPORT_MS) return;
+    this.#last = now;
+    this.#tell();
+  }
+
+  finish(): void {
+    this.#report("download", this.#loaded, this.#loaded);
+  }
+
+  #tell(): void {
+    const known = this.#sizes.filter((size) => size !== undefined);
+    if (known.length === 0) return;
+    // The parts of a split file are about as large as each other.
+    const guess = Math.max(...known);
+    const total = this.#sizes.reduce<number>((sum, size) => sum + (size ?? guess), 0);
+    this.#report("download", this.#loaded, Math.max(total, this.#loaded));
+  }
+}

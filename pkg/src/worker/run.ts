@@ -1,0 +1,181 @@
+// One run of the engine, in slices between which messages come in.
+
+import { aborted, invalidArgument, WispError } from "../errors.js";
+import type { WireGenerate, WireGenerated, WireInfo, WireScore, WireText } from "../protocol.js";
+import type { Engine, Slice } from "./binding.js";
+import { breathe } from "./breath.js";
+import { call, Trap } from "./fault.js";
+
+/** How long the engine works before cancelling is possible. */
+const SLICE_MS = 30;
+
+type Finished = Extract<Slice, { state: "finished" }>;
+
+// Advances the run that was begun to its end. `budget` says how long the next slice may take.
+async function complete(
+  engine: Engine,
+  signal: AbortSignal,
+  see: (slice: Slice) => void = () => {},
+  budget: () => number = () => SLICE_MS,
+): Promise<Finished> {
+  for (;;) {
+    await breathe();
+    if (signal.aborted) {
+      call(() => engine.cancel());
+      throw aborted(signal);
+    }
+    const slice = advance(engine, budget());
+    see(slice);
+    if (slice.state === "finished") return slice;
+  }
+}
+
+function advance(engine: Engine, budget: number): Slice {
+  try {
+    return JSON.parse(call(() => engine.advance(budget))) as Slice;
+  } catch (error) {
+    // What failed is over; the engine must be ready for the next run, if it still can be called at all.
+    if (!(error instanceof Trap)) call(() => engine.cancel());
+    throw error;
+  }
+}
+
+function tokensOf(engine: Engine, text: WireText): Uint32Array {
+  return typeof text === "string" ? call(() => engine.tokenize(text, undefined, false)) : text;
+}
+
+export async function generate(
+  engine: Engine,
+  prompt: WireText,
+  options: WireGenerate,
+  signal: AbortSignal,
+  delta: (text: string, tokens: number[]) => void,
+): Promise<WireGenerated> {
+  const watch = new Watch();
+  const tokens = tokensOf(engine, prompt);
+  call(() => engine.generate(tokens, JSON.stringify(options)));
+  const see = (slice: Slice): void => {
+    watch.see(slice);
+    if (slice.state === "prefill") return;
+    const { text = "", tokens = [] } = slice;
+    if (text !== "" || tokens.length > 0) delta(text, tokens);
+  };
+  try {
+    const end = await complete(engine, signal, see, () => watch.budget());
+    const usage = end.usage ?? { promptTokens: tokens.length, cachedTokens: 0, completionTokens: watch.tokens };
+    return {
+      finishReason: end.finishReason ?? "stop",
+      ...(end.stop !== undefined && { stop: end.stop }),
+      ...(end.logprobs !== undefined && { logprobs: end.logprobs }),
+      usage,
+      timings: watch.timings(usage.promptTokens - usage.cachedTokens),
+    };
+  } catch (error) {
+    if (!(error instanceof WispError) || error.code !== "aborted") throw error;
+    return abortedGeneration(tokens.length, watch);
+  }
+}
+
+/** The end of a generation that was given up, perhaps before it began. */
+export function abortedGeneration(promptTokens = 0, watch = new Watch()): WireGenerated {
+  return {
+    finishReason: "abort",
+    usage: { promptTokens, cachedTokens: 0, completionTokens: watch.tokens },
+    timings: watch.timings(promptTokens),
+  };
+}
+
+export async function score(engine: Engine, text: WireText, signal: AbortSignal): Promise<WireScore> {
+  const tokens = tokensOf(engine, text);
+  call(() => engine.score(tokens));
+  const { logprobs = [] } = await complete(engine, signal);
+  return { tokens, logprobs };
+}
+
+export async function embed(
+  engine: Engine,
+  info: WireInfo,
+  texts: string[],
+  options: { pooling?: string; normalize: boolean; dimensions?: number },
+  signal: AbortSignal,
+): Promise<Float32Array[]> {
+  const { dimensions, ...others } = options;
+  if (dimensions !== undefined && dimensions > info.embeddingLength) {
+    throw invalidArgument(`dimensions is ${dimensions}, and the model's vectors have ${info.embeddingLength}`, "dimensions");
+  }
+  const vectors: Float32Array[] = [];
+  for (const [index, text] of texts.entries()) {
+    const tokens = tokensOf(engine, text);
+    if (tokens.length > info.contextLength) {
+      const which = texts.length === 1 ? "the text" : `text ${index}`;
+      throw new WispError(
+        "context-overflow",
+        `${which} has ${tokens.length} tokens, the context ${info.contextLength}: split it`,
+      );
+    }
+    call(() => engine.embed(tokens, JSON.stringify(others)));
+    await complete(engine, signal);
+    const vector = call(() => engine.takeVector());
+    vectors.push(dimensions === undefined ? vector : leading(vector, dimensions, options.normalize));
+  }
+  return vectors;
+}
+
+function leading(vector: Float32Array, dimensions: number, normalize: boolean): Float32Array {
+  const part = vector.slice(0, dimensions);
+  const length = Math.hypot(...part);
+  return normalize && length > 0 ? part.map((component) => component / length) : part;
+}
+
+// Reads the clock at the slices. The end of the prompt and the first token are slices of their own, so the times are exact.
+class Watch {
+  tokens = 0;
+  readonly #start = performance.now();
+  #prompt: number | undefined;
+  #first: number | undefined;
+  #firstTokens = 0;
+  #last: number | undefined;
+  #started = false;
+
+  budget(): number {
+    const exact = !this.#started || (this.#prompt !== undefined && this.#first === undefined);
+    this.#started = true;
+    return exact ? 0 : SLICE_MS;
+  }
+
+  see(slice: Slice): void {
+    const now = performance.now();
+    if (slice.state === "prefill") {
+      if (slice.done >= slice.total) this.#prompt ??= now;
+      return;
+    }
+    const count = slice.tokens?.length ?? 0;
+    this.#prompt ??= now;
+    if (count === 0) return;
+    this.tokens += count;
+    if (this.#first === undefined) {
+      this.#first = now;
+      this.#firstTokens = count;
+    }
+    this.#last = now;
+  }
+
+  timings(promptTokens: number): WireGenerated["timings"] {
+    const now = performance.now();
+    const prompt = this.#prompt ?? now;
+    const first = this.#first ?? prompt;
+    const last = this.#last ?? first;
+    return {
+      promptMs: prompt - this.#start,
+      firstTokenMs: first - this.#start,
+      decodeMs: last - prompt,
+      promptTokensPerSecond: rate(promptTokens, prompt - this.#start),
+      tokensPerSecond:
+        last > first ? rate(this.tokens - this.#firstTokens, last - first) : rate(this.tokens, last - prompt),
+    };
+  }
+}
+
+function rate(count: number, ms: number): number {
+  return ms > 0 ? (count * 1000) / ms : 0;
+}

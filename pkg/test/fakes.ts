@@ -1,0 +1,328 @@
+// Stand-ins for what the browser and the engine do, at the seams of the modules under test.
+
+import type { Binding, Engine, Slice } from "../src/worker/binding.js";
+import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+
+/** A model file of the fake engine: "MODEL", its length in 8 digits, then filling. */
+export function modelFile(length: number): Uint8Array {
+  const bytes = Uint8Array.from({ length }, (_, i) => (i * 31) & 255);
+  bytes.set(new TextEncoder().encode(`MODEL${String(length).padStart(8, "0")}`));
+  return bytes;
+}
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+export function typed(code: string, message: string, details: object = {}): object {
+  return { code, message, details };
+}
+
+/** Tokens are UTF-16 units; a generation says "one two three …", one word a slice, then stops after `words`. */
+export class FakeEngine implements Engine {
+  static contextLength = 4096;
+  calls: string[] = [];
+  freed = false;
+  words = 1e6;
+  generates = true;
+  #run: ((budget: number) => Slice) | undefined;
+  #vector = new Float32Array();
+
+  info(): string {
+    return JSON.stringify({
+      ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
+      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
+    });
+  }
+
+  memory(): string {
+    return JSON.stringify({ weights: 10, kv: 20, peak: 30 + this.calls.length });
+  }
+
+  tokenize(text: string, bos: boolean | undefined): Uint32Array {
+    const units = Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+    return Uint32Array.from(bos === false ? units : [1, ...units]);
+  }
+
+  detokenize(tokens: Uint32Array): string {
+    return String.fromCharCode(...tokens);
+  }
+
+  generate(prompt: Uint32Array, options: string): void {
+    const { maxTokens = Infinity, temperature = 1 } = JSON.parse(options) as { maxTokens?: number; temperature?: number };
+    this.calls.push(`generate ${prompt.length} ${options}`);
+    if (temperature < 0) throw typed("invalid-argument", "temperature is below 0", { key: "temperature" });
+    if (prompt.length > FakeEngine.contextLength) throw typed("context-overflow", "the prompt is too long");
+    let read = 0;
+    let made = 0;
+    this.#run = () => {
+      if (read < prompt.length) {
+        read = Math.min(prompt.length, read + 64);
+        return { state: "prefill", done: read, total: prompt.length };
+      }
+      const usage = { promptTokens: prompt.length, cachedTokens: 0, completionTokens: made };
+      if (made >= maxTokens) return { state: "finished", finishReason: "length", usage };
+      if (made >= this.words) return { state: "finished", finishReason: "stop", usage };
+      return { state: "decode", text: `w${made} `, tokens: [made++] };
+    };
+  }
+
+  score(tokens: Uint32Array): void {
+    this.calls.push("score");
+    this.#run = () => ({ state: "finished", logprobs: Array.from(tokens, (_, i) => (i === 0 ? null : -i)) });
+  }
+
+  embed(tokens: Uint32Array, options: string): void {
+    this.calls.push(`embed ${options}`);
+    this.#run = () => {
+      this.#vector = Float32Array.of(3, 4, tokens.length, 0);
+      return { state: "finished" };
+    };
+  }
+
+  advance(budget: number): string {
+    if (this.#run === undefined) throw new Error("nothing is running");
+    const slice = this.#run(budget);
+    if (slice.state === "finished") this.#run = undefined;
+    return JSON.stringify(slice);
+  }
+
+  takeVector(): Float32Array {
+    return this.#vector;
+  }
+
+  cancel(): void {
+    this.calls.push("cancel");
+    this.#run = undefined;
+  }
+
+  /** As wasm does when Rust panics. */
+  trap(): void {
+    this.#run = () => {
+      throw new WebAssembly.RuntimeError("unreachable");
+    };
+    this.generate = () => {};
+  }
+
+  free(): void {
+    this.freed = true;
+  }
+}
+
+export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { seen: string[] } {
+  const seen: string[] = [];
+  class Loader {
+    #bytes = 0;
+    #head = "";
+    constructor(options: string) {
+      seen.push(options);
+    }
+    push(chunk: Uint8Array): void {
+      this.#bytes += chunk.length;
+      if (this.#head.length >= 13) return;
+      this.#head += String.fromCharCode(...chunk.subarray(0, 13 - this.#head.length));
+      if (!"MODEL".startsWith(this.#head.slice(0, 5))) throw typed("invalid-model", "this is no model", { offset: 0 });
+    }
+    expectedBytes(): number | undefined {
+      return this.#head.length < 13 ? undefined : Number(this.#head.slice(5));
+    }
+    nextFile(): void {
+      if (this.#bytes < (this.expectedBytes() ?? Infinity)) throw typed("invalid-model", "truncated", { offset: this.#bytes });
+      seen.push(`file ${this.#bytes}`);
+      this.#bytes = 0;
+      this.#head = "";
+    }
+    finish(): Engine {
+      this.nextFile();
+      return engine;
+    }
+    free(): void {}
+  }
+  class Sha256 {
+    #hash = createHash("sha256");
+    update(bytes: Uint8Array): void {
+      this.#hash.update(bytes);
+    }
+    hex(): string {
+      return this.#hash.digest("hex");
+    }
+    free(): void {}
+  }
+  return { Loader, Sha256, seen };
+}
+
+/** A private file system in memory. */
+export class FakeStorage implements Storage {
+  files = new Map<string, Uint8Array>();
+  /** Bytes that may be written in all. */
+  quota = Infinity;
+  estimated = Infinity;
+  writes = 0;
+
+  async estimate(): Promise<{ quota?: number; usage?: number }> {
+    return Number.isFinite(this.estimated) ? { quota: this.estimated, usage: 0 } : {};
+  }
+
+  async getDirectory(): Promise<Folder> {
+    return this.#folder("");
+  }
+
+  /** The bytes of the only `.data` file. */
+  data(): Uint8Array | undefined {
+    return [...this.files].find(([name]) => name.endsWith(".data"))?.[1];
+  }
+
+  note(): Record<string, unknown> | undefined {
+    const bytes = [...this.files].find(([name]) => name.endsWith(".json"))?.[1];
+    return bytes && (JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>);
+  }
+
+  rename(ending: string, change: (bytes: Uint8Array) => Uint8Array): void {
+    for (const [name, bytes] of this.files) if (name.endsWith(ending)) this.files.set(name, change(bytes));
+  }
+
+  #folder(prefix: string): Folder {
+    return {
+      getDirectoryHandle: async (name) => this.#folder(`${prefix}${name}/`),
+      getFileHandle: async (name, options) => {
+        const path = prefix + name;
+        if (!this.files.has(path)) {
+          if (!options?.create) throw new DOMException("not there", "NotFoundError");
+          this.files.set(path, new Uint8Array());
+        }
+        return this.#file(path);
+      },
+      removeEntry: async (name) => void this.files.delete(prefix + name),
+    };
+  }
+
+  #file(path: string): FileHandle {
+    return {
+      getFile: async () => new Blob([this.files.get(path)! as Uint8Array<ArrayBuffer>]),
+      createSyncAccessHandle: async (): Promise<SyncFile> => ({
+        read: (into, { at }) => {
+          const part = this.files.get(path)!.subarray(at, at + into.length);
+          into.set(part);
+          return part.length;
+        },
+        write: (bytes, { at }) => {
+          this.writes++;
+          if (at + bytes.length > this.quota) throw new DOMException("the quota is exceeded", "QuotaExceededError");
+          const old = this.files.get(path)!;
+          const whole = new Uint8Array(Math.max(old.length, at + bytes.length));
+          whole.set(old);
+          whole.set(bytes, at);
+          this.files.set(path, whole);
+          return bytes.length;
+        },
+        truncate: (size) => {
+          const whole = new Uint8Array(size);
+          whole.set(this.files.get(path)!.subarray(0, size));
+          this.files.set(path, whole);
+        },
+        getSize: () => this.files.get(path)!.length,
+        flush: () => {},
+        close: () => {},
+      }),
+    };
+  }
+}
+
+/** Locks of one browser, shared by its tabs. */
+export class FakeLocks {
+  readonly #held = new Map<string, { shared: number; exclusive: boolean }>();
+
+  async request(name: string, options: LockOptions, use: (lock: Lock | null) => unknown): Promise<unknown> {
+    const held = this.#held.get(name) ?? { shared: 0, exclusive: false };
+    this.#held.set(name, held);
+    const mode = options.mode ?? "exclusive";
+    if (held.exclusive || (mode === "exclusive" && held.shared > 0)) return use(null);
+    if (mode === "shared") held.shared++;
+    else held.exclusive = true;
+    try {
+      return await use({ name, mode });
+    } finally {
+      if (mode === "shared") held.shared--;
+      else held.exclusive = false;
+    }
+  }
+}
+
+/** A file server with one file. */
+export class FakeServer {
+  file: Uint8Array;
+  etag: string | undefined = '"v1"';
+  lastModified: string | undefined;
+  ranges = true;
+  /** Whether the size is told. */
+  sized = true;
+  /** Statuses for the next requests; then files. */
+  statuses: number[] = [];
+  /** For each of the next answers: break off after so many bytes. */
+  breaks: number[] = [];
+  /** Bytes per chunk. */
+  chunk = 1000;
+  /** Never sends more than this many bytes, and never ends. */
+  stall = Infinity;
+  down = false;
+  requests: { range?: string; ifRange?: string; headers: Record<string, string> }[] = [];
+
+  constructor(file: Uint8Array) {
+    this.file = file;
+  }
+
+  fetch = (async (_url: string, { headers, signal }: { headers: Record<string, string>; signal: AbortSignal }) => {
+    const { range, "if-range": ifRange } = headers;
+    this.requests.push({ headers, ...(range && { range }), ...(ifRange && { ifRange }) });
+    if (this.down) throw new TypeError("Failed to fetch");
+    const status = this.statuses.shift();
+    if (status !== undefined) return new Response("an answer", { status });
+    let start = 0;
+    const wanted = /bytes=(\d+)-/.exec(range ?? "");
+    if (wanted && this.ranges) {
+      start = Number(wanted[1]);
+      if (start >= this.file.length) return new Response(null, { status: 416 });
+    }
+    const end = this.breaks.length > 0 ? Math.min(this.file.length, start + this.breaks.shift()!) : this.file.length;
+    const { file, chunk, stall } = this;
+    let at = start;
+    let broken: unknown;
+    signal.addEventListener("abort", () => (broken = signal.reason));
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        if (broken !== undefined) return controller.error(broken);
+        if (at >= stall) {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          return controller.error(signal.reason);
+        }
+        if (at >= end) return end < file.length ? controller.error(new TypeError("network error")) : controller.close();
+        controller.enqueue(file.slice(at, Math.min(at + chunk, end)));
+        at += chunk;
+      },
+    });
+    return new Response(body, {
+      status: start > 0 ? 206 : 200,
+      headers: {
+        ...(this.etag !== undefined && { etag: this.etag }),
+        ...(this.lastModified !== undefined && { "last-modified": this.lastModified }),
+        ...(this.sized && { "content-length": String(file.length - start) }),
+        ...(start > 0 && { "content-range": `bytes ${start}-${file.length - 1}/${file.length}` }),
+      },
+    });
+  }) as unknown as typeof fetch;
+}
+
+export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk.slice());
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+/** Byte equality, with a message one can read. */
+export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): void {
+  assert.ok(found !== undefined, "there are no bytes");
+  const at = found.findIndex((byte, i) => byte !== expected[i]);
+  assert.ok(found.length === expected.length && at < 0, `${found.length} of ${expected.length} bytes; they differ at ${at}`);
+}

@@ -1,0 +1,300 @@
+// Page and worker together, over a message channel instead of a worker, with an engine that is none.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as after } from "node:timers/promises";
+import { MessageChannel } from "node:worker_threads";
+import { type LoadWorker, loadWith } from "../src/load.js";
+import type { Model } from "../src/model.js";
+import type { LoadOptions, LoadProgress } from "../src/options.js";
+import type { FromWorker, ToWorker } from "../src/protocol.js";
+import { type ModelSource, sources } from "../src/source.js";
+import { type Outside, Service } from "../src/worker/service.js";
+import { fakeBinding, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
+
+interface Options extends LoadOptions {
+  engine?: FakeEngine;
+  outside?: Partial<Outside>;
+}
+
+let ended = 0;
+
+// What `load` does, less the worker.
+function load(source: ModelSource, { engine, outside, ...options }: Options = {}): Promise<Model> {
+  const start = (): LoadWorker => {
+    const { port1, port2 } = new MessageChannel();
+    const service = new Service({
+      post: (message, transfer = []) => port2.postMessage(message, transfer as []),
+      storage: undefined,
+      locks: undefined,
+      start: async () => ({ binding: fakeBinding(engine), features: ["simd128"] }),
+      ...outside,
+    });
+    port2.on("message", (message: ToWorker) => service.receive(message));
+    const worker = {
+      postMessage: (message: ToWorker, transfer: Transferable[]) => port1.postMessage(message, transfer as []),
+      terminate: () => {
+        ended++;
+        port2.close();
+      },
+      addEventListener: (type: string, listener: (event: { data: FromWorker }) => void) => {
+        if (type === "message") port1.on("message", (data: FromWorker) => listener({ data }));
+      },
+    };
+    return worker as unknown as LoadWorker;
+  };
+  return loadWith(start, sources(source), { ...options, modules: [{ url: "https://host.test/x.wasm", features: [] }] });
+}
+
+function blob(length = 5000): Blob {
+  return new Blob([modelFile(length) as Uint8Array<ArrayBuffer>]);
+}
+
+async function using<T>(model: Promise<Model>, use: (model: Model) => Promise<T>): Promise<T> {
+  const loaded = await model;
+  try {
+    return await use(loaded);
+  } finally {
+    await loaded.close();
+  }
+}
+
+async function text(deltas: AsyncIterable<string>): Promise<string> {
+  let all = "";
+  for await (const delta of deltas) all += delta;
+  return all;
+}
+
+test("a model says what it is, and the progress is in order", async () => {
+  const events: LoadProgress[] = [];
+  const model = await load([blob(4000), blob(3_000_000)], { onProgress: (event) => events.push(event) });
+  assert.equal(model.info.architecture, "fake");
+  assert.deepEqual(model.info.device, { kind: "wasm", description: "WebAssembly, SIMD, one thread", threads: 1, features: ["simd128"] });
+  assert.deepEqual([...new Set(events.map(({ phase }) => phase))], ["compile", "download", "prepare", "warmup"]);
+  for (const phase of ["compile", "download", "prepare", "warmup"]) {
+    const of = events.filter((event) => event.phase === phase);
+    assert.ok(of.every(({ loaded }, i) => i === 0 || loaded >= of[i - 1]!.loaded));
+    assert.ok(of.every(({ loaded, total }) => loaded <= total));
+    assert.equal(of.at(-1)!.loaded, of.at(-1)!.total);
+  }
+  assert.equal(events.filter(({ phase }) => phase === "download").at(-1)!.loaded, 3_004_000);
+  await model.close();
+});
+
+test("a stream of unknown size reports what the header tells", async () => {
+  const events: LoadProgress[] = [];
+  const slow = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      const file = modelFile(400_000);
+      for (let at = 0; at < file.length; at += 100_000) {
+        controller.enqueue(file.slice(at, at + 100_000));
+        await after(120);
+      }
+      controller.close();
+    },
+  });
+  await using(load(slow, { onProgress: (event) => events.push(event) }), async () => {});
+  const downloads = events.filter(({ phase }) => phase === "download");
+  assert.ok(downloads.length > 2 && downloads.every(({ total }) => total === 400_000));
+});
+
+test("a stream stays on the page where it cannot be transferred", async () => {
+  const clone = globalThis.structuredClone;
+  globalThis.structuredClone = () => {
+    throw new DOMException("cannot", "DataCloneError");
+  };
+  try {
+    await using(load(blob().stream() as ReadableStream<Uint8Array>), async (model) => assert.equal(model.info.name, "Fake"));
+    const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("torn")) });
+    await assert.rejects(load(broken), { code: "network", message: /torn/ });
+  } finally {
+    globalThis.structuredClone = clone;
+  }
+});
+
+test("bad files are refused with what is wrong, and the worker ends", async () => {
+  const before = ended;
+  await assert.rejects(load(new Blob(["<!doctype html><title>404</title>"])), { code: "invalid-model", details: { offset: 0 } });
+  await assert.rejects(load(new Blob([modelFile(5000).slice(0, 3000) as Uint8Array<ArrayBuffer>])), {
+    code: "invalid-model",
+    message: /truncated/,
+    details: { offset: 3000 },
+  });
+  await assert.rejects(load(new ReadableStream({ start: (c) => (c.enqueue("text" as never), c.close()) })), { code: "invalid-argument" });
+  assert.equal(ended, before + 3);
+  await using(load(blob()), async (model) => assert.equal((await model.tokenize("ab")).length, 3));
+});
+
+test("a wrong hash is an integrity error, and nothing is kept", async () => {
+  const server = new FakeServer(modelFile(5000));
+  const storage = new FakeStorage();
+  const outside = { storage, fetch: server.fetch };
+  const source = { url: "https://host.test/m.gguf", sha256: "0".repeat(64) };
+  await assert.rejects(load(source, { outside }), { code: "integrity", details: { url: source.url } });
+  assert.equal(storage.files.size, 0);
+  await using(load({ ...source, sha256: sha256(server.file) }, { outside }), async (model) => assert.deepEqual(model.info.notices, []));
+  assert.equal(storage.note()?.["sha256"], sha256(server.file));
+});
+
+test("an aborted load rejects at once, lets go, and the next one continues it", async () => {
+  const server = new FakeServer(modelFile(2_000_000));
+  server.chunk = 100_000;
+  server.stall = 1_000_000;
+  const storage = new FakeStorage();
+  const outside = { storage, fetch: server.fetch };
+  const controller = new AbortController();
+  const loading = load("https://host.test/m.gguf", { outside, signal: controller.signal });
+  setTimeout(() => controller.abort("enough"), 30);
+  const before = ended;
+  await assert.rejects(loading, { code: "aborted", cause: "enough" });
+  await after(20);
+  assert.equal(ended, before + 1);
+  server.stall = Infinity;
+  await using(load("https://host.test/m.gguf", { outside }), async () => {});
+  assert.match(server.requests[1]!.range!, /^bytes=[1-9]/);
+});
+
+test("text streams, and the result has all of it", async () => {
+  await using(load(blob()), async (model) => {
+    const generation = model.generate("hello", { maxTokens: 3 });
+    assert.equal(await text(generation), "w0 w1 w2 ");
+    const { timings, ...result } = await generation.result;
+    assert.deepEqual(result, {
+      ...{ text: "w0 w1 w2 ", tokens: [0, 1, 2], finishReason: "length", toolCalls: [], reasoning: "" },
+      usage: { promptTokens: 6, cachedTokens: 0, completionTokens: 3 },
+    });
+    assert.ok(timings.promptMs >= 0 && timings.firstTokenMs >= timings.promptMs && timings.tokensPerSecond > 0);
+    assert.ok(model.info.memory.peak > 30);
+  });
+});
+
+test("several readers see everything, whenever they come", async () => {
+  await using(load(blob()), async (model) => {
+    const generation = model.generate([5, 6], { maxTokens: 4 });
+    const [one, other] = await Promise.all([text(generation), text(generation)]);
+    assert.equal(one, "w0 w1 w2 w3 ");
+    assert.equal(other, one);
+    assert.equal(await text(generation.toReadableStream() as unknown as AsyncIterable<string>), one);
+    const events = [];
+    for await (const event of generation.events()) events.push(event.type);
+    assert.deepEqual(events, [...Array(4).fill(["token", "text"]).flat(), "finish"]);
+  });
+});
+
+test("leaving the loop stops the model, and the next request is served", async () => {
+  await using(load(blob()), async (model) => {
+    const generation = model.generate("x");
+    for await (const delta of generation) if (delta.startsWith("w2")) break;
+    const { finishReason, tokens } = await generation.result;
+    assert.equal(finishReason, "abort");
+    assert.ok(tokens.length >= 3 && tokens.length < 1e6);
+    const stream = model.generate("x").toReadableStream();
+    const reader = stream.getReader();
+    await reader.read();
+    await reader.cancel();
+    assert.equal(await text(model.generate("y", { maxTokens: 1 })), "w0 ");
+  });
+});
+
+test("one of two readers leaving does not stop the other", async () => {
+  await using(load(blob()), async (model) => {
+    const generation = model.generate("x", { maxTokens: 20 });
+    const whole = text(generation);
+    for await (const _ of generation) break;
+    assert.equal((await whole).split(" ").length, 21);
+    assert.equal((await generation.result).finishReason, "length");
+  });
+});
+
+test("a signal ends reading with an error, and the result with what there was", async () => {
+  await using(load(blob()), async (model) => {
+    const controller = new AbortController();
+    const generation = model.generate("x".repeat(3000), { signal: controller.signal });
+    setTimeout(() => controller.abort("enough"), 5);
+    await assert.rejects(text(generation), { code: "aborted", cause: "enough" });
+    assert.equal((await generation.result).finishReason, "abort");
+    const late = model.generate("x", { signal: controller.signal });
+    await assert.rejects(text(late), { code: "aborted" });
+    await assert.rejects(late.result, { code: "aborted" });
+    assert.equal((await model.score("abc")).logprobs.length, 4);
+  });
+});
+
+test("what waits can be cancelled, at once", async () => {
+  await using(load(blob()), async (model) => {
+    const controller = new AbortController();
+    const long = model.generate("x");
+    const waiting = model.generate("y", { signal: controller.signal });
+    const score = model.score("z", { signal: controller.signal });
+    controller.abort();
+    await assert.rejects(score, { code: "aborted" });
+    assert.deepEqual((await waiting.result).text, "");
+    for await (const _ of long) break;
+    await long.result;
+  });
+});
+
+test("a failed generation that nobody looks at is no unhandled rejection", async () => {
+  await using(load(blob()), async (model) => {
+    model.generate("x", { temperature: -1 });
+    model.generate("x", { temprature: 1 } as never);
+    await after(20);
+    await assert.rejects(text(model.generate("x", { temperature: -1 })), { code: "invalid-argument", details: { key: "temperature" } });
+    await assert.rejects(model.generate("x", { temprature: 1 } as never).result, {
+      code: "invalid-argument",
+      details: { option: "temprature" },
+    });
+    await assert.rejects(text(model.generate(Array(5000).fill(7))), { code: "context-overflow" });
+    assert.equal(await text(model.generate("y", { maxTokens: 1 })), "w0 ");
+  });
+});
+
+test("vectors, one or several, shortened, or refused", async () => {
+  await using(load(blob()), async (model) => {
+    assert.deepEqual(await model.embed("ab"), Float32Array.of(3, 4, 3, 0));
+    assert.deepEqual((await model.embed(["a", "ab"])).map((vector) => vector[2]), [2, 3]);
+    const [x, y] = await model.embed("ab", { dimensions: 2 });
+    assert.ok(Math.abs(x! - 0.6) < 1e-6 && Math.abs(y! - 0.8) < 1e-6);
+    assert.deepEqual(await model.embed("ab", { dimensions: 2, normalize: false }), Float32Array.of(3, 4));
+    await assert.rejects(model.embed("ab", { dimensions: 5 }), { code: "invalid-argument" });
+    await assert.rejects(model.embed("x".repeat(5000)), { code: "context-overflow" });
+    await assert.rejects(model.embed("ab", { pooling: "last" as never }), { code: "invalid-argument" });
+    assert.deepEqual(await model.embed([]), []);
+  });
+});
+
+test("tokens and back", async () => {
+  await using(load(blob()), async (model) => {
+    assert.deepEqual(await model.tokenize("hé"), [1, 104, 233]);
+    assert.equal(await model.detokenize(await model.tokenize("hé", { bos: false })), "hé");
+    assert.equal(await model.countTokens("hé"), 3);
+    assert.deepEqual(await model.score([1, 2, 3]), { tokens: [1, 2, 3], logprobs: [null, -1, -2] });
+    await assert.rejects(model.detokenize([1.5]), { code: "invalid-argument" });
+    await assert.rejects(model.countTokens([{ role: "user" }] as never), { code: "invalid-argument" });
+  });
+});
+
+test("a closed model refuses everything", async () => {
+  const model = await load(blob());
+  const running = model.generate("x");
+  const waiting = model.score("y");
+  await model[Symbol.asyncDispose]();
+  await assert.rejects(text(running), { code: "closed" });
+  await assert.rejects(running.result, { code: "closed" });
+  await assert.rejects(waiting, { code: "closed" });
+  await assert.rejects(model.tokenize("x"), { code: "closed" });
+  await model.close();
+});
+
+test("a trap ends the model with its cause", async () => {
+  const engine = new FakeEngine();
+  const model = await load(blob(), { engine });
+  engine.trap();
+  const failing = model.generate("x");
+  const waiting = model.score("y");
+  await assert.rejects(text(failing), { code: "internal", message: /unreachable/ });
+  await assert.rejects(waiting, { code: "internal" });
+  await assert.rejects(model.tokenize("x"), (error: { code: string; cause: Error }) => {
+    return error.code === "internal" && error.cause.name === "RuntimeError";
+  });
+});
