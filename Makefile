@@ -19,7 +19,7 @@ PACKAGE = pkg/$(INSTALLED)
 TEST_PACKAGES = $(patsubst %/package-lock.json,%/$(INSTALLED),$(wildcard tests/*/package-lock.json))
 
 .NOTPARALLEL:
-.PHONY: help demo test build setup models clean tools browser default-model package
+.PHONY: help demo test build setup models clean tools test-tools default-model package
 
 help:
 	@echo "$$HELP"
@@ -29,6 +29,7 @@ demo: tools $(PACKAGE) default-model package
 
 test: setup models
 	$(STEP) "format" cargo fmt --all --check
+	$(STEP) "llama.cpp's tokens" npm --prefix tests/tokenizer run --silent expected
 	$(STEP) "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 	$(STEP) "native tests" cargo test --quiet --workspace
 	@$(MAKE) --no-print-directory package
@@ -37,20 +38,23 @@ test: setup models
 
 build: tools $(PACKAGE)
 	$(STEP) "optimized wasm" cargo xtask wasm --release
-	$(STEP) "npm package" npm --prefix pkg run --silent build
+	$(STEP) "npm package" npm --prefix pkg run --silent build -- --sizes
 
 # The package with quickly built wasm: as fast to run, but larger to download.
 package:
 	$(STEP) "wasm" cargo xtask wasm
 	$(STEP) "npm package" npm --prefix pkg run --silent build
 
-setup: tools browser $(PACKAGE) $(TEST_PACKAGES)
+setup: tools test-tools $(PACKAGE) $(TEST_PACKAGES)
 
 tools:
 	$(STEP) "tools" scripts/setup.sh tools
 
-browser:
-	$(STEP) "browser" scripts/setup.sh browser
+test-tools:
+	$(STEP) "tools of the tests" scripts/setup.sh tests
+
+# Else several builds of llama.cpp for GPUs come along.
+tests/tokenizer/$(INSTALLED): NPM_OPTIONS = --omit=optional
 
 %/$(INSTALLED): %/package-lock.json
 	$(STEP) "npm packages of $*" npm --prefix $* ci --ignore-scripts $(NPM_OPTIONS)

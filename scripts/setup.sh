@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what this machine lacks; says in one line what is missing where it cannot.
 #   setup.sh tools      for building
-#   setup.sh browser    for the browser tests
+#   setup.sh tests      for the tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,9 +40,9 @@ require() {
 tools() {
   has cargo || missing "Rust" "See https://rustup.rs."
   require cc build-essential "Install a C compiler: cargo links with it."
-  require node nodejs "Install Node 20 or later."
-  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
-    missing "Node 20 or later" "This one is $(node --version)."
+  # Debian 12's own Node is too old to be of use.
+  has node && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2019 ? 1 : 0)' ||
+    missing "Node 20.19 or later" "Here it is $(node --version 2>/dev/null || echo absent). See https://nodejs.org."
   require npm npm "It comes with Node."
   require python3 python3 "Install Python 3.9 or later."
   python3 -c 'import pip' 2>/dev/null || { can_apt && apt_install python3-pip; } ||
@@ -61,7 +61,10 @@ tools() {
   cargo xtask compiler
 }
 
-browser() {
+# What `make test` needs beyond a build.
+tests() {
+  cargo fmt --version >/dev/null && cargo clippy --version >/dev/null ||
+    missing "rustfmt or clippy" "Run: rustup component add rustfmt clippy."
   for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable; do
     has "$name" && echo "$(command -v "$name")" && return
   done
@@ -71,6 +74,6 @@ browser() {
 }
 
 case "${1:-}" in
-  tools | browser) "$1" ;;
-  *) missing "which to set up" "Say one of: tools, browser." ;;
+  tools | tests) "$1" ;;
+  *) missing "which to set up" "Say one of: tools, tests." ;;
 esac
