@@ -22,8 +22,6 @@ export interface GenerationResult {
   readonly toolCalls: readonly never[];
   /** Always empty: a raw completion has no separate reasoning. */
   readonly reasoning: string;
-  /** What was asked for with the option `logprobs`. */
-  readonly logprobs?: unknown;
   /** How many tokens there were. */
   readonly usage: GenerationUsage;
   /** How long it took. */
@@ -44,9 +42,9 @@ export interface GenerationUsage {
 export interface GenerationTimings {
   /** Until the prompt was read. */
   readonly promptMs: number;
-  /** Until there was a first token. */
+  /** Until there was a first token, which comes with the end of the prompt. */
   readonly firstTokenMs: number;
-  /** From the end of the prompt to the last token. */
+  /** From the first token to the last. */
   readonly decodeMs: number;
   /** Speed of reading the prompt, less its cached tokens. */
   readonly promptTokensPerSecond: number;
@@ -219,7 +217,7 @@ export class Run implements Generation {
     this.#announce();
   }
 
-  #finish({ finishReason, stop, logprobs, usage, timings }: WireGenerated): void {
+  #finish({ finishReason, stop, usage, timings }: WireGenerated): void {
     const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
     this.#events.push({ type: "finish", ...end });
     this.#ended = true;
@@ -230,7 +228,6 @@ export class Run implements Generation {
       ...end,
       toolCalls: [],
       reasoning: "",
-      ...(logprobs !== undefined && { logprobs }),
     });
   }
 

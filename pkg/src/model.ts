@@ -43,7 +43,7 @@ export interface ModelInfo {
     /** What of the processor's features is in use, such as `"simd128"` and `"relaxed-simd"`. */
     readonly features: readonly string[];
   };
-  /** Bytes: of the weights, of the attention's keys and values, and the most that the engine has taken so far. */
+  /** Bytes: of the weights, of a full context's keys and values, and the most that the engine has taken so far. */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, in plain sentences. */
   readonly notices: readonly string[];

@@ -23,7 +23,7 @@ export interface LoadOptions {
   threads?: "auto" | number;
   /** The most tokens that a prompt and its continuation may have together; by default what the model was trained for, within reason. */
   contextLength?: number;
-  /** How the attention's keys and values are stored: `"q8_0"` takes half the memory of `"f16"`. */
+  /** How the attention's keys and values are stored. This version has `"f16"`; `"q8_0"` is refused. */
   kvType?: "f16" | "q8_0";
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
@@ -37,30 +37,28 @@ export interface LoadOptions {
 
 /** What every generation takes. */
 export interface GenerateOptions {
-  /** The most tokens to generate; by default as many as the context holds. */
+  /** The most tokens to generate; by default as many as the context has room for. */
   maxTokens?: number;
-  /** Randomness: `0` always takes the likeliest token. */
+  /** Randomness: `0` always takes the likeliest token. Default 0.8. */
   temperature?: number;
-  /** Sample among this many of the likeliest tokens only; `0` is no limit. */
+  /** Sample among this many of the likeliest tokens only; `0` is no limit. Default 40. */
   topK?: number;
-  /** Sample among the likeliest tokens that together have this probability. */
+  /** Sample among the likeliest tokens that together have this probability. Default 0.95. */
   topP?: number;
-  /** Sample among tokens at least this likely in relation to the likeliest. */
+  /** Sample among tokens at least this likely in relation to the likeliest. Default 0.05. */
   minP?: number;
-  /** Divides the logits of tokens that have occurred; `1` is none. */
+  /** Makes tokens that have occurred, in the prompt too, less likely; `1`, the default, does not. */
   repeatPenalty?: number;
-  /** Taken from a token's logit for each time it has been generated. */
+  /** Taken from a token's logit for each time it has been generated. Default 0. */
   frequencyPenalty?: number;
-  /** Taken from a token's logit once it has been generated. */
+  /** Taken from a token's logit once it has been generated. Default 0. */
   presencePenalty?: number;
-  /** Makes sampling repeatable. */
+  /** Makes sampling repeatable; an integer below 2³². Random by default. */
   seed?: number;
   /** Texts that end the generation, and are not part of it. */
   stop?: string[];
   /** Added to the logits of tokens, by token id. */
   logitBias?: Record<number, number>;
-  /** Report the log-probabilities of this many of the likeliest tokens at each step. */
-  logprobs?: number;
   /** Go on where the model would end. */
   ignoreEos?: boolean;
   /** Stops the generation. */
@@ -104,6 +102,12 @@ const count: Check = (value, option) => {
 
 const positive: Check = (value, option) => {
   if (!Number.isSafeInteger(value) || (value as number) < 1) throw wrong(option, "a positive integer", value);
+};
+
+const unsigned: Check = (value, option) => {
+  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= 2 ** 32) {
+    throw wrong(option, "an integer from 0 to 4294967295", value);
+  }
 };
 
 const flag: Check = (value, option) => {
@@ -205,10 +209,9 @@ export function generateOptions(options?: GenerateOptions): GenerateOptions {
       repeatPenalty: number,
       frequencyPenalty: number,
       presencePenalty: number,
-      seed: count,
+      seed: unsigned,
       stop: strings,
       logitBias: biases,
-      logprobs: count,
       ignoreEos: flag,
       signal,
     },

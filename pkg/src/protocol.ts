@@ -64,6 +64,8 @@ export interface WireInfo {
   vocabSize: number;
   embeddingLength: number;
   generates: boolean;
+  /** What the weights take, and the keys and values of a full context. */
+  memory: { weights: number; kv: number };
 }
 
 export interface WireTimings {
@@ -78,7 +80,6 @@ export interface WireTimings {
 export interface WireGenerated {
   finishReason: "stop" | "length" | "abort";
   stop?: string;
-  logprobs?: unknown;
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
 }

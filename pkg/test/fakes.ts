@@ -34,6 +34,7 @@ export class FakeEngine implements Engine {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
       ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
+      memory: { weights: 10, kv: 20 },
     });
   }
 

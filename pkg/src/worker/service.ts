@@ -90,7 +90,7 @@ export class Service {
       await warmUp(engine, info, signal);
       report("warmup", 1, 1);
       this.#loaded = { engine, info };
-      post({ type: "loaded", info, memory: memoryOf(engine), features, notices: this.#notices });
+      post({ type: "loaded", info, memory: memoryOf({ engine, info }), features, notices: this.#notices });
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }
@@ -173,7 +173,7 @@ export class Service {
   }
 
   #answer(id: number, answer: Answers[keyof Answers]): void {
-    const memory = memoryOf(this.#loaded!.engine);
+    const memory = memoryOf(this.#loaded!);
     this.#outside.post({ type: "done", id, answer, memory }, buffersOf(answer));
   }
 
@@ -189,8 +189,10 @@ async function warmUp(engine: Engine, info: WireInfo, signal: AbortSignal): Prom
   if (signal.aborted) throw aborted(signal);
 }
 
-function memoryOf(engine: Engine): WireMemory {
-  return JSON.parse(call(() => engine.memory())) as WireMemory;
+// The engine counts the keys and values of the run in progress; the model's are those of a full context.
+function memoryOf({ engine, info }: Loaded): WireMemory {
+  const { peak } = JSON.parse(call(() => engine.memory())) as WireMemory;
+  return { ...info.memory, peak };
 }
 
 function buffersOf(answer: Answers[keyof Answers]): Transferable[] {
