@@ -60,6 +60,7 @@ async function loadModel(source, name) {
   byId("notice").hidden = true;
   setState("loading");
   progress.start(name, typeof source !== "string");
+  byId("cancel-load").focus();
   talk?.close();
   talk = null;
   hideModel();
@@ -99,6 +100,7 @@ function showNotice(error, retry) {
   again.addEventListener("click", retry);
   byId("notice").replaceChildren(...noticeFor(error, ...(retry ? [again] : [])));
   byId("notice").hidden = false;
+  again.focus();
 }
 
 function welcome() {
@@ -135,6 +137,8 @@ function startConversation() {
 function answeringChanged({ answering }) {
   setState(answering ? "answering" : "ready");
   composer.setAnswering(answering);
+  // The button that asked again is gone; the keyboard's place is the prompt.
+  if (answering && document.activeElement === document.body) composer.focus();
   if (answering) follower.start();
   else follower.stop();
   if (!answering && model) showMemory(model.info.memory);

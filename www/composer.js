@@ -62,8 +62,9 @@ export class Composer {
     byId("dock").hidden = true;
   }
 
+  /** To the prompt, except where that would put an on-screen keyboard over the page unasked. */
   focus() {
-    byId("prompt").focus();
+    if (matchMedia("(pointer: fine)").matches) byId("prompt").focus();
   }
 
   /** Suggestions are for a conversation that has not begun. */
@@ -103,7 +104,7 @@ export class Composer {
     const text = box.value;
     box.value = "";
     this.#grow();
-    box.focus();
+    this.focus();
     this.#onSend(text, this.#mode);
   }
 
