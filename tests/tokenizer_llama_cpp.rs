@@ -95,6 +95,16 @@ fn compare(name: &str, changed: Option<fn(&str) -> String>) {
             }
         }
     }
+    // Text of unknown origin must not steer the model, not by a detour over merges either.
+    let controls =
+        (0..tokenizer.vocab_size() as u32).filter(|&id| changed.is_some() && tokenizer.is_control(id));
+    for id in controls {
+        let text = tokenizer.token_text(id).unwrap();
+        let ids = tokenizer.encode(&format!("{text}x{text}"), false, Some(false)).unwrap();
+        if ids.iter().any(|&id| tokenizer.is_control(id)) {
+            wrong.push(format!("{text:?} as plain text becomes {ids:?}"));
+        }
+    }
     let ends: Vec<u32> = (0..tokenizer.vocab_size() as u32).filter(|&id| tokenizer.is_end(id)).collect();
     assert_eq!(ends, expected.ends, "{name}: tokens that end a generation");
     let first = tokenizer.encode("x", false, None).unwrap()[0];

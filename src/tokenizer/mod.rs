@@ -3,10 +3,12 @@
 //! A kind of vocabulary is a file: [`byte_level`] (`gpt2`, `gemma4`), [`sentencepiece`] (`llama`), [`wordpiece`]
 //! (`bert`). A byte-level vocabulary also names a way to cut words: a line of the table in [`pretokenizers`].
 //!
-//! The reference is llama.cpp: `tests/tokenizer_llama_cpp.rs` compares ids with it. In Gemma-like and GPT-like
-//! vocabularies every byte has a token, and decoding what was encoded gives the text back; with two limits: in
-//! SentencePiece vocabularies `▁` (U+2581) comes back as the space that it stands for, and `bert` keeps neither
-//! case nor spacing.
+//! The reference is llama.cpp: `tests/tokenizer_llama_cpp.rs` compares ids with it.
+//!
+//! Decoding what was encoded gives the text back, within three limits. In SentencePiece vocabularies `▁` (U+2581)
+//! comes back as the space that it stands for. What a vocabulary has no bytes for is lost: SmolLM2 lacks 0xF1 and
+//! 0xF2, which begin characters that Unicode has not assigned. And `bert` keeps neither case nor accents nor
+//! spacing, so its text cannot come back.
 
 mod byte_level;
 mod detokenizer;

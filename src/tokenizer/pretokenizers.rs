@@ -88,7 +88,7 @@ const fn line(
 
 /// The line of a name; a file without a name has the `default` one.
 pub fn find(name: Option<&str>) -> Result<&'static Line> {
-    let name = name.unwrap_or("default");
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("default");
     LINES.iter().find(|line| line.names.contains(&name)).ok_or_else(|| {
         let message = format!("the pre-tokenizer {name:?} is not known");
         Error::unsupported_model(message).key("tokenizer.ggml.pre")

@@ -1,9 +1,11 @@
 //! SentencePiece BPE (`llama`): spaces become `▁`, characters are merged by the score of what they make, and
 //! characters without a token become bytes.
 //!
-//! Such files hold no merges. The `tokenizers` crate wants them as a list, which has to be derived (every way to
-//! cut every token in two); merging by looking up the concatenation needs no list, is what llama.cpp does, and
-//! so agrees with it also where scores are equal.
+//! Such files hold no merges. The `tokenizers` crate wants them as a list, which would have to be derived: every
+//! way to cut every token in two. Looking up the concatenation of two neighbours needs no list, is what llama.cpp
+//! does, and so agrees with it also where scores are equal. Measured natively: 8 MB and 0.02 s of CPU for the
+//! 262,144 tokens of Gemma 3, where the crate's BPE with the 514,906 merges of Gemma 4, of the same size, holds
+//! 64 MB (98 MB while it is built, in 1.3 s).
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
