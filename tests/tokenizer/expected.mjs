@@ -1,0 +1,76 @@
+// Writes what llama.cpp makes of generated strings, for tests/tokenizer_llama_cpp.rs to compare with.
+//
+//     npm ci --ignore-scripts --omit=optional && node expected.mjs [name ...]
+//
+// llama.cpp comes prebuilt with node-llama-cpp, and so does its source as a git bundle, which holds the
+// vocabularies of several families. Those have their models' licences: they are taken out of the bundle here and
+// never committed. The two real models come from `make models`.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { getLlama } from "node-llama-cpp";
+import { strings } from "./strings.mjs";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const out = fileURLToPath(new URL("../../target/tokenizer/", import.meta.url));
+const models = process.env.WISPLM_MODELS || join(homedir(), ".cache/wisplm/models");
+const bundled = ["llama-bpe", "llama-spm", "qwen2", "qwen35", "gemma-4", "phi-3", "bert-bge"];
+
+const vocabularies = new Map([
+    ["smollm2", join(models, "SmolLM2-135M-Instruct.Q4_1.gguf")],
+    ["gemma-3", join(models, "gemma-3-270m-q4_k_m.gguf")],
+    ...bundled.map((name) => [name, join(out, `llama.cpp/models/ggml-vocab-${name}.gguf`)]),
+]);
+
+/** Takes the bundled vocabularies out of the git bundle. */
+function unbundle() {
+    const repository = join(out, "llama.cpp");
+    if (bundled.every((name) => existsSync(vocabularies.get(name))))
+        return;
+    const git = (...args) => execFileSync("git", args, { stdio: ["ignore", "ignore", "inherit"] });
+    if (!existsSync(join(repository, ".git"))) {
+        git("clone", "--quiet", "--no-checkout", join(here, "node_modules/node-llama-cpp/llama/gitRelease.bundle"), repository);
+    }
+    git("-C", repository, "checkout", "--quiet", "HEAD", "--", ...bundled.map((name) => `models/ggml-vocab-${name}.gguf`));
+}
+
+/** Texts of special tokens, spread over the whole list. */
+function ownTokens(model) {
+    const { vocabularyType: _, ...info } = model.fileInfo.metadata.tokenizer.ggml;
+    const special = info.tokens.filter((_, id) => [2, 3, 4].includes(info.token_type[id]));
+    const step = Math.max(1, Math.floor(special.length / 60));
+    return special.filter((_, index) => index % step === 0 || index < 20);
+}
+
+async function expect(llama, name, path) {
+    if (!existsSync(path))
+        throw new Error(`${path} is missing: run \`make models\``);
+    const model = await llama.loadModel({ modelPath: path, vocabOnly: true });
+    const size = model.fileInfo.metadata.tokenizer.ggml.tokens.length;
+    const texts = strings(ownTokens(model));
+    const file = join(out, `${name}.json`);
+    // Under another name until it is whole: a run that was stopped must not leave half a file.
+    writeFileSync(`${file}.part`, JSON.stringify({
+        path,
+        bos: model.tokens.shouldPrependBosToken ? model.tokens.bos : null,
+        ends: Array.from({ length: size }, (_, id) => id).filter((id) => model.isEogToken(id)),
+        texts,
+        plain: texts.map((text) => Array.from(model.tokenize(text, false))),
+        special: texts.map((text) => Array.from(model.tokenize(text, true))),
+    }));
+    renameSync(`${file}.part`, file);
+    await model.dispose();
+    console.log(`${name}: ${texts.length} strings`);
+}
+
+mkdirSync(out, { recursive: true });
+unbundle();
+const llama = await getLlama({ gpu: false, build: "never", logLevel: "disabled" });
+for (const [name, path] of vocabularies) {
+    if (process.argv.length === 2 || process.argv.includes(name))
+        await expect(llama, name, path);
+}
+await llama.dispose();

@@ -1,0 +1,182 @@
+//! Every vocabulary at hand against llama.cpp: the same ids for thousands of generated strings, with control
+//! tokens matched and not, and the text back again.
+//!
+//! `tests/tokenizer/expected.mjs` asks llama.cpp and leaves its answers in `target/tokenizer/`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use wisplm::gguf::{Metadata, Parser};
+use wisplm::tokenizer::Tokenizer;
+
+/// What llama.cpp made of the strings.
+#[derive(serde::Deserialize)]
+struct Expected {
+    /// The model file.
+    path: PathBuf,
+    bos: Option<u32>,
+    ends: Vec<u32>,
+    texts: Vec<String>,
+    plain: Vec<Vec<u32>>,
+    special: Vec<Vec<u32>>,
+}
+
+impl Expected {
+    fn read(name: &str) -> Self {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tokenizer").join(format!("{name}.json"));
+        let json = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}\nrun `make test`, or in tests/tokenizer: npm ci --ignore-scripts --omit=optional && \
+                 node expected.mjs",
+                path.display()
+            )
+        });
+        serde_json::from_slice(&json).unwrap()
+    }
+}
+
+/// The metadata of a model file, of which no more than the header is read.
+fn metadata(path: &Path) -> Metadata {
+    let mut file =
+        File::open(path).unwrap_or_else(|error| panic!("{}: {error}: run `make models`", path.display()));
+    let mut parser = Parser::new();
+    let mut chunk = vec![0; 1 << 20];
+    while parser.header().is_none() {
+        let read = file.read(&mut chunk).unwrap();
+        assert!(read > 0, "{} ends within its header", path.display());
+        parser.push(&chunk[..read]).unwrap();
+    }
+    parser.into_header().unwrap().metadata
+}
+
+/// How a text comes back: `changed` undoes what the vocabulary cannot keep.
+fn compare(name: &str, changed: Option<fn(&str) -> String>) {
+    let expected = Expected::read(name);
+    assert!(expected.texts.len() >= 2000, "{name}: only {} strings", expected.texts.len());
+    let metadata = metadata(&expected.path);
+    let start = Instant::now();
+    let tokenizer = Tokenizer::from_metadata(&metadata).unwrap();
+    let built = start.elapsed();
+    drop(metadata);
+
+    let mut wrong = Vec::new();
+    for (special, all_ids) in [(false, &expected.plain), (true, &expected.special)] {
+        for (text, ids) in expected.texts.iter().zip(all_ids) {
+            let ours = tokenizer.encode(text, special, Some(false)).unwrap();
+            if ours != *ids {
+                let at = ours.iter().zip(ids).take_while(|(a, b)| a == b).count();
+                let show = |ids: &[u32]| {
+                    let end = ids.len().min(at + 8);
+                    ids[at..end].iter().map(|&id| (id, tokenizer.token_text(id).unwrap())).collect::<Vec<_>>()
+                };
+                wrong.push(format!(
+                    "special {special}, {text:?}, token {at}:\n  ours   {:?}\n  theirs {:?}",
+                    show(&ours),
+                    show(ids)
+                ));
+            }
+        }
+    }
+    if let Some(changed) = changed {
+        for text in &expected.texts {
+            for bos in [Some(false), None] {
+                let ids = tokenizer.encode(text, false, bos).unwrap();
+                let back = tokenizer.decode(&ids).unwrap();
+                if back != changed(text) {
+                    wrong.push(format!("{text:?} comes back as {back:?}"));
+                }
+                let mut detokenizer = tokenizer.detokenizer();
+                let mut pieces: String = ids.iter().map(|&id| detokenizer.push(&tokenizer, id)).collect();
+                pieces.push_str(&detokenizer.finish());
+                assert_eq!(pieces, back, "{name}: pieces of {text:?}");
+            }
+        }
+    }
+    // Text of unknown origin must not steer the model, not by a detour over merges either.
+    let controls =
+        (0..tokenizer.vocab_size() as u32).filter(|&id| changed.is_some() && tokenizer.is_control(id));
+    for id in controls {
+        let text = tokenizer.token_text(id).unwrap();
+        let ids = tokenizer.encode(&format!("{text}x{text}"), false, Some(false)).unwrap();
+        if ids.iter().any(|&id| tokenizer.is_control(id)) {
+            wrong.push(format!("{text:?} as plain text becomes {ids:?}"));
+        }
+    }
+    let ends: Vec<u32> = (0..tokenizer.vocab_size() as u32).filter(|&id| tokenizer.is_end(id)).collect();
+    assert_eq!(ends, expected.ends, "{name}: tokens that end a generation");
+    let first = tokenizer.encode("x", false, None).unwrap()[0];
+    assert_eq!(Some(first).filter(|&id| tokenizer.is_control(id)), expected.bos, "{name}: BOS");
+
+    println!("{name}: {} strings twice, built in {built:.0?}", expected.texts.len());
+    assert!(
+        wrong.is_empty(),
+        "{name}: {} differences\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(20)].join("\n")
+    );
+}
+
+fn as_is(text: &str) -> String {
+    text.to_owned()
+}
+
+/// SmolLM2 has no tokens for the bytes 0xF1 and 0xF2: llama.cpp and we drop them, and a character of the planes 4
+/// to 11 (Unicode has assigned none) leaves its other three bytes, each of which is broken.
+fn without_planes_4_to_11(text: &str) -> String {
+    let plane =
+        |c| if matches!(c, '\u{40000}'..='\u{bffff}') { "\u{fffd}".repeat(3) } else { String::from(c) };
+    text.chars().map(plane).collect()
+}
+
+/// In SentencePiece vocabularies `▁` is the space.
+fn with_spaces(text: &str) -> String {
+    text.replace('▁', " ")
+}
+
+#[test]
+fn smollm2() {
+    compare("smollm2", Some(without_planes_4_to_11));
+}
+
+#[test]
+fn gemma_3() {
+    compare("gemma-3", Some(with_spaces));
+}
+
+#[test]
+fn llama_bpe() {
+    compare("llama-bpe", Some(as_is));
+}
+
+#[test]
+fn llama_spm() {
+    compare("llama-spm", Some(with_spaces));
+}
+
+#[test]
+fn qwen2() {
+    compare("qwen2", Some(as_is));
+}
+
+#[test]
+fn qwen35() {
+    compare("qwen35", Some(as_is));
+}
+
+#[test]
+fn gemma_4() {
+    compare("gemma-4", Some(with_spaces));
+}
+
+#[test]
+fn phi_3() {
+    compare("phi-3", Some(with_spaces));
+}
+
+#[test]
+fn bert_bge() {
+    compare("bert-bge", None);
+}
