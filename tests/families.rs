@@ -1,9 +1,8 @@
 //! Whole models against the float32 answers of their originals (`tests/fixtures/scripts/tiny_models.py`).
 
-#[path = "support/models.rs"]
-mod models;
+mod support;
 
-use models::{json, load_fixture, numbers, tokens};
+use support::models::{json, load_fixture, numbers, tokens};
 use wisplm::loader::Model;
 use wisplm::runtime::Score;
 use wisplm::task::{Embedding, Pooling};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use super::array::{Array, StringArray, reserve};
 use crate::error::{Error, Result};
@@ -63,10 +64,16 @@ impl Value {
 ///
 /// A getter answers `None` both when the key is absent and when its value is of another kind; the `require_*`
 /// forms say in their error which of the two it was.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Metadata {
     entries: Vec<(String, Value)>,
     index: HashMap<String, usize>,
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
 }
 
 impl PartialEq for Metadata {

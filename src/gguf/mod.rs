@@ -7,6 +7,17 @@
 //! Files come from anywhere. Whatever they hold, the answer is a value or an error that says where the fault
 //! is; memory is taken for what has arrived, never for what a count promises.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable
+    )
+)]
+
 mod array;
 mod input;
 mod magic;

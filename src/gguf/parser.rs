@@ -222,7 +222,8 @@ impl Parser {
                     _ => ("the name of a tensor", Step::Name),
                 };
                 if length == 0 || length > MAX_NAME_BYTES {
-                    return Err(Error::invalid_model(format!("{what} of {length} bytes")).at(at));
+                    let message = format!("{what} has {length} bytes, 1 to {MAX_NAME_BYTES} can be");
+                    return Err(Error::invalid_model(message).at(at));
                 }
                 input.check_promise(length, 1, "a string length", at)?;
                 self.item_at = at;
@@ -232,7 +233,8 @@ impl Parser {
             Step::Key | Step::Name => {
                 let Some(bytes) = self.text.read(input)? else { return Ok(false) };
                 let Ok(name) = str::from_utf8(bytes) else {
-                    let message = format!("\"{}\" is not UTF-8", bytes.escape_ascii());
+                    let start = bytes.get(..64).unwrap_or(bytes);
+                    let message = format!("a name is not UTF-8: \"{}\"", start.escape_ascii());
                     return Err(Error::invalid_model(message).at(self.item_at));
                 };
                 name.clone_into(&mut self.name);

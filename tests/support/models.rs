@@ -1,22 +1,23 @@
-//! Loading models and their answers in native tests.
+//! The model files that tests run on, and their answers.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use wisplm::error::Result;
 use wisplm::loader::{Loader, Model};
 
+/// The path of a model file that `make models` has fetched.
+pub fn path(file: &str) -> PathBuf {
+    let folder = std::env::var_os("WISPLM_MODELS").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/wisplm/models")
+    });
+    let path = folder.join(file);
+    assert!(path.is_file(), "{} is missing: run make models", path.display());
+    path
+}
+
 /// A file under `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-/// A real model that `make models` fetches.
-pub fn real_model(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("WISPLM_MODELS").map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(".cache/wisplm/models")
-    });
-    let path = folder.join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make models`", path.display()))
 }
 
 /// The answers that stand beside a model.

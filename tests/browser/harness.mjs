@@ -1,0 +1,140 @@
+// A browser with a page on a site, and code run in that page.
+
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { chromium } from "playwright-core";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  // Else memory is measured only after the next garbage collection, which may be a minute away.
+  "--enable-blink-features=ForceEagerMeasureMemory",
+  "--js-flags=--expose-gc",
+];
+
+/** The builds of the engine, by the features that a page reports. */
+export const VARIANTS = { relaxed: ["simd128", "relaxed-simd"], simd: ["simd128"] };
+
+export function chromiumPath() {
+  const { CHROMIUM, PATH = "" } = process.env;
+  if (CHROMIUM?.includes("/")) return CHROMIUM;
+  for (const name of [...(CHROMIUM ? [CHROMIUM] : []), ...NAMES]) {
+    for (const folder of PATH.split(delimiter)) {
+      if (existsSync(join(folder, name))) return join(folder, name);
+    }
+  }
+  throw new Error("there is no Chromium on the PATH: install it, or set CHROMIUM to its path");
+}
+
+/** Chromium with a profile of its own on the disk, as a user has it. */
+export async function openBrowser() {
+  const profile = mkdtempSync(join(tmpdir(), "wisplm-test-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: chromiumPath(),
+    headless: true,
+    args: FLAGS,
+  });
+  return new Browser(context, profile);
+}
+
+class Browser {
+  #profile;
+
+  constructor(context, profile) {
+    this.context = context;
+    this.#profile = profile;
+  }
+
+  /**
+   * A page of a site. `variant: "simd"` makes it a browser without relaxed SIMD; `stored: false` one without a private
+   * file system; `path` another page than the empty one.
+   */
+  async open(site, { variant = "relaxed", stored = true, path = "" } = {}) {
+    const page = await this.context.newPage();
+    page.problems = [];
+    page.on("pageerror", (error) => page.problems.push(`uncaught: ${error.message}`));
+    page.on("console", (message) => {
+      if (message.type() === "error") page.problems.push(`console: ${message.text()}`);
+    });
+    if (variant === "simd") await page.addInitScript(withoutRelaxedSimd);
+    if (!stored) await withoutStorage(page);
+    await page.goto(new URL(path, site.url).href);
+    return page;
+  }
+
+  async close() {
+    await this.context.close();
+    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** Resident bytes of all of the browser's page processes: `now`, and at their highest since `reset`. */
+  async resident({ reset = false } = {}) {
+    const session = await this.context.browser().newBrowserCDPSession();
+    const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+    await session.detach();
+    const sum = { now: 0, peak: 0 };
+    for (const { id, type } of processInfo) {
+      if (type !== "renderer") continue;
+      try {
+        const status = readFileSync(`/proc/${id}/status`, "utf8");
+        sum.now += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+        sum.peak += 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0);
+      } catch {
+        // The process has ended since.
+      }
+    }
+    return sum;
+  }
+}
+
+// Relaxed SIMD can no longer be switched off in Chromium: here its dot product (fd 93 02) does not validate.
+function withoutRelaxedSimd() {
+  const validate = WebAssembly.validate;
+  WebAssembly.validate = (source) => {
+    const bytes = new Uint8Array(source.buffer ?? source);
+    const relaxed = bytes.some((byte, i) => byte === 0xfd && bytes[i + 1] === 0x93 && bytes[i + 2] === 0x02);
+    return !relaxed && validate(source);
+  };
+}
+
+// A worker has a navigator of its own, which no page script reaches: the browser prepends the line to the worker's script.
+async function withoutStorage(page) {
+  const remove = "delete StorageManager.prototype.getDirectory;\n";
+  await page.addInitScript(remove);
+  await page.route("**/pkg/worker.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: remove + (await response.text()) });
+  });
+}
+
+/** Runs `action({ ...package, ...tools }, argument)` in the page; what it returns must be plain data. */
+export function run(page, action, argument = {}) {
+  return page.evaluate(
+    async ([source, argument]) => {
+      const [wisplm, tools] = await Promise.all([import("/pkg/index.js"), import("/page/tools.js")]);
+      return (0, eval)(`(${source})`)({ ...wisplm, ...tools }, argument);
+    },
+    [action.toString(), argument],
+  );
+}
+
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+export const MB = 1e6;
+
+/** For people: what was measured, as a line under its test. */
+export function report(t, line) {
+  t.diagnostic(line);
+}

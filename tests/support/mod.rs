@@ -1,0 +1,5 @@
+//! What several test binaries share; each uses a part of it.
+#![allow(dead_code)]
+
+pub mod gguf_writer;
+pub mod models;
