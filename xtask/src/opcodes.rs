@@ -1,4 +1,5 @@
-//! Walks a module's instructions: none may belong to a proposal that the variant must do without.
+//! Walks a module's instructions: none may belong to a proposal that the variant must do without, and some must to
+//! those that it is for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +22,7 @@ macro_rules! define_proposal {
 }
 wasmparser::for_each_operator!(define_proposal);
 
-/// Fails on the first instruction that the variant forbids; prints how many of each later proposal there are.
+/// Fails on the first instruction that the variant forbids, and if one that it requires is absent; prints how many of each later proposal there are.
 pub fn check(module: &Path, variant: &Variant) -> Result<()> {
     let bytes = std::fs::read(module)?;
     let mut counts = BTreeMap::<&str, usize>::new();
@@ -54,6 +55,9 @@ pub fn check(module: &Path, variant: &Variant) -> Result<()> {
             }
             _ => {}
         }
+    }
+    if let Some(absent) = variant.required.iter().find(|proposal| !counts.contains_key(**proposal)) {
+        bail!("no instruction of {absent} stands in the module {:?}", variant.name);
     }
     let counts: Vec<_> = counts.iter().map(|(proposal, count)| format!("{proposal} {count}")).collect();
     eprintln!("instructions in {}: {}", variant.name, counts.join(", "));

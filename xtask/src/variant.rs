@@ -13,6 +13,8 @@ pub struct Variant {
     /// The proposals, as wasmparser names them, without which the module must do: a browser that lacks one of
     /// them rejects the whole module for a single opcode of it.
     pub forbidden: &'static [&'static str],
+    /// The proposals that the variant exists for: a module that makes no use of one was not built as meant.
+    pub required: &'static [&'static str],
 }
 
 pub const ALL: &[Variant] = &[
@@ -22,6 +24,7 @@ pub const ALL: &[Variant] = &[
         link_arguments: &[],
         optimizer_features: &[],
         forbidden: &["relaxed_simd", "threads"],
+        required: &["simd"],
     },
     Variant {
         name: "relaxed",
@@ -29,6 +32,7 @@ pub const ALL: &[Variant] = &[
         link_arguments: &[],
         optimizer_features: &["--enable-relaxed-simd"],
         forbidden: &["threads"],
+        required: &["simd", "relaxed_simd"],
     },
 ];
 
