@@ -53,11 +53,13 @@ tools:
 test-tools:
 	$(STEP) "tools of the tests" scripts/setup.sh tests
 
-# Else several builds of llama.cpp for GPUs come along.
-tests/tokenizer/$(INSTALLED): NPM_OPTIONS = --omit=optional
+# llama.cpp has a package per system and GPU: all but the one named are optional, large, and not on every registry,
+# while `ci` wants each of them in the lock file.
+NPM_INSTALL = ci
+tests/tokenizer/$(INSTALLED): NPM_INSTALL = install --no-save --omit=optional
 
 %/$(INSTALLED): %/package-lock.json
-	$(STEP) "npm packages of $*" npm --prefix $* ci --ignore-scripts $(NPM_OPTIONS)
+	$(STEP) "npm packages of $*" npm --prefix $* $(NPM_INSTALL) --ignore-scripts
 	@touch $@
 
 models:
