@@ -80,7 +80,7 @@ async function loadModel(source, name) {
     talk = opened;
     loading = null;
     progress.stop();
-    welcome();
+    welcome(source === defaultModel.url ? name : model.info.name || name);
   } catch (error) {
     if (mine !== loading) return;
     loading = null;
@@ -103,29 +103,30 @@ function showNotice(error, retry) {
   again.focus();
 }
 
-function welcome() {
+function welcome(name) {
   const { info } = model;
-  const name = info.name || info.architecture;
   setState("ready");
   byId("model-name").textContent = name;
   byId("talk-title").textContent = `Conversation with ${name}`;
-  showModel(info);
-  showMemory(info.memory);
+  showModel(info, name);
+  showMemory(info.memory, writes(info));
   startConversation();
-  const writes = info.architecture !== "bert";
-  byId("welcome-title").textContent = writes ? "Ready when you are." : "This model does not write.";
-  byId("welcome-text").textContent = !writes
+  byId("welcome-title").textContent = writes(info) ? "Ready when you are." : "This model does not write.";
+  byId("welcome-text").textContent = !writes(info)
     ? `${name} turns texts into vectors, for search and comparison. Load another model to talk with.`
     : info.parameters < 3e9
       ? `${name} is small. It writes fluently and often gets facts wrong: enjoy it, and check what matters.`
       : `${name} is loaded. It can be wrong: check what matters.`;
   byId("welcome-notices").replaceChildren(...info.notices.map((notice) => element("li", {}, notice)));
-  if (writes) {
+  if (writes(info)) {
     composer.open({ chats: talk.chats });
     composer.focus();
   }
   announcer.say(`${name} is loaded.`);
 }
+
+/** BERT models make vectors of texts. */
+const writes = (info) => info.architecture !== "bert";
 
 function startConversation() {
   talk.clear();
@@ -141,7 +142,7 @@ function answeringChanged({ answering }) {
   if (answering && document.activeElement === document.body) composer.focus();
   if (answering) follower.start();
   else follower.stop();
-  if (!answering && model) showMemory(model.info.memory);
+  if (!answering && model) showMemory(model.info.memory, true);
 }
 
 async function offerDefault() {

@@ -9,6 +9,8 @@ const defaults = {
   topP: 0.9,
   topK: 40,
   minP: 0.05,
+  // Small models fall into loops; this is enough to keep most of them out without bending what they say.
+  repeatPenalty: 1.1,
   maxTokens: 400,
   seed: null,
 };
@@ -19,6 +21,7 @@ const fields = [
   { name: "topP", kind: "range", label: "Top-p", min: 0.05, max: 1, step: 0.05, hint: "Keep the likeliest words that together reach this probability. 1 keeps all." },
   { name: "topK", kind: "range", label: "Top-k", min: 0, max: 200, step: 1, hint: "Keep this many of the likeliest words. 0 keeps all." },
   { name: "minP", kind: "range", label: "Min-p", min: 0, max: 0.5, step: 0.01, hint: "Drop words less likely than this share of the likeliest. 0 drops none." },
+  { name: "repeatPenalty", kind: "range", label: "Repeat penalty", min: 1, max: 1.5, step: 0.01, hint: "Makes words that were just used less likely. 1 is none." },
   { name: "maxTokens", kind: "number", label: "Longest answer", min: 1, max: 8192, step: 1, hint: "In tokens; an English word is about 1.3." },
   { name: "seed", kind: "number", label: "Seed", min: 0, max: 4294967295, step: 1, optional: true, hint: "The same seed gives the same answer. Empty: a new one each time." },
 ];
@@ -41,8 +44,9 @@ export class Settings {
 
   /** The sampling part, as options of `generate`. Values that mean "off" are left out. */
   generation() {
-    const { temperature, topP, topK, minP, maxTokens, seed } = this.#values;
+    const { temperature, topP, topK, minP, repeatPenalty, maxTokens, seed } = this.#values;
     const options = { temperature, maxTokens, seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0] };
+    if (repeatPenalty > 1) options.repeatPenalty = repeatPenalty;
     if (temperature > 0) {
       if (topP < 1) options.topP = topP;
       if (topK > 0) options.topK = topK;

@@ -89,13 +89,13 @@ function smooth(values) {
   });
 }
 
-export function showMemory({ weights, kv, peak }) {
+/** `converses`: whether the memory of a conversation means anything for this model. */
+export function showMemory({ weights, kv, peak }, converses) {
   byId("memory-card").hidden = false;
   byId("memory-now").textContent = bytes(peak);
-  const rest = Math.max(peak - weights - kv, 0);
+  const rest = Math.max(peak - weights, 0);
   const parts = [
     ["weights", weights],
-    ["kv", kv],
     ["rest", rest],
   ];
   byId("memory-stack").replaceChildren(
@@ -107,8 +107,9 @@ export function showMemory({ weights, kv, peak }) {
   );
   fillFacts(byId("memory-facts"), [
     [swatch("weights", "Weights"), bytes(weights)],
-    [swatch("kv", "Conversation"), bytes(kv)],
-    [swatch("rest", "Everything else"), bytes(rest)],
+    [swatch("rest", "Working space"), bytes(rest)],
+    // What the keys and values of a full context would take; they are taken as they are needed.
+    ["A full conversation", converses ? `up to ${bytes(kv)}` : ""],
   ]);
 }
 
@@ -116,9 +117,11 @@ function swatch(kind, label) {
   return element("span", { class: `swatch ${kind}` }, label);
 }
 
-export function showModel(info) {
+/** `title` is how the page calls the model; its file may have another name for it. */
+export function showModel(info, title) {
   byId("model-card").hidden = false;
   fillFacts(byId("model-facts"), [
+    ["Name in the file", info.name === title ? "" : info.name],
     ["Family", info.architecture],
     ["Parameters", parameters(info.parameters)],
     ["Stored as", info.quantization],

@@ -129,8 +129,17 @@ export class Talk {
     }
     if (result) this.#meter.finish(result);
     else this.#meter.stop();
-    turn.finish(result);
-    const stopped = !result || result.finishReason === "abort";
-    this.#announcer.finish(stopped ? "Stopped." : "End of the answer.");
+    const ending = this.#ending(result);
+    turn.finish(result, ending);
+    this.#announcer.finish(ending || "End of the answer.");
+  }
+
+  #ending(result) {
+    if (!result || result.finishReason === "abort") return "Stopped.";
+    if (result.finishReason !== "length") return "";
+    const { promptTokens, completionTokens } = result.usage;
+    return promptTokens + completionTokens >= this.#model.info.contextLength
+      ? "The model cannot read further at once."
+      : "Reached the longest answer set in Settings.";
   }
 }

@@ -6,11 +6,6 @@ import { Markdown } from "./markdown.js";
 import { noticeFor } from "./notice.js";
 import { answerLine } from "./stats.js";
 
-const endings = {
-  length: "Stopped at the longest answer set in Settings, or at the end of the context.",
-  abort: "Stopped.",
-};
-
 export class Transcript {
   #list;
   #last = null;
@@ -91,9 +86,9 @@ class Turn {
     this.#answer.before(this.#note);
   }
 
-  finish(result) {
+  /** `ending` says why it stopped, where that was not the model's own choice. */
+  finish(result, ending) {
     this.#end();
-    const ending = result ? endings[result.finishReason] : endings.abort;
     const line = element("p", { class: "readout" });
     for (const part of result ? answerLine(result) : []) line.append(element("span", {}, part));
     if (ending) line.append(element("span", {}, ending));
