@@ -5,7 +5,7 @@ import { fillChips } from "./transcript.js";
 import { recall, remember } from "./storage.js";
 
 const suggestions = {
-  chat: ["Why is the sky blue?", "Write a short poem about a lighthouse.", "What should I pack for a day at the sea?"],
+  chat: ["Give me three tips for sleeping well.", "Write a short poem about a lighthouse.", "Why is the sky blue?"],
   completion: ["Once upon a time, in a quiet harbour town,", "The best thing about learning to cook is", "def fibonacci(n):"],
 };
 

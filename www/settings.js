@@ -4,7 +4,7 @@ import { element, icon } from "./dom.js";
 import { recall, remember } from "./storage.js";
 
 const defaults = {
-  system: "You are a helpful assistant.",
+  system: "You are a helpful AI assistant.",
   temperature: 0.4,
   topP: 0.9,
   topK: 40,
