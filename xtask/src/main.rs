@@ -9,6 +9,7 @@ mod sizes;
 mod variant;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -21,7 +22,18 @@ cargo xtask wasm [--release] [--variant NAME|all]   build the modules and their 
     --release    whole-program optimization, names stripped, then wasm-opt; sizes are printed
 cargo xtask compiler                                print the compiler that builds for wasm32, or how to get one";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // In one line: a backtrace of the build tool helps nobody.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["wasm", options @ ..] => wasm(options),
