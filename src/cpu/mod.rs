@@ -15,10 +15,10 @@ pub use weights::{Loading, Weights};
 
 use crate::error::{Error, Result};
 use crate::plan::{self, Head, Norm, Op, Pairs, Plan, Row, SlotId};
-use crate::quant::{BLOCK, Matrix, PANEL};
+use crate::quant::BLOCK;
 use activations::Quantized;
 use kernels::attention::{Attention, Scratch};
-use kernels::{Product, TILE, elementwise, norm, product_of, rotary};
+use kernels::{elementwise, matmul::multiply, norm, rotary};
 use program::Step;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that the
@@ -319,51 +319,4 @@ impl Slot {
     fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.width])
     }
-}
-
-/// out[t] = matrix · x[t] for `rows` rows, given as f32 (padded with zeros) and as `quantized`.
-fn multiply(
-    matrix: &Matrix,
-    rows: usize,
-    x: &[f32],
-    quantized: &Quantized,
-    out: &mut [f32],
-    out_stride: usize,
-) -> Result<()> {
-    let Some(product) = product_of(matrix.packing().kind) else {
-        return Err(Error::internal("a packed format has no product"));
-    };
-    let x_stride = matrix.cols().next_multiple_of(BLOCK);
-    let float = |row: usize| &x[row * x_stride..(row + 1) * x_stride];
-    for index in 0..matrix.panels() {
-        let panel = matrix.panel(index);
-        let first = index * PANEL;
-        let outputs = PANEL.min(matrix.rows() - first);
-        let mut put = |row: usize, values: &[f32; PANEL]| {
-            let at = row * out_stride + first;
-            out[at..at + outputs].copy_from_slice(&values[..outputs]);
-        };
-        let tiles = rows / TILE * TILE;
-        for row in (0..tiles).step_by(TILE) {
-            let mut values = [[0.0; PANEL]; TILE];
-            match product {
-                Product::Int8 { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| quantized.row(row + t)), &mut values);
-                }
-                Product::Float { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values)
-                }
-            }
-            values.iter().enumerate().for_each(|(t, values)| put(row + t, values));
-        }
-        for row in tiles..rows {
-            let mut values = [[0.0; PANEL]; 1];
-            match product {
-                Product::Int8 { one, .. } => one(panel, &[quantized.row(row)], &mut values),
-                Product::Float { one, .. } => one(panel, &[float(row)], &mut values),
-            }
-            put(row, &values[0]);
-        }
-    }
-    Ok(())
 }

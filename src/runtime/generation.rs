@@ -70,7 +70,7 @@ impl Generation {
             stepping: None,
             logits: Vec::new(),
             sampler: Sampler::new(options, prompt, random_seed),
-            detokenizer: tokenizer.detokenizer(),
+            detokenizer: tokenizer.detokenizer_after(prompt.last().copied()),
             stops: Stops::new(&options.stop),
             finish: (limit == 0).then_some(Finish::Length),
         })

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod elementwise;
 mod float;
+pub mod matmul;
 pub mod norm;
 mod quantized;
 pub mod rotary;

@@ -1,14 +1,14 @@
 //! Product of a panel of quantized weights with T rows of int8 activations.
 //!
-//! out[t][r] = Σ_blocks d_w·d_a·Σ_k (w_k − zero)·a_k (+ m_w·d_a·Σ_k a_k): integer sums over 32 columns (16 for
-//! Q6_K) are exact, and are scaled and added in f32 in the order of the columns. The order does not depend on
+//! out[t][r] = Σ_blocks d_w·(Σ_halves d_a·Σ_k (w_k − zero)·a_k) (+ m_w·Σ d_a·a_k): integer sums over 16 columns are
+//! exact, and are scaled and added in f32 in the order of the columns. The order does not depend on
 //! T, so that a prompt taken at once, in pieces or token by token gives the same bits.
 //!
 //! Shape: one panel (8 rows: two vectors of four) × T activation rows. Unpacked codes are used T times; one
 //! broadcast of four activations serves 8 rows.
 
 use super::unpack::Unpack;
-use crate::cpu::activations::{Block, Row};
+use crate::cpu::activations::Row;
 use crate::cpu::simd::{self, Sums, V};
 use crate::quant::{BLOCK, PANEL, Panel};
 use std::marker::PhantomData;
@@ -45,20 +45,23 @@ pub fn product<U: Unit, const T: usize>(panel: Panel, rows: &[Row; T], out: &mut
     }
 }
 
-/// Integer sums over the column groups `from..to` of block `block`, starting from −zero·Σ a.
+/// d_a·Σ (w − zero)·a over one half (16 columns) of a block.
 #[inline(always)]
-fn sums<C: Unpack, const T: usize>(
+fn half<C: Unpack, const T: usize>(
     codes: &[u8],
     rows: &[Row; T],
     block: usize,
-    (from, to): (usize, usize),
-    start: impl Fn(&Block) -> i32,
-) -> [[V; 2]; T] {
+    half: usize,
+    zero: i32,
+) -> Totals<T> {
     let mut sums = [[Sums::new(0); 2]; T];
     for (sums, row) in sums.iter_mut().zip(rows) {
-        *sums = [Sums::new(start(&row.blocks[block])); 2];
+        let block = &row.blocks[block];
+        let start =
+            if C::SIGNED { simd::signed_start(block.negative[half]) } else { -zero * block.halves[half] };
+        *sums = [Sums::new(start); 2];
     }
-    for group in from..to {
+    for group in half * 4..half * 4 + 4 {
         let weights = C::group(codes, group);
         for (sums, row) in sums.iter_mut().zip(rows) {
             let quad = simd::load_quad(row.codes, block * BLOCK + group * 4);
@@ -67,23 +70,29 @@ fn sums<C: Unpack, const T: usize>(
             }
         }
     }
-    sums.map(|pair| pair.map(|sum| simd::i32_to_f32(sum.finish())))
-}
-
-/// What the integer sums of a block start from, for codes with a zero point.
-#[inline(always)]
-fn start<C: Unpack>(block: &Block, zero: i32) -> i32 {
-    if C::SIGNED {
-        simd::signed_start(block.negative[0] + block.negative[1])
-    } else {
-        -zero * (block.halves[0] + block.halves[1])
+    let mut products = [[simd::splat_f32(0.0); 2]; T];
+    for ((products, sums), row) in products.iter_mut().zip(sums).zip(rows) {
+        let d = simd::splat_f32(row.blocks[block].d[half]);
+        *products = sums.map(|sum| simd::mul_f32(simd::i32_to_f32(sum.finish()), d));
     }
+    products
 }
 
-/// total += sum · (scale · d)
+/// d_a·Σ (w − zero)·a over a whole block.
 #[inline(always)]
-fn add_scaled(total: &mut V, sum: V, scale: V, d: V) {
-    *total = simd::add_f32(*total, simd::mul_f32(sum, simd::mul_f32(scale, d)));
+fn whole<C: Unpack, const T: usize>(codes: &[u8], rows: &[Row; T], block: usize, zero: i32) -> Totals<T> {
+    let mut sums = half::<C, T>(codes, rows, block, 0, zero);
+    for (sums, more) in sums.iter_mut().zip(half::<C, T>(codes, rows, block, 1, zero)) {
+        sums[0] = simd::add_f32(sums[0], more[0]);
+        sums[1] = simd::add_f32(sums[1], more[1]);
+    }
+    sums
+}
+
+/// total += scale · x
+#[inline(always)]
+fn add_scaled(total: &mut V, scale: V, x: V) {
+    *total = simd::add_f32(*total, simd::mul_f32(scale, x));
 }
 
 /// One f16 scale per 32 columns: Q4_0, Q5_0, Q8_0. y = d·(q − ZERO).
@@ -104,11 +113,9 @@ impl<C: Unpack, const ZERO: i32> Unit for Single<C, ZERO> {
     ) {
         let codes = &codes[..C::BYTES];
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
-        let sums = sums::<C, T>(codes, rows, first, (0, 8), |block| start::<C>(block, ZERO));
-        for ((total, sum), row) in totals.iter_mut().zip(sums).zip(rows) {
-            let d = simd::splat_f32(row.blocks[first].d);
-            add_scaled(&mut total[0], sum[0], d0, d);
-            add_scaled(&mut total[1], sum[1], d1, d);
+        for (total, sum) in totals.iter_mut().zip(whole::<C, T>(codes, rows, first, ZERO)) {
+            add_scaled(&mut total[0], d0, sum[0]);
+            add_scaled(&mut total[1], d1, sum[1]);
         }
     }
 }
@@ -132,14 +139,13 @@ impl<C: Unpack> Unit for Pair<C> {
         let codes = &codes[..C::BYTES];
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
         let (m0, m1) = simd::f16_to_f32(simd::load(scales, 16));
-        let sums = sums::<C, T>(codes, rows, first, (0, 8), |_| 0);
+        let sums = whole::<C, T>(codes, rows, first, 0);
         for ((total, sum), row) in totals.iter_mut().zip(sums).zip(rows) {
-            let block = &row.blocks[first];
-            let (d, s) = (simd::splat_f32(block.d), simd::splat_f32(block.sum));
-            add_scaled(&mut total[0], sum[0], d0, d);
-            add_scaled(&mut total[1], sum[1], d1, d);
-            total[0] = simd::add_f32(total[0], simd::mul_f32(m0, s));
-            total[1] = simd::add_f32(total[1], simd::mul_f32(m1, s));
+            let s = simd::splat_f32(row.blocks[first].sum);
+            add_scaled(&mut total[0], d0, sum[0]);
+            add_scaled(&mut total[1], d1, sum[1]);
+            add_scaled(&mut total[0], m0, s);
+            add_scaled(&mut total[1], m1, s);
         }
     }
 }
@@ -160,20 +166,19 @@ impl<C: Unpack> Unit for Super<C> {
         first: usize,
         totals: &mut Totals<T>,
     ) {
-        let zero = [[simd::splat_f32(0.0); 2]; T];
-        let (mut products, mut minima) = (zero, zero);
+        let mut products = [[simd::splat_f32(0.0); 2]; T];
+        let mut minima = products;
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
             let bytes = simd::load(scales, 32 + g * 16);
             let (s0, s1) = simd::low_u8_to_f32(bytes);
             let (m0, m1) = simd::low_u8_to_f32(simd::high_half(bytes));
-            let sums = sums::<C, T>(codes, rows, first + g, (0, 8), |_| 0);
+            let sums = whole::<C, T>(codes, rows, first + g, 0);
             for (t, row) in rows.iter().enumerate() {
-                let block = &row.blocks[first + g];
-                let (d, s) = (simd::splat_f32(block.d), simd::splat_f32(block.sum));
-                add_scaled(&mut products[t][0], sums[t][0], s0, d);
-                add_scaled(&mut products[t][1], sums[t][1], s1, d);
-                minima[t][0] = simd::add_f32(minima[t][0], simd::mul_f32(m0, s));
-                minima[t][1] = simd::add_f32(minima[t][1], simd::mul_f32(m1, s));
+                let s = simd::splat_f32(row.blocks[first + g].sum);
+                add_scaled(&mut products[t][0], s0, sums[t][0]);
+                add_scaled(&mut products[t][1], s1, sums[t][1]);
+                add_scaled(&mut minima[t][0], m0, s);
+                add_scaled(&mut minima[t][1], m1, s);
             }
         }
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
@@ -208,20 +213,18 @@ impl<C: Unpack, const ZERO: i32> Unit for Halves<C, ZERO> {
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
             let bytes = simd::load(scales, 16 + g * 16);
             let scales = [simd::low_i8_to_f32(bytes), simd::low_i8_to_f32(simd::high_half(bytes))];
-            for (half, (s0, s1)) in scales.into_iter().enumerate() {
-                let groups = (half * 4, half * 4 + 4);
-                let sums = sums::<C, T>(codes, rows, first + g, groups, |block| -ZERO * block.halves[half]);
-                for (t, row) in rows.iter().enumerate() {
-                    let d = simd::splat_f32(row.blocks[first + g].d);
-                    add_scaled(&mut products[t][0], sums[t][0], s0, d);
-                    add_scaled(&mut products[t][1], sums[t][1], s1, d);
+            for (h, (s0, s1)) in scales.into_iter().enumerate() {
+                let sums = half::<C, T>(codes, rows, first + g, h, ZERO);
+                for (product, sum) in products.iter_mut().zip(sums) {
+                    add_scaled(&mut product[0], s0, sum[0]);
+                    add_scaled(&mut product[1], s1, sum[1]);
                 }
             }
         }
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
         for (total, product) in totals.iter_mut().zip(products) {
-            total[0] = simd::add_f32(total[0], simd::mul_f32(d0, product[0]));
-            total[1] = simd::add_f32(total[1], simd::mul_f32(d1, product[1]));
+            add_scaled(&mut total[0], d0, product[0]);
+            add_scaled(&mut total[1], d1, product[1]);
         }
     }
 }

@@ -1,0 +1,240 @@
+//! Every block format and its kernels against candle-core.
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use wisplm::cpu::activations::Quantized;
+use wisplm::cpu::kernels::matmul::multiply;
+use wisplm::error::Code;
+use wisplm::gguf::TensorType;
+use wisplm::quant::{BLOCK, Matrix, Packer};
+
+/// Formats with kernels, and how candle names them.
+const FORMATS: [(TensorType, GgmlDType); 11] = [
+    (TensorType::F32, GgmlDType::F32),
+    (TensorType::F16, GgmlDType::F16),
+    (TensorType::BF16, GgmlDType::BF16),
+    (TensorType::Q4_0, GgmlDType::Q4_0),
+    (TensorType::Q4_1, GgmlDType::Q4_1),
+    (TensorType::Q5_0, GgmlDType::Q5_0),
+    (TensorType::Q5_1, GgmlDType::Q5_1),
+    (TensorType::Q8_0, GgmlDType::Q8_0),
+    (TensorType::Q4_K, GgmlDType::Q4K),
+    (TensorType::Q5_K, GgmlDType::Q5K),
+    (TensorType::Q6_K, GgmlDType::Q6K),
+];
+
+/// Formats that are decoded at load.
+const DECODED: [(TensorType, GgmlDType); 3] = [
+    (TensorType::Q2_K, GgmlDType::Q2K),
+    (TensorType::Q3_K, GgmlDType::Q3K),
+    (TensorType::Q8_K, GgmlDType::Q8K),
+];
+
+/// Rows on both sides of a panel (8), and more than one.
+const ROWS: [usize; 5] = [1, 7, 8, 9, 19];
+/// Activation rows on both sides of a tile (4).
+const TOKENS: [usize; 5] = [1, 3, 4, 5, 9];
+
+/// A repeatable sequence of numbers around 0, some of them large.
+fn numbers(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as f32 / u32::MAX as f32 - 0.5
+    };
+    (0..n).map(|k| next() * if k % 97 == 0 { 8.0 } else { 1.0 }).collect()
+}
+
+/// A matrix's bytes in the file, and candle's own decoding of them.
+fn quantize(dtype: GgmlDType, rows: usize, cols: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
+    let values = Tensor::from_vec(numbers(rows * cols, seed), (rows, cols), &Device::Cpu).unwrap();
+    let quantized = QTensor::quantize(&values, dtype).unwrap();
+    let weights = quantized.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    (quantized.data().unwrap().into_owned(), weights)
+}
+
+fn pack(kind: TensorType, rows: usize, cols: usize, bytes: &[u8], chunk: usize) -> Matrix {
+    let mut packer = Packer::new(kind, rows, cols).unwrap();
+    bytes.chunks(chunk).for_each(|chunk| packer.push(chunk).unwrap());
+    packer.finish().unwrap()
+}
+
+fn decode(matrix: &Matrix) -> Vec<f32> {
+    let mut weights = vec![0.0; matrix.rows() * matrix.cols()];
+    weights.chunks_exact_mut(matrix.cols()).enumerate().for_each(|(row, out)| matrix.row(row, out));
+    weights
+}
+
+fn columns(kind: TensorType) -> &'static [usize] {
+    match kind.block_len() {
+        1 => &[3, 32, 100],
+        32 => &[32, 64, 576],
+        _ => &[256, 768],
+    }
+}
+
+#[test]
+fn packed_weights_are_the_files_weights() {
+    for (kind, dtype) in FORMATS {
+        for &cols in columns(kind) {
+            for rows in ROWS {
+                let (bytes, want) = quantize(dtype, rows, cols, 1);
+                for chunk in [1, 7, 1000, usize::MAX] {
+                    let got = decode(&pack(kind, rows, cols, &bytes, chunk.min(bytes.len())));
+                    for (got, want) in got.iter().zip(&want) {
+                        // The order of two multiplications may differ.
+                        assert!(
+                            (got - want).abs() <= 2e-7 * want.abs().max(0.1),
+                            "{}: {got} {want}",
+                            kind.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn formats_without_a_kernel_lose_little_by_repacking() {
+    for (kind, dtype) in DECODED {
+        let (bytes, want) = quantize(dtype, 9, 512, 2);
+        let got = decode(&pack(kind, 9, 512, &bytes, 100));
+        for (got, want) in got.chunks(BLOCK).zip(want.chunks(BLOCK)) {
+            let step = want.iter().fold(0.0_f32, |m, w| m.max(w.abs())) / 127.0;
+            assert!(
+                got.iter().zip(want).all(|(got, want)| (got - want).abs() <= step * 0.51),
+                "{}",
+                kind.name()
+            );
+        }
+    }
+}
+
+/// Products are compared with f64 sums over the very activations that the kernel sees: what remains is the
+/// rounding of f32 sums, 10⁻⁵ of the sum of magnitudes.
+#[test]
+fn products_are_those_of_the_decoded_weights() {
+    for (kind, dtype) in FORMATS {
+        for &cols in columns(kind) {
+            for rows in ROWS {
+                let (bytes, weights) = quantize(dtype, rows, cols, 3);
+                let matrix = pack(kind, rows, cols, &bytes, bytes.len());
+                for tokens in TOKENS {
+                    compare(&matrix, &weights, tokens);
+                }
+            }
+        }
+    }
+}
+
+fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
+    let (rows, cols, kind) = (matrix.rows(), matrix.cols(), matrix.packing().kind);
+    let stride = cols.next_multiple_of(BLOCK);
+    let mut x = vec![0.0; tokens * stride];
+    for (token, row) in x.chunks_exact_mut(stride).enumerate() {
+        row[..cols].copy_from_slice(&numbers(cols, 10 + token as u32));
+    }
+    let mut quantized = Quantized::default();
+    quantized.quantize(&x, stride);
+    let mut out = vec![f32::NAN; tokens * rows];
+    multiply(matrix, tokens, &x, &quantized, &mut out, rows).unwrap();
+    for token in 0..tokens {
+        let seen: Vec<f64> = if matrix.packing().scale_bytes > 0 {
+            let row = quantized.row(token);
+            let value =
+                |k: usize| f64::from(row.codes[k]) * f64::from(row.blocks[k / BLOCK].d[k % BLOCK / 16]);
+            (0..cols).map(value).collect()
+        } else {
+            x[token * stride..][..cols].iter().map(|x| f64::from(*x)).collect()
+        };
+        for row in 0..rows {
+            let terms =
+                weights[row * cols..(row + 1) * cols].iter().zip(&seen).map(|(w, x)| f64::from(*w) * x);
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+            let got = f64::from(out[token * rows + row]);
+            let name = kind.name();
+            assert!(
+                (got - sum).abs() <= 1e-5 * size + 1e-6,
+                "{name} {rows}×{cols}×{tokens}: {got} is not {sum}"
+            );
+        }
+    }
+}
+
+/// One row at a time and four at a time give the same bits: answers do not depend on how a prompt is cut.
+#[test]
+fn tiles_and_single_rows_agree_to_the_bit() {
+    for (kind, dtype) in FORMATS {
+        let cols = *columns(kind).last().unwrap();
+        let (bytes, _) = quantize(dtype, 9, cols, 4);
+        let matrix = pack(kind, 9, cols, &bytes, bytes.len());
+        let stride = cols.next_multiple_of(BLOCK);
+        let mut x = numbers(4 * stride, 5);
+        x.chunks_exact_mut(stride).for_each(|row| row[cols..].fill(0.0));
+        let mut quantized = Quantized::default();
+        quantized.quantize(&x, stride);
+        let mut together = vec![0.0; 4 * 9];
+        multiply(&matrix, 4, &x, &quantized, &mut together, 9).unwrap();
+        for (token, together) in together.chunks_exact(9).enumerate() {
+            let mut alone = vec![0.0; 9];
+            quantized.quantize(&x[token * stride..(token + 1) * stride], stride);
+            multiply(&matrix, 1, &x[token * stride..(token + 1) * stride], &quantized, &mut alone, 9)
+                .unwrap();
+            assert_eq!(alone, together, "{} row {token}", kind.name());
+        }
+    }
+}
+
+/// The extremes of the codes: every Q8_0 weight −128, every activation at its limit, must not overflow or saturate.
+#[test]
+fn extreme_codes_are_exact() {
+    let mut bytes = Vec::new();
+    for _ in 0..8 * 18 {
+        bytes.extend(half::f16::ONE.to_le_bytes());
+        bytes.extend([0x80_u8; 32]);
+    }
+    let matrix = pack(TensorType::Q8_0, 8, 576, &bytes, 34);
+    for sign in [1.0_f32, -1.0] {
+        let x = vec![sign * 127.0; 576];
+        let mut quantized = Quantized::default();
+        quantized.quantize(&x, 576);
+        let mut out = vec![0.0; 8];
+        multiply(&matrix, 1, &x, &quantized, &mut out, 8).unwrap();
+        assert_eq!(out, [sign * -128.0 * 127.0 * 576.0; 8]);
+    }
+}
+
+#[test]
+fn infinite_and_nan_scales_are_refused() {
+    for (kind, dtype) in FORMATS.iter().chain(&DECODED).copied() {
+        let cols = *columns(kind).last().unwrap();
+        let (good, _) = quantize(dtype, 8, cols, 6);
+        let mut refused = 0;
+        for at in (0..good.len() - 3).step_by(kind.block_bytes() as usize) {
+            for place in 0..kind.block_bytes() as usize {
+                let mut bytes = good.clone();
+                // A byte of 0x7f or 0xff makes a NaN or infinity where it falls on the high byte of a float.
+                let Some(byte) = bytes.get_mut(at + place) else { continue };
+                *byte = 0xff;
+                if let Some(byte) = bytes.get_mut((at + place).wrapping_sub(1)) {
+                    *byte |= 0xf0;
+                }
+                let mut packer = Packer::new(kind, 8, cols).unwrap();
+                match packer.push(&bytes) {
+                    Err(error) => {
+                        assert_eq!(error.code, Code::InvalidModel);
+                        refused += 1;
+                    }
+                    Ok(()) => assert!(decode(&packer.finish().unwrap()).iter().all(|w| w.is_finite())),
+                }
+            }
+            if at > 3 * kind.block_bytes() as usize {
+                break;
+            }
+        }
+        assert!(refused > 0, "{}", kind.name());
+    }
+}
