@@ -29,7 +29,7 @@ impl Expected {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tokenizer").join(format!("{name}.json"));
         let json = std::fs::read(&path).unwrap_or_else(|error| {
             panic!(
-                "{}: {error}\nrun `make test`, or in tests/tokenizer: npm ci --ignore-scripts --omit=optional && \
+                "{}: {error}\nrun `make test`, or in tests/tokenizer: npm install --no-save --ignore-scripts --omit=optional && \
                  node expected.mjs",
                 path.display()
             )

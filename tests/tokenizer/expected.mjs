@@ -1,6 +1,9 @@
 // Writes what llama.cpp makes of generated strings, for tests/tokenizer_llama_cpp.rs to compare with.
 //
-//     npm ci --ignore-scripts --omit=optional && node expected.mjs [name ...]
+//     npm install --no-save --ignore-scripts --omit=optional && node expected.mjs [name ...]
+//
+// (Not `npm ci`: it wants the prebuilt binaries of every platform in the lock file, also those to be omitted, and
+// not every registry has them. Installing takes the versions of the lock file too.)
 //
 // llama.cpp comes prebuilt with node-llama-cpp, and so does its source as a git bundle, which holds the
 // vocabularies of several families. Those have their models' licences: they are taken out of the bundle here and
