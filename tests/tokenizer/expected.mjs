@@ -37,7 +37,7 @@ function unbundle() {
     const repository = join(out, "llama.cpp");
     if (bundled.every((name) => existsSync(vocabularies.get(name))))
         return;
-    const git = (...args) => execFileSync("git", args, { stdio: ["ignore", "ignore", "inherit"] });
+    const git = (...args) => execFileSync("git", ["-c", "init.defaultBranch=main", ...args], { stdio: ["ignore", "ignore", "inherit"] });
     if (!existsSync(join(repository, ".git"))) {
         git("clone", "--quiet", "--no-checkout", join(here, "node_modules/node-llama-cpp/llama/gitRelease.bundle"), repository);
     }
