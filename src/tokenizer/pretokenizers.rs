@@ -123,7 +123,7 @@ impl PreTokenizer {
 
     /// The words of a text, which together are the text.
     pub fn words(&self, text: &str) -> Vec<Range<usize>> {
-        let mut words = vec![0..text.len()];
+        let mut words: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         for pass in &self.passes {
             let mut finer = Vec::with_capacity(words.len());
             for word in words {

@@ -1,13 +1,16 @@
 // Writes what llama.cpp makes of generated strings, for tests/tokenizer_llama_cpp.rs to compare with.
 //
-//     npm ci --ignore-scripts --omit=optional && node expected.mjs [name ...]
+//     npm install --no-save --ignore-scripts --omit=optional && node expected.mjs [name ...]
+//
+// (Not `npm ci`: it wants the prebuilt binaries of every platform in the lock file, also those to be omitted, and
+// not every registry has them. Installing takes the versions of the lock file too.)
 //
 // llama.cpp comes prebuilt with node-llama-cpp, and so does its source as a git bundle, which holds the
 // vocabularies of several families. Those have their models' licences: they are taken out of the bundle here and
 // never committed. The two real models come from `make models`.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,10 +22,14 @@ const out = fileURLToPath(new URL("../../target/tokenizer/", import.meta.url));
 const models = process.env.WISPLM_MODELS || join(homedir(), ".cache/wisplm/models");
 const bundled = ["llama-bpe", "llama-spm", "qwen2", "qwen35", "gemma-4", "phi-3", "bert-bge"];
 
+/** Lines of the table of pre-tokenizers for which no vocabulary is at hand: Llama 3's gets their name. */
+const renamed = ["default", "gpt-2", "smollm", "smaug-bpe", "tekken", "gpt-4o"];
+
 const vocabularies = new Map([
     ["smollm2", join(models, "SmolLM2-135M-Instruct.Q4_1.gguf")],
     ["gemma-3", join(models, "gemma-3-270m-q4_k_m.gguf")],
     ...bundled.map((name) => [name, join(out, `llama.cpp/models/ggml-vocab-${name}.gguf`)]),
+    ...renamed.map((name) => [`llama-bpe-as-${name}`, join(out, `llama-bpe-as-${name}.gguf`)]),
 ]);
 
 /** Takes the bundled vocabularies out of the git bundle. */
@@ -30,11 +37,28 @@ function unbundle() {
     const repository = join(out, "llama.cpp");
     if (bundled.every((name) => existsSync(vocabularies.get(name))))
         return;
-    const git = (...args) => execFileSync("git", args, { stdio: ["ignore", "ignore", "inherit"] });
+    const git = (...args) => execFileSync("git", ["-c", "init.defaultBranch=main", ...args], { stdio: ["ignore", "ignore", "inherit"] });
     if (!existsSync(join(repository, ".git"))) {
         git("clone", "--quiet", "--no-checkout", join(here, "node_modules/node-llama-cpp/llama/gitRelease.bundle"), repository);
     }
     git("-C", repository, "checkout", "--quiet", "HEAD", "--", ...bundled.map((name) => `models/ggml-vocab-${name}.gguf`));
+}
+
+/** Writes a copy of a vocabulary that names another pre-tokenizer. */
+function rename(from, name, to) {
+    const file = readFileSync(from);
+    const string = (text) => {
+        const length = Buffer.alloc(8);
+        length.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
+        return Buffer.concat([length, Buffer.from(text)]);
+    };
+    const entry = (value) => Buffer.concat([string("tokenizer.ggml.pre"), Buffer.from([8, 0, 0, 0]), string(value)]);
+    const old = entry("llama-bpe");
+    const at = file.indexOf(old);
+    if (at < 0)
+        throw new Error(`${from} does not name the pre-tokenizer llama-bpe`);
+    // The file holds no tensors, so nothing has to stay aligned.
+    writeFileSync(to, Buffer.concat([file.subarray(0, at), entry(name), file.subarray(at + old.length)]));
 }
 
 /** Texts of special tokens, spread over the whole list. */
@@ -68,6 +92,8 @@ async function expect(llama, name, path) {
 
 mkdirSync(out, { recursive: true });
 unbundle();
+for (const name of renamed)
+    rename(vocabularies.get("llama-bpe"), name, vocabularies.get(`llama-bpe-as-${name}`));
 const llama = await getLlama({ gpu: false, build: "never", logLevel: "disabled" });
 for (const [name, path] of vocabularies) {
     if (process.argv.length === 2 || process.argv.includes(name))
