@@ -7,7 +7,8 @@ import { modelsFolder, serve } from "../../www/serve.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-export const packageFolder = here("../../pkg/dist");
+/** `WISPLM_PACKAGE` names another build to test. */
+export const packageFolder = process.env.WISPLM_PACKAGE ?? here("../../pkg/dist");
 const fixtures = here("../fixtures");
 const BLANK = "<!doctype html><meta charset=utf-8><title>wisplm tests</title><link rel=icon href=data:,>";
 const PIECE = 64 * 1024;
@@ -36,12 +37,13 @@ export function realModel(name) {
  * - `put(path, bytes, behaviour)`: a file of the test's own. `behaviour`: `etag`, `type`, `status`, `rate` (bytes a
  *   second), `cut` (break the connection after so many bytes, once for each number in an array), `hold` (stop after so
  *   many bytes, until the reader goes), `ranges` (false: none), `headers`.
- * - `requests`: `{ path, method, range, ifRange, headers, status, sent, closed }`, in order.
+ * - `requests`: `{ path, method, range, ifRange, headers, status, sent, closed, break() }`, in order.
  */
-export async function openSite({ isolate = true, mounts = {} } = {}) {
+export async function openSite({ isolate = true, mounts = {}, headers = {} } = {}) {
   const site = new Site();
   const server = await serve({
     isolate,
+    headers,
     mounts: {
       "/": here("page"),
       "/page/": here("page"),
@@ -53,6 +55,7 @@ export async function openSite({ isolate = true, mounts = {} } = {}) {
     onRequest: (req, res) => site.answer(req, res),
   });
   site.url = server.url;
+  site.server = server.server;
   site.close = server.close;
   return site;
 }
@@ -82,6 +85,7 @@ class Site {
     const entry = { path, method: req.method, range, ifRange, headers: req.headers, status: 0, sent: 0, closed: undefined };
     this.requests.push(entry);
     entry.closed = new Promise((resolve) => res.once("close", resolve));
+    entry.break = () => res.destroy();
     res.once("close", () => (entry.status = res.statusCode));
     if (path === "/") {
       res.setHeader("content-type", "text/html; charset=utf-8");

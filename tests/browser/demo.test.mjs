@@ -1,0 +1,91 @@
+// The demo page, as a visitor uses it.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+import { demoMounts, modelsFolder, serve } from "../../www/serve.mjs";
+import { openBrowser, report } from "./harness.mjs";
+
+const TINY = fileURLToPath(new URL("../fixtures/tiny/llama-0.gguf", import.meta.url));
+
+let server, browser;
+
+before(async () => {
+  const model = join(modelsFolder(), "SmolLM2-135M-Instruct.Q4_1.gguf");
+  assert.ok(existsSync(model), `${model} is missing: run \`make models\``);
+  server = await serve({ mounts: demoMounts() });
+  browser = await openBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const button = (page, name) => page.getByRole("button", { name, exact: false });
+const answer = (page) => page.getByRole("main").getByRole("listitem").last();
+
+async function textOnceAbove(locator, length) {
+  await locator.page().waitForFunction(
+    ([node, length]) => node.textContent.trim().length > length,
+    [await locator.elementHandle(), length],
+    { timeout: 60_000 },
+  );
+  return locator.textContent();
+}
+
+for (const [width, height] of [[1280, 800], [390, 844]]) {
+  test(`at ${width} × ${height} it loads, answers, stops, and answers again`, { timeout: 180_000 }, async (t) => {
+    const page = await browser.open(server);
+    await page.setViewportSize({ width, height });
+    await button(page, /load the model/i).click();
+    const prompt = page.getByRole("textbox");
+    await prompt.waitFor({ state: "visible", timeout: 60_000 });
+
+    await prompt.fill("What is the capital of France?");
+    await prompt.press("Enter");
+    await button(page, /^stop$/i).waitFor();
+    await button(page, /^send$/i).waitFor({ timeout: 60_000 });
+    const first = await answer(page).textContent();
+    report(t, JSON.stringify(first.slice(0, 120)));
+    assert.match(first, /Paris/);
+
+    await prompt.fill("Count from 1 to 500, in words, one to a line.");
+    await button(page, /^send$/i).click();
+    const before = await textOnceAbove(answer(page), 90);
+    const pressed = Date.now();
+    await button(page, /^stop$/i).click();
+    await button(page, /^send$/i).waitFor({ timeout: 5_000 });
+    report(t, `stopped ${Date.now() - pressed} ms after the click`);
+    const stopped = await answer(page).textContent();
+    assert.ok(stopped.length >= before.length - 20, "what was written stays");
+
+    await prompt.fill("Say hello.");
+    await prompt.press("Enter");
+    await button(page, /^stop$/i).waitFor();
+    await page.keyboard.press("Escape");
+    await button(page, /^send$/i).waitFor({ timeout: 30_000 });
+    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(sideways <= 0, `the page is ${sideways} px too wide`);
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  });
+}
+
+test("it loads a file of one's own, and says what is wrong with a bad one", { timeout: 120_000 }, async () => {
+  const page = await browser.open(server);
+  await button(page, /another model/i).click();
+  const input = page.locator("input[type=file]");
+  await input.setInputFiles({ name: "page.gguf", mimeType: "text/html", buffer: Buffer.from("<!doctype html>".padEnd(4000)) });
+  const alert = page.getByRole("alert").filter({ visible: true });
+  await alert.first().waitFor();
+  assert.match(await alert.first().textContent(), /web page|GGUF/i);
+
+  await button(page, /another model/i).click();
+  await input.setInputFiles(TINY);
+  await page.getByRole("textbox").waitFor({ state: "visible", timeout: 30_000 });
+  assert.deepEqual(page.problems, []);
+  await page.close();
+});

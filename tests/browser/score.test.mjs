@@ -1,0 +1,165 @@
+// What models say of text and texts, against float32 references, on both builds of the engine.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fixtureJson, openSite } from "./site.mjs";
+import { openBrowser, report, run, VARIANTS } from "./harness.mjs";
+
+// Bars for float models: what f16 keys and values cost.
+const TINY_ERROR = 0.002;
+const TINY_COSINE = 0.9999;
+const MINILM_COSINE = 0.999;
+
+let site, browser;
+
+before(async () => {
+  site = await openSite();
+  browser = await openBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+function scoreIn(page, url, inputs) {
+  return run(
+    page,
+    async ({ load }, { url, inputs }) => {
+      const model = await load(url);
+      const scores = [];
+      for (const input of inputs) scores.push(await model.score(input));
+      const { features } = model.info.device;
+      await model.close();
+      return { features, scores };
+    },
+    { url, inputs },
+  );
+}
+
+function embedIn(page, url, texts, poolings, normalize) {
+  return run(
+    page,
+    async ({ load }, { url, texts, poolings, normalize }) => {
+      const model = await load(url);
+      const vectors = {};
+      for (const pooling of poolings) {
+        const options = { normalize, ...(pooling !== "default" && { pooling }) };
+        vectors[pooling] = (await model.embed(texts, options)).map((vector) => Array.from(vector));
+      }
+      const tokens = [];
+      for (const text of texts) tokens.push(await model.tokenize(text));
+      await model.close();
+      return { vectors, tokens };
+    },
+    { url, texts, poolings, normalize },
+  );
+}
+
+/** The same on both builds. */
+async function onBoth(action) {
+  const answers = {};
+  for (const variant of Object.keys(VARIANTS)) {
+    const page = await browser.open(site, { variant });
+    answers[variant] = await action(page);
+    await page.close();
+  }
+  return answers;
+}
+
+function deltas(logprobs, reference) {
+  assert.equal(logprobs.length, reference.length);
+  assert.equal(logprobs[0], null, "the first token has no probability");
+  return logprobs.slice(1).map((value, i) => Math.abs(value - reference[i + 1]));
+}
+
+const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
+function cosine(one, other) {
+  assert.equal(one.length, other.length);
+  const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+  return dot(one, other) / Math.sqrt(dot(one, one) * dot(other, other));
+}
+
+for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m"]) {
+  test(`${name} scores text no further from float32 than native llama.cpp`, { timeout: 300_000 }, async (t) => {
+    const { texts, meanAbsDelta } = fixtureJson(`score/${name}.json`);
+    const inputs = texts.map(({ text }) => text);
+    const answers = await onBoth((page) => scoreIn(page, `/models/${name}.gguf`, inputs));
+    for (const [variant, { features, scores }] of Object.entries(answers)) {
+      assert.deepEqual(features, VARIANTS[variant]);
+      // The last text is the others joined: the mean is theirs, as llama.cpp's is.
+      const all = [];
+      for (const [i, { name: text, tokens, logprobs, llamaCpp }] of texts.entries()) {
+        assert.deepEqual(scores[i].tokens, tokens, `tokens of ${text}`);
+        const errors = deltas(scores[i].logprobs, logprobs);
+        if (text !== "joined") all.push(...errors);
+        const bar = llamaCpp.default.meanAbsDelta;
+        report(t, `${variant} ${text}: mean |Δ| ${mean(errors).toFixed(4)}, llama.cpp ${bar.toFixed(4)}, worst ${Math.max(...errors).toFixed(3)}`);
+        assert.ok(mean(errors) <= 1.1 * bar, `${text}: mean |Δ| ${mean(errors)}, llama.cpp ${bar}`);
+      }
+      report(t, `${variant} all: mean |Δ| ${mean(all).toFixed(4)}, llama.cpp ${meanAbsDelta.default.toFixed(4)}`);
+      assert.ok(mean(all) <= meanAbsDelta.default, `mean |Δ| ${mean(all)}, llama.cpp ${meanAbsDelta.default}`);
+    }
+    assert.deepEqual(answers.simd.scores, answers.relaxed.scores, "both builds give the same bits");
+  });
+}
+
+test("tiny decoders score as their float32 originals, isolated or not", { timeout: 60_000 }, async (t) => {
+  const open = await openSite({ isolate: false });
+  try {
+    for (const name of ["llama-0", "llama-1", "gemma3-0", "gemma3-1"]) {
+      const { tokens, logprobs } = fixtureJson(`tiny/${name}.json`);
+      const answers = await onBoth((page) => scoreIn(page, `/tiny/${name}.gguf`, [tokens]));
+      const page = await browser.open(open);
+      assert.equal(await page.evaluate(() => crossOriginIsolated), false);
+      answers.open = await scoreIn(page, `/tiny/${name}.gguf`, [tokens]);
+      await page.close();
+      const [score] = answers.relaxed.scores;
+      assert.deepEqual(score.tokens, tokens, "token ids are taken as given");
+      const error = mean(deltas(score.logprobs, logprobs));
+      report(t, `${name}: ${tokens.length} tokens, mean |Δ| ${error.toFixed(6)}`);
+      assert.ok(error <= TINY_ERROR, `${name}: ${error}`);
+      assert.deepEqual(answers.simd.scores, answers.relaxed.scores, `${name}: both builds give the same bits`);
+      assert.deepEqual(answers.open.scores, answers.relaxed.scores, `${name}: the same bits without isolation`);
+    }
+  } finally {
+    await open.close();
+  }
+});
+
+test("tiny encoders embed as their float32 originals", { timeout: 60_000 }, async (t) => {
+  // The vocabulary of these models: after five control tokens, words of two letters.
+  const word = (token) => String.fromCharCode(97 + ((token - 5) % 26), 97 + Math.floor((token - 5) / 26));
+  for (const name of ["bert-0", "bert-1"]) {
+    const { tokens, embedding } = fixtureJson(`tiny/${name}.json`);
+    const text = tokens.slice(1, -1).map(word).join(" ");
+    const answers = await onBoth((page) => embedIn(page, `/tiny/${name}.gguf`, [text], ["mean", "cls"], false));
+    assert.deepEqual(answers.relaxed.tokens, [tokens]);
+    for (const pooling of ["mean", "cls"]) {
+      const agreement = cosine(answers.relaxed.vectors[pooling][0], embedding[pooling]);
+      report(t, `${name} ${pooling}: cosine ${agreement.toFixed(7)}`);
+      assert.ok(agreement >= TINY_COSINE, `${name} ${pooling}: ${agreement}`);
+    }
+    assert.deepEqual(answers.simd, answers.relaxed, `${name}: both builds give the same bits`);
+  }
+});
+
+test("all-MiniLM-L6-v2 embeds as its float32 original", { timeout: 120_000 }, async (t) => {
+  const { texts } = fixtureJson("embed/all-MiniLM-L6-v2.json");
+  const answers = await onBoth((page) =>
+    embedIn(page, "/models/all-MiniLM-L6-v2.gguf", texts.map(({ text }) => text), ["default"], true),
+  );
+  const { vectors, tokens } = answers.relaxed;
+  let worst = 1;
+  for (const [i, { text, tokens: wanted, embedding }] of texts.entries()) {
+    assert.deepEqual(tokens[i], wanted, `tokens of ${text}`);
+    const vector = vectors.default[i];
+    assert.ok(Math.abs(Math.hypot(...vector) - 1) < 1e-4, "vectors have length 1");
+    const agreement = cosine(vector, embedding);
+    worst = Math.min(worst, agreement);
+    assert.ok(agreement >= MINILM_COSINE, `${text}: ${agreement}`);
+  }
+  report(t, `${texts.length} texts, lowest cosine ${worst.toFixed(7)}`);
+  assert.deepEqual(answers.simd, answers.relaxed, "both builds give the same bits");
+});
