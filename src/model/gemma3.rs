@@ -13,10 +13,10 @@ const LOCAL_BASE: f32 = 10_000.0;
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
-    let eps = hyper.number("attention.layer_norm_rms_epsilon")?;
-    let local_base = hyper.optional_number("rope.freq_base_swa").unwrap_or(LOCAL_BASE);
+    let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
+    let local_base = hyper.optional_number("rope.freq_base_swa")?.unwrap_or(LOCAL_BASE);
     let local = hyper.rope(Pairs::Halves, local_base, 1.0, None)?;
-    let global = hyper.rope(Pairs::Halves, hyper.rope_base(), hyper.rope_linear_factor()?, None)?;
+    let global = hyper.rope(Pairs::Halves, hyper.rope_base()?, hyper.rope_linear_factor()?, None)?;
     let (local, global) = (b.rope(local), b.rope(global));
     let window = hyper.metadata().u32(&hyper.key("attention.sliding_window")).filter(|window| *window > 0);
     let windowed = hyper.windowed_layers(6);
@@ -59,7 +59,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.push(Op::Add { x, y });
     }
     b.rms_norm("output_norm", hyper.embedding, eps, x, h)?;
-    let softcap = hyper.optional_number("final_logit_softcapping").filter(|cap| *cap > 0.0);
+    let softcap = hyper.optional_number("final_logit_softcapping")?;
     let head = llama::head(&mut b, hyper, h, softcap)?;
     Ok(b.finish(head, hyper.context_length, true))
 }

@@ -10,9 +10,9 @@ use crate::plan::{Activation, Builder, Cache, Head, Op, Pairs, Plan, SlotId};
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
-    let eps = hyper.number("attention.layer_norm_rms_epsilon")?;
+    let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let factors = b.optional_vector("rope_freqs.weight", hyper.rope_dims()? / 2)?;
-    let rope = hyper.rope(Pairs::Interleaved, hyper.rope_base(), hyper.rope_linear_factor()?, factors)?;
+    let rope = hyper.rope(Pairs::Interleaved, hyper.rope_base()?, hyper.rope_linear_factor()?, factors)?;
     let rope = b.rope(rope);
 
     let dim = hyper.head_dim;
