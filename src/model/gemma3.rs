@@ -22,6 +22,9 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let windowed = hyper.windowed_layers(6);
 
     let dim = hyper.head_dim;
+    // The 27B model, told by its depth as llama.cpp does, scales by E/H instead of the head's length.
+    let scale_dim = if hyper.layers == 62 { hyper.embedding / hyper.heads } else { dim };
+    let scale = 1.0 / (scale_dim as f32).sqrt();
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));
     let [q, attended] = [hyper.heads * dim; 2].map(|width| b.slot(width));
     let [k, v] = [hyper.kv_heads * dim; 2].map(|width| b.slot(width));
@@ -44,7 +47,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.push(Op::Rotate { rope, dim, x: q });
         b.push(Op::Rotate { rope, dim, x: k });
         b.push(Op::Store { cache, k, v });
-        let scale = 1.0 / (dim as f32).sqrt();
         b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: None, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, y, y)?;
