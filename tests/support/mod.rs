@@ -3,3 +3,4 @@
 
 pub mod gguf_writer;
 pub mod models;
+pub mod numbers;
