@@ -72,7 +72,7 @@ fn answers_do_not_depend_on_how_a_prompt_is_cut() {
         while !interrupted.advance(&mut model.executor, &mut || true).unwrap() {
             pauses += 1;
         }
-        assert!(pauses > tokens.len());
+        assert!(pauses > 50, "{pauses}");
         assert_eq!(interrupted.logprobs(), whole, "{name}");
 
         let mut cache = model.executor.new_cache();
@@ -83,7 +83,7 @@ fn answers_do_not_depend_on_how_a_prompt_is_cut() {
             let next = tokens[cache.len() + 1];
             model.executor.begin(&cache, &[token]).unwrap();
             assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
-            model.executor.logits(0, &mut logits).unwrap();
+            model.executor.logits(0..1, &mut logits).unwrap();
             let got = wisplm::runtime::log_probability(&logits, next);
             assert_eq!(got.to_bits(), want.to_bits(), "{name} position {}", cache.len());
         }

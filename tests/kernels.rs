@@ -1,5 +1,7 @@
 //! Every block format and its kernels against candle-core.
 
+mod support;
+
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use wisplm::cpu::activations::Quantized;
@@ -92,6 +94,27 @@ fn packed_weights_are_the_files_weights() {
                         );
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Blocks that ggml itself quantized, and its Python package's decoding of them, printed with nine digits.
+#[test]
+fn blocks_decode_as_ggml_has_them() {
+    for (name, blocks) in support::models::json("blocks.json").as_object().unwrap() {
+        let kind = TensorType::ALL.iter().find(|kind| kind.name() == name).unwrap();
+        for block in blocks.as_array().unwrap() {
+            let hex = block["bytes"].as_str().unwrap().as_bytes();
+            let digit = |c: u8| (c as char).to_digit(16).unwrap() as u8;
+            let bytes: Vec<u8> = hex.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect();
+            let want = support::models::numbers(&block["values"]);
+            let got = decode(&pack(*kind, 1, want.len(), &bytes, 5));
+            let repacked = DECODED.iter().any(|(decoded, _)| decoded == kind);
+            for (got, want) in got.chunks(BLOCK).zip(want.chunks(BLOCK)) {
+                let largest = want.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+                let tolerance = if repacked { largest / 127.0 * 0.51 } else { largest * 1e-6 };
+                assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() <= tolerance), "{name}");
             }
         }
     }

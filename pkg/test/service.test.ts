@@ -98,6 +98,21 @@ test("a stream of unknown size reports what the header tells", async () => {
   assert.ok(downloads.length > 2 && downloads.every(({ total }) => total === 400_000));
 });
 
+test("what has come is reported, even if no more comes", async () => {
+  const server = new FakeServer(modelFile(2_000_000));
+  server.chunk = 500_000;
+  server.stall = 1_500_000;
+  const controller = new AbortController();
+  let last = 0;
+  const onProgress = ({ phase, loaded }: LoadProgress): void => {
+    if (phase === "download") last = loaded;
+  };
+  const loading = load("https://host.test/m.gguf", { outside: { fetch: server.fetch }, signal: controller.signal, onProgress });
+  setTimeout(() => controller.abort(), 200);
+  await assert.rejects(loading, { code: "aborted" });
+  assert.equal(last, 1_500_000);
+});
+
 test("a stream stays on the page where it cannot be transferred", async () => {
   const clone = globalThis.structuredClone;
   globalThis.structuredClone = () => {

@@ -20,6 +20,7 @@ use activations::Quantized;
 use kernels::attention::{Attention, Scratch};
 use kernels::{elementwise, matmul::multiply, norm, rotary};
 use program::Step;
+use std::ops::Range;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that the
 /// activations stay in a core's cache.
@@ -162,8 +163,8 @@ impl Executor {
         self.step = None;
     }
 
-    /// The logits of one row of the last step.
-    pub fn logits(&mut self, row: usize, logits: &mut Vec<f32>) -> Result<()> {
+    /// The logits of some rows of the last step, one row of the vocabulary's length after the other.
+    pub fn logits(&mut self, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<()> {
         let Head::Logits { weight, x, softcap } = self.plan.head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it has no head to generate or score with",
@@ -171,10 +172,10 @@ impl Executor {
         };
         let matrix = self.weights.matrix(weight)?;
         let slot = &self.slots[x.0];
-        let values = &slot.values[row * slot.stride..(row + 1) * slot.stride];
+        let values = &slot.values[rows.start * slot.stride..rows.end * slot.stride];
         self.quantized.quantize(values, slot.stride);
-        logits.resize(matrix.rows(), 0.0);
-        multiply(matrix, 1, values, &self.quantized, logits, matrix.rows())?;
+        logits.resize(rows.len() * matrix.rows(), 0.0);
+        multiply(matrix, rows.len(), values, &self.quantized, logits, matrix.rows())?;
         if let Some(cap) = softcap {
             logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
         }

@@ -10,7 +10,7 @@ use crate::plan::{Activation, Builder, Cache, Head, Op, Plan, Row};
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
-    let eps = hyper.number("attention.layer_norm_epsilon")?;
+    let eps = hyper.epsilon("attention.layer_norm_epsilon")?;
     let types = hyper.metadata().u32("tokenizer.ggml.token_type_count").unwrap_or(2).max(1) as usize;
     let positions = hyper.size("context_length")?;
 

@@ -13,15 +13,18 @@ const LOCAL_BASE: f32 = 10_000.0;
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
-    let eps = hyper.number("attention.layer_norm_rms_epsilon")?;
-    let local_base = hyper.optional_number("rope.freq_base_swa").unwrap_or(LOCAL_BASE);
+    let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
+    let local_base = hyper.optional_number("rope.freq_base_swa")?.unwrap_or(LOCAL_BASE);
     let local = hyper.rope(Pairs::Halves, local_base, 1.0, None)?;
-    let global = hyper.rope(Pairs::Halves, hyper.rope_base(), hyper.rope_linear_factor()?, None)?;
+    let global = hyper.rope(Pairs::Halves, hyper.rope_base()?, hyper.rope_linear_factor()?, None)?;
     let (local, global) = (b.rope(local), b.rope(global));
     let window = hyper.metadata().u32(&hyper.key("attention.sliding_window")).filter(|window| *window > 0);
     let windowed = hyper.windowed_layers(6);
 
     let dim = hyper.head_dim;
+    // The 27B model, told by its depth as llama.cpp does, scales by E/H instead of the head's length.
+    let scale_dim = if hyper.layers == 62 { hyper.embedding / hyper.heads } else { dim };
+    let scale = 1.0 / (scale_dim as f32).sqrt();
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));
     let [q, attended] = [hyper.heads * dim; 2].map(|width| b.slot(width));
     let [k, v] = [hyper.kv_heads * dim; 2].map(|width| b.slot(width));
@@ -44,7 +47,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.push(Op::Rotate { rope, dim, x: q });
         b.push(Op::Rotate { rope, dim, x: k });
         b.push(Op::Store { cache, k, v });
-        let scale = 1.0 / (dim as f32).sqrt();
         b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: None, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, y, y)?;
@@ -59,7 +61,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.push(Op::Add { x, y });
     }
     b.rms_norm("output_norm", hyper.embedding, eps, x, h)?;
-    let softcap = hyper.optional_number("final_logit_softcapping").filter(|cap| *cap > 0.0);
+    let softcap = hyper.optional_number("final_logit_softcapping")?;
     let head = llama::head(&mut b, hyper, h, softcap)?;
     Ok(b.finish(head, hyper.context_length, true))
 }

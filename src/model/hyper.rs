@@ -109,14 +109,24 @@ impl<'a> Hyper<'a> {
         if self.metadata.get(&self.key(name)).is_some() { self.size(name) } else { Ok(default) }
     }
 
-    /// A number that must be there.
-    pub fn number(&self, name: &str) -> Result<f32> {
-        self.metadata.require_f32(&self.key(name))
+    /// The ε of a norm, which must be there.
+    pub fn epsilon(&self, name: &str) -> Result<f32> {
+        let key = self.key(name);
+        let eps = self.metadata.require_f32(&key)?;
+        if !(eps.is_finite() && eps >= 0.0) {
+            return Err(Error::invalid_model(format!("{eps} cannot be a norm's epsilon")).key(key));
+        }
+        Ok(eps)
     }
 
-    /// A number that may be absent.
-    pub fn optional_number(&self, name: &str) -> Option<f32> {
-        self.metadata.f32(&self.key(name))
+    /// A positive number that may be absent; 0 stands for absent.
+    pub fn optional_number(&self, name: &str) -> Result<Option<f32>> {
+        let key = self.key(name);
+        match self.metadata.f32(&key) {
+            None | Some(0.0) => Ok(None),
+            Some(number) if number.is_finite() && number > 0.0 => Ok(Some(number)),
+            Some(number) => Err(Error::invalid_model(format!("{number} is no positive number")).key(key)),
+        }
     }
 
     pub fn metadata(&self) -> &Metadata {
@@ -137,10 +147,6 @@ impl<'a> Hyper<'a> {
     /// divided by `factor`: frequencies base^(−2i/n) / factor.
     pub fn rope(&self, pairs: Pairs, base: f32, factor: f32, factors: Option<WeightId>) -> Result<Rope> {
         let dims = self.rope_dims()?;
-        if !(base.is_finite() && base > 0.0 && factor.is_finite() && factor > 0.0) {
-            return Err(Error::invalid_model("a rotary base or factor is not positive")
-                .key(self.key("rope.freq_base")));
-        }
         let frequency =
             |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
         Ok(Rope { pairs, frequencies: (0..dims / 2).map(frequency).collect(), factors, magnitude: 1.0 })
@@ -157,19 +163,18 @@ impl<'a> Hyper<'a> {
     }
 
     /// The base of the rotary frequencies.
-    pub fn rope_base(&self) -> f32 {
-        self.optional_number("rope.freq_base").unwrap_or(10_000.0)
+    pub fn rope_base(&self) -> Result<f32> {
+        Ok(self.optional_number("rope.freq_base")?.unwrap_or(10_000.0))
     }
 
     /// What positions are divided by: linear scaling, or 1. Other kinds of scaling are refused by name.
     pub fn rope_linear_factor(&self) -> Result<f32> {
         match self.metadata.str(&self.key("rope.scaling.type")) {
             Some("none") => Ok(1.0),
-            None | Some("linear") => Ok(self
-                .optional_number("rope.scaling.factor")
-                .or(self.optional_number("rope.scale_linear"))
-                .filter(|factor| *factor != 0.0)
-                .unwrap_or(1.0)),
+            None | Some("linear") => {
+                let factor = self.optional_number("rope.scaling.factor")?;
+                Ok(factor.or(self.optional_number("rope.scale_linear")?).unwrap_or(1.0))
+            }
             Some(other) => {
                 let message =
                     format!("rotary scaling of type {other:?} is not supported for this architecture");

@@ -4,15 +4,19 @@
 //! interleaved rotary pairs (GGUF permutes Q and K so), whose frequencies `rope_freqs.weight` divides (Llama 3.1).
 
 use super::Hyper;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::plan::{Activation, Builder, Cache, Head, Op, Pairs, Plan, SlotId};
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
+    let experts = hyper.key("expert_count");
+    if hyper.metadata().u32(&experts).is_some_and(|count| count > 0) {
+        return Err(Error::unsupported_model("mixtures of experts are not supported").key(experts));
+    }
     let mut b = Builder::new(tensors);
-    let eps = hyper.number("attention.layer_norm_rms_epsilon")?;
+    let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let factors = b.optional_vector("rope_freqs.weight", hyper.rope_dims()? / 2)?;
-    let rope = hyper.rope(Pairs::Interleaved, hyper.rope_base(), hyper.rope_linear_factor()?, factors)?;
+    let rope = hyper.rope(Pairs::Interleaved, hyper.rope_base()?, hyper.rope_linear_factor()?, factors)?;
     let rope = b.rope(rope);
 
     let dim = hyper.head_dim;

@@ -122,7 +122,7 @@ impl Generation {
             if self.cache.len() < total {
                 return Ok(self.prefill_progress());
             }
-            executor.logits(count - 1, &mut self.logits)?;
+            executor.logits(count - 1..count, &mut self.logits)?;
         }
         let token = self.sampler.sample(&mut self.logits);
         if tokenizer.is_end(token) && !self.ignore_eos {

@@ -5,6 +5,9 @@ use crate::cpu::{Cache, Executor, simd};
 use crate::error::{Error, Result};
 use crate::plan::Head;
 
+/// Rows whose logits are computed together: the head, often a quarter of a model, is then read once for four.
+const HEAD_ROWS: usize = 4;
+
 /// A scoring run.
 pub struct Score {
     tokens: Vec<u32>,
@@ -62,10 +65,14 @@ impl Score {
                     self.stage = Stage::Head { row: 0, count };
                 }
                 Stage::Head { row, count } if row < count => {
-                    executor.logits(row, &mut self.logits)?;
-                    let next = self.tokens[done - count + row + 1];
-                    self.logprobs.push(Some(log_probability(&self.logits, next)));
-                    self.stage = Stage::Head { row: row + 1, count };
+                    let rows = row..count.min(row + HEAD_ROWS);
+                    executor.logits(rows.clone(), &mut self.logits)?;
+                    let vocabulary = self.logits.len() / rows.len();
+                    let next = &self.tokens[done - count + row + 1..];
+                    for (logits, next) in self.logits.chunks_exact(vocabulary).zip(next) {
+                        self.logprobs.push(Some(log_probability(logits, *next)));
+                    }
+                    self.stage = Stage::Head { row: rows.end, count };
                 }
                 Stage::Head { .. } => self.stage = Stage::Idle,
             }

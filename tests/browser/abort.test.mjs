@@ -79,7 +79,7 @@ test("a download can be aborted, and its connection closes", { timeout: 60_000 }
   // One that flows, and one that stands still.
   const slow = site.put("/slow.gguf", bytes, { rate: 20e6, etag: '"slow"' });
   await abortLoads(t, "download that flows", page, slow, "download", 0.05);
-  const stuck = site.put("/stuck.gguf", bytes, { hold: 8_000_000, etag: '"stuck"' });
+  const stuck = site.put("/stuck.gguf", bytes, { rate: 40e6, hold: 8_000_000, etag: '"stuck"' });
   await abortLoads(t, "download that stands still", page, stuck, "download", 0.05);
   await Promise.all([...site.of("/slow.gguf"), ...site.of("/stuck.gguf")].map(({ closed }) => closed));
   assert.equal(site.of("/stuck.gguf").length, TIMES, "an aborted download is not tried again");

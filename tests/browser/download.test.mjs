@@ -103,6 +103,20 @@ test("progress never falls, and each phase ends at its total", { timeout: 60_000
   assert.deepEqual(first.notices, []);
 });
 
+test("a download that stalls has reported all that came", { timeout: 30_000 }, async () => {
+  const url = site.put("/model.gguf", LLAMA, { etag: '"a"', hold: 700_000 });
+  const code = await run(
+    page,
+    async ({ load, failure }, { url }) => {
+      const controller = new AbortController();
+      const onProgress = ({ phase, loaded }) => phase === "download" && loaded === 700_000 && controller.abort();
+      return (await failure(load(url, { signal: controller.signal, onProgress }))).code;
+    },
+    { url },
+  );
+  assert.equal(code, "aborted");
+});
+
 test("a second load needs no network", { timeout: 60_000 }, async () => {
   const url = site.put("/model.gguf", LLAMA, { etag: '"a"' });
   const first = await loadIn(page, url);

@@ -156,7 +156,7 @@ describe("a loaded model", () => {
 
   check("says why it ended: length, and the model's own end", async () => {
     const { length, none, end } = await run(page, async () => {
-      const prompt = "<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n";
+      const prompt = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
       const tokens = await model.tokenize(prompt, { special: true });
       return {
         length: await model.generate("The sea", { maxTokens: 7, temperature: 0 }).result,
@@ -166,9 +166,9 @@ describe("a loaded model", () => {
     });
     assert.deepEqual([length.finishReason, length.usage.completionTokens, length.tokens.length], ["length", 7, 7]);
     assert.deepEqual([none.finishReason, none.text, none.tokens], ["length", "", []]);
-    assert.equal(end.finishReason, "stop");
+    assert.equal(end.finishReason, "stop", end.text);
     assert.ok(!end.text.includes("<|im_end|>"), end.text);
-    assert.match(end.text, /hello/i);
+    assert.match(end.text, /Paris/);
     for (const value of Object.values(end.timings)) assert.ok(Number.isFinite(value) && value >= 0, JSON.stringify(end.timings));
   });
 

@@ -15,9 +15,6 @@ const FLAGS = [
   "--disable-sync",
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
-  // Else memory is measured only after the next garbage collection, which may be a minute away.
-  "--enable-blink-features=ForceEagerMeasureMemory",
-  "--js-flags=--expose-gc",
 ];
 
 /** The builds of the engine, by the features that a page reports. */
@@ -75,23 +72,33 @@ class Browser {
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** Resident bytes of all of the browser's page processes: `now`, and at their highest since `reset`. */
-  async resident({ reset = false } = {}) {
+  /**
+   * Bytes that all of the browser's page processes hold in memory: `own`, not counting mapped files; `all`; and `peak`,
+   * the highest that `all` has been.
+   */
+  async resident() {
     const session = await this.context.browser().newBrowserCDPSession();
     const { processInfo } = await session.send("SystemInfo.getProcessInfo");
     await session.detach();
-    const sum = { now: 0, peak: 0 };
+    const sum = { own: 0, all: 0, peak: 0 };
     for (const { id, type } of processInfo) {
       if (type !== "renderer") continue;
-      try {
-        const status = readFileSync(`/proc/${id}/status`, "utf8");
-        sum.now += 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
-        sum.peak += 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0);
-      } catch {
-        // The process has ended since.
-      }
+      const status = statusOf(id);
+      const bytes = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+      sum.own += bytes("RssAnon") + bytes("RssShmem");
+      sum.all += bytes("VmRSS");
+      sum.peak += bytes("VmHWM");
     }
     return sum;
+  }
+}
+
+function statusOf(process) {
+  try {
+    return readFileSync(`/proc/${process}/status`, "utf8");
+  } catch {
+    // It has ended since.
+    return "";
   }
 }
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { brotliCompressSync, constants } from "node:zlib";
 import { modelsFolder } from "../../www/serve.mjs";
 import { openSite, packageFolder } from "./site.mjs";
@@ -25,12 +26,20 @@ after(async () => {
 
 const shown = (bytes) => `${(bytes / MB).toFixed(1)} MB`;
 
-/** Bytes of the page and its workers, after a garbage collection. */
-function settled(page) {
-  return page.evaluate(async () => {
-    gc();
-    return (await performance.measureUserAgentSpecificMemory()).bytes;
-  });
+/** What the page processes hold once workers have ended and garbage is collected; and the page's own heap. */
+async function settled(page) {
+  for (const worker of page.workers()) await worker.waitForEvent("close");
+  const session = await page.context().newCDPSession(page);
+  await session.send("HeapProfiler.collectGarbage");
+  const { usedSize: heap } = await session.send("Runtime.getHeapUsage");
+  await session.detach();
+  // The system takes a worker's memory back a little after the worker has ended, and tells nobody.
+  const samples = [];
+  for (let i = 0; i < 6; i++) {
+    samples.push((await browser.resident()).own);
+    await delay(50);
+  }
+  return { heap, own: Math.min(...samples) };
 }
 
 async function cycle(page, url, cycles) {
@@ -45,61 +54,57 @@ async function cycle(page, url, cycles) {
     },
     { url, cycles },
   );
-  return { heap: await settled(page), resident: (await browser.resident()).now };
+  return settled(page);
 }
 
-test("50 cycles of load and close leave memory flat", { timeout: 300_000 }, async (t) => {
-  const page = await browser.open(site);
-  // The first cycles fill caches of code.
-  const rows = [{ cycles: 5, ...(await cycle(page, "/tiny/llama-0.gguf", 5)) }];
-  for (let i = 0; i < 4; i++) rows.push({ cycles: 10, ...(await cycle(page, "/tiny/llama-0.gguf", 10)) });
-  rows.push({ cycles: 5, ...(await cycle(page, "/tiny/llama-0.gguf", 5)) });
-  let done = 0;
-  for (const { cycles, heap, resident } of rows) {
-    done += cycles;
-    report(t, `tiny model, after ${done} cycles: page and workers ${shown(heap)}, page processes ${shown(resident)}`);
+function judge(t, name, rows, heapBar, ownBar) {
+  for (const { cycles, heap, own } of rows) {
+    report(t, `${name}, after ${cycles}: heap of the page ${shown(heap)}, page processes ${shown(own)}`);
   }
   const [first, last] = [rows[0], rows.at(-1)];
-  const workers = page.workers().length;
-  assert.equal(workers, 0, "no worker is left");
-  assert.ok(last.heap - first.heap < 1 * MB, `page and workers grow by ${shown(last.heap - first.heap)}`);
-  assert.ok(last.resident - first.resident < 45 * 0.5 * MB, `processes grow by ${shown(last.resident - first.resident)}`);
+  assert.ok(last.heap - first.heap < heapBar, `the page's heap grows by ${shown(last.heap - first.heap)}`);
+  assert.ok(last.own - first.own < ownBar, `processes grow by ${shown(last.own - first.own)}`);
+}
+
+test("50 cycles of load and close leave memory flat", { timeout: 200_000 }, async (t) => {
+  const page = await browser.open(site);
+  const rows = [];
+  // The first cycles fill caches of code.
+  for (const cycles of [5, 15, 25, 35, 45, 50]) {
+    const more = cycles - (rows.at(-1)?.cycles ?? 0);
+    rows.push({ cycles, ...(await cycle(page, "/tiny/llama-0.gguf", more)) });
+  }
+  judge(t, "tiny model, cycles", rows, 1 * MB, 20 * MB);
   await page.close();
 });
 
 test("cycles of load and close of a real model leave memory flat", { timeout: 120_000 }, async (t) => {
   const page = await browser.open(site);
   const rows = [];
-  for (let i = 0; i < 6; i++) rows.push(await cycle(page, SMOLLM2, 1));
-  for (const [i, { heap, resident }] of rows.entries()) {
-    report(t, `SmolLM2, after ${i + 1} cycles: page and workers ${shown(heap)}, page processes ${shown(resident)}`);
-  }
-  const [first, last] = [rows[1], rows.at(-1)];
-  assert.ok(last.heap - first.heap < 1 * MB, `page and workers grow by ${shown(last.heap - first.heap)}`);
-  assert.ok(last.resident - first.resident < 50 * MB, `processes grow by ${shown(last.resident - first.resident)}`);
+  for (let cycles = 1; cycles <= 8; cycles++) rows.push({ cycles, ...(await cycle(page, SMOLLM2, 1)) });
+  // Each takes 100 MB while it is there.
+  judge(t, "SmolLM2, cycles", rows.slice(1), 1 * MB, 20 * MB);
   await page.close();
 });
 
-test("an aborted or failed load leaves nothing behind", { timeout: 60_000 }, async (t) => {
+test("aborted and failed loads leave nothing behind", { timeout: 60_000 }, async (t) => {
   const page = await browser.open(site);
   const url = site.put("/cut.gguf", readFileSync(`${modelsFolder()}/SmolLM2-135M-Instruct.Q4_1.gguf`).subarray(0, 40e6));
-  const fail = () =>
-    run(
+  const rows = [];
+  for (let failures = 2; failures <= 12; failures += 2) {
+    await run(
       page,
       async ({ load, failure }, { url, whole }) => {
-        await failure(load(url, { cache: false }));
+        await failure(load((await fetch(url)).body));
         const controller = new AbortController();
         const onProgress = ({ phase, loaded }) => phase === "download" && loaded > 30e6 && controller.abort();
         await failure(load(whole, { cache: false, signal: controller.signal, onProgress }));
       },
       { url, whole: SMOLLM2 },
     );
-  await fail();
-  const before = await settled(page);
-  for (let i = 0; i < 4; i++) await fail();
-  const after = await settled(page);
-  report(t, `page and workers ${shown(before)}, after 4 more failures ${shown(after)}`);
-  assert.ok(after - before < 1 * MB);
+    rows.push({ cycles: failures, ...(await settled(page)) });
+  }
+  judge(t, "failures", rows.slice(1), 1 * MB, 20 * MB);
   await page.close();
 });
 
@@ -123,16 +128,15 @@ for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "all-Mi
           { url: `/models/${name}.gguf`, cache: kept },
         );
         const after = await own.resident();
-        const heap = await settled(page);
         report(
           t,
           `${kept ? "kept" : "not kept"}: file ${shown(file)}, bar ${shown(bar)}; engine's peak ${shown(info.memory.peak)}` +
-            ` (weights ${shown(info.memory.weights)}, kv ${shown(info.memory.kv)}), page and workers ${shown(heap)},` +
-            ` processes grew by at most ${shown(after.peak - before.now)}`,
+            ` (weights ${shown(info.memory.weights)}, kv ${shown(info.memory.kv)}),` +
+            ` page processes: by ${shown(after.peak - before.all)} more at their peak, ${shown(after.all - before.all)} then`,
         );
         assert.ok(info.memory.peak <= bar, "by the engine's count");
-        assert.ok(heap <= bar, "by the browser's count");
-        assert.ok(after.peak - before.now <= bar, "by the system's count");
+        // With the browser's own buffers, for all that it does to load a model.
+        assert.ok(after.peak - before.all <= bar, "by the system's count");
       } finally {
         await own.close();
       }

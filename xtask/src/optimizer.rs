@@ -26,7 +26,7 @@ pub fn run(module: &Path, variant: &Variant) -> Result<()> {
     if !program.exists() {
         bail!("wasm-opt is not installed: run `make setup`, or `npm ci` in pkg/");
     }
-    eprintln!("optimizing {} (minutes)", variant.name);
+    eprintln!("optimizing {}", variant.name);
     let output = module.with_extension("opt");
     let status = Command::new("node")
         .arg(&program)

@@ -55,6 +55,7 @@ export async function loadEngine(
       await opened.reject(useless);
       throw error;
     } finally {
+      progress.stop();
       digest?.free();
     }
   }
@@ -104,7 +105,7 @@ class DownloadProgress {
   readonly #report: Report;
   #loaded = 0;
   #current = 0;
-  #last = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(sources: WireSource[], report: Report) {
     this.#sizes = sources.map((source) => (source.kind === "blob" ? source.blob.size : undefined));
@@ -124,17 +125,23 @@ class DownloadProgress {
     // More than was told: it was compressed on its way, or there is something behind the last tensor.
     const size = this.#sizes[index];
     if (size !== undefined && this.#current > size) this.#sizes[index] = this.#current;
-    const now = performance.now();
-    if (now - this.#last < REPORT_MS) return;
-    this.#last = now;
-    this.#tell();
+    // What is held back now is told later, even if no more comes.
+    this.#timer ??= setTimeout(() => this.#tell(), REPORT_MS);
+  }
+
+  /** No more comes: not before the end, if it fails. */
+  stop(): void {
+    clearTimeout(this.#timer);
   }
 
   finish(): void {
+    this.stop();
     this.#report("download", this.#loaded, this.#loaded);
   }
 
   #tell(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     const known = this.#sizes.filter((size) => size !== undefined);
     if (known.length === 0) return;
     // The parts of a split file are about as large as each other.

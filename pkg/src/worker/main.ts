@@ -24,7 +24,8 @@ const service = new Service({
     try {
       await init({ module_or_path: module });
     } catch (cause) {
-      throw new WispError("out-of-memory", `the browser gives the engine no memory: ${String(cause)}`, { cause });
+      const code = cause instanceof RangeError || /memory/i.test(String(cause)) ? "out-of-memory" : "internal";
+      throw new WispError(code, `the engine does not start: ${String(cause)}`, { cause });
     }
     return { binding: { Loader, Sha256 }, features };
   },

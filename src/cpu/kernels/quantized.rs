@@ -73,7 +73,9 @@ fn half<C: Unpack, const T: usize>(
     let mut products = [[simd::splat_f32(0.0); 2]; T];
     for ((products, sums), row) in products.iter_mut().zip(sums).zip(rows) {
         let d = simd::splat_f32(row.blocks[block].d[half]);
-        *products = sums.map(|sum| simd::mul_f32(simd::i32_to_f32(sum.finish()), d));
+        for (product, sum) in products.iter_mut().zip(sums) {
+            *product = simd::mul_f32(simd::i32_to_f32(sum.finish()), d);
+        }
     }
     products
 }

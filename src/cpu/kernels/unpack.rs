@@ -19,6 +19,20 @@ fn nibbles(block: &[u8], group: usize, half: usize) -> V {
     simd::and(low, simd::splat_u8(15))
 }
 
+#[inline(always)]
+fn five_bits(block: &[u8], group: usize, half: usize) -> V {
+    let bits = simd::load(block, Nibbles::BYTES + half * 16);
+    let fifth = simd::and(shift(bits, 4 - group as i32), simd::splat_u8(16));
+    simd::or(nibbles(block, group, half), fifth)
+}
+
+#[inline(always)]
+fn six_bits(block: &[u8], group: usize, half: usize) -> V {
+    let bits = simd::load(block, Nibbles::BYTES + (half * 2 + group / 4) * 16);
+    let high = simd::and(shift(bits, 4 - 2 * (group % 4) as i32), simd::splat_u8(48));
+    simd::or(nibbles(block, group, half), high)
+}
+
 /// `v` shifted left by `bits`, or right if negative, within 16-bit lanes: a mask must follow.
 #[inline(always)]
 fn shift(v: V, bits: i32) -> V {
@@ -44,22 +58,14 @@ impl Unpack for Nibbles {
 impl Unpack for FiveBits {
     #[inline(always)]
     fn group(block: &[u8], group: usize) -> [V; 2] {
-        [0, 1].map(|half| {
-            let bits = simd::load(block, Nibbles::BYTES + half * 16);
-            let fifth = simd::and(shift(bits, 4 - group as i32), simd::splat_u8(16));
-            simd::or(nibbles(block, group, half), fifth)
-        })
+        [five_bits(block, group, 0), five_bits(block, group, 1)]
     }
 }
 
 impl Unpack for SixBits {
     #[inline(always)]
     fn group(block: &[u8], group: usize) -> [V; 2] {
-        [0, 1].map(|half| {
-            let bits = simd::load(block, Nibbles::BYTES + (half * 2 + group / 4) * 16);
-            let high = simd::and(shift(bits, 4 - 2 * (group % 4) as i32), simd::splat_u8(48));
-            simd::or(nibbles(block, group, half), high)
-        })
+        [six_bits(block, group, 0), six_bits(block, group, 1)]
     }
 }
 
