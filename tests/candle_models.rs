@@ -93,7 +93,7 @@ fn our_logits(model: &mut Model, tokens: &[u32], lengths: &[usize]) -> Vec<Vec<f
         model.executor.begin(&cache, &tokens[start..length]).unwrap();
         assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
         let mut logits = Vec::new();
-        model.executor.logits(length - start - 1, &mut logits).unwrap();
+        model.executor.logits(length - start - 1..length - start, &mut logits).unwrap();
         logits
     };
     lengths.iter().map(|length| after(*length)).collect()

@@ -209,7 +209,7 @@ fn logits_are_capped() {
         let (loading, tables) = weights(&plan);
         let mut executor = run(plan, loading, &[1], &[2, 3]);
         let mut got = Vec::new();
-        executor.logits(1, &mut got).unwrap();
+        executor.logits(1..2, &mut got).unwrap();
         let mut want = rows(&tables[0], &[3]).matmul(&tables[1].t().unwrap()).unwrap();
         if let Some(cap) = cap {
             want = ((want / f64::from(cap)).unwrap().tanh().unwrap() * f64::from(cap)).unwrap();
