@@ -19,18 +19,15 @@ use quantized::{Halves, Pair, Single, Super};
 /// (2 × 4 vectors) still fit the 16 registers of x86.
 pub const TILE: usize = 4;
 
-/// The products of the 8 rows of a panel with some rows of activations.
+/// A product of the 8 rows of a panel with T rows of int8 activations.
+type Int8<const T: usize> = fn(Panel, &[Row; T], &mut [[f32; PANEL]; T]);
+/// The same with f32 activations, rows padded with zeros to whole units.
+type Float<const T: usize> = fn(Panel, &[&[f32]; T], &mut [[f32; PANEL]; T]);
+
+/// The products of a panel with one row of activations, and with [`TILE`].
 pub enum Product {
-    /// With int8 activations: for one row, and for [`TILE`].
-    Int8 {
-        one: fn(Panel, &[Row; 1], &mut [[f32; PANEL]; 1]),
-        tile: fn(Panel, &[Row; TILE], &mut [[f32; PANEL]; TILE]),
-    },
-    /// With f32 activations, rows padded with zeros to whole units.
-    Float {
-        one: fn(Panel, &[&[f32]; 1], &mut [[f32; PANEL]; 1]),
-        tile: fn(Panel, &[&[f32]; TILE], &mut [[f32; PANEL]; TILE]),
-    },
+    Int8 { one: Int8<1>, tile: Int8<TILE> },
+    Float { one: Float<1>, tile: Float<TILE> },
 }
 
 /// One line of the table of products.

@@ -10,8 +10,8 @@ use super::*;
 pub fn exp(x: V) -> V {
     let x = min_f32(max_f32(x, splat_f32(-87.3)), splat_f32(88.3));
     let n = nearest_f32(mul_f32(x, splat_f32(std::f32::consts::LOG2_E)));
-    // ln 2 in two parts: n · 0.693359375 is exact, so r carries no cancellation error.
-    let r = sub_f32(x, mul_f32(n, splat_f32(0.693_359_375)));
+    // ln 2 in two parts: n · 0.693359375 (355/512) is exact, so r carries no cancellation error.
+    let r = sub_f32(x, mul_f32(n, splat_f32(0.693_359_4)));
     let r = sub_f32(r, mul_f32(n, splat_f32(-2.121_944_4e-4)));
     let mut p = splat_f32(1.0 / 5040.0);
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
@@ -33,7 +33,8 @@ pub fn sigmoid(x: V) -> V {
 pub fn gelu_tanh(x: V) -> V {
     let cube = mul_f32(mul_f32(x, x), x);
     let inner = add_f32(x, mul_f32(splat_f32(0.044_715), cube));
-    mul_f32(x, sigmoid(mul_f32(splat_f32(1.595_769_1), inner)))
+    let twice = splat_f32(std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::SQRT_2);
+    mul_f32(x, sigmoid(mul_f32(twice, inner)))
 }
 
 #[cfg(test)]
