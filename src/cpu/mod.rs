@@ -70,6 +70,10 @@ impl Executor {
             let mut frequencies = rope.frequencies.clone();
             if let Some(factors) = rope.factors {
                 for (frequency, factor) in frequencies.iter_mut().zip(weights.vector(factors)?) {
+                    if *factor <= 0.0 {
+                        let message = format!("a rotary factor of {factor} is not positive");
+                        return Err(Error::invalid_model(message).tensor(&plan.weight(factors).name));
+                    }
                     *frequency /= factor;
                 }
             }
@@ -116,9 +120,8 @@ impl Executor {
         if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
     }
 
-    /// Begins a step over `tokens`, which follow what `cache` holds. A step in progress is dropped.
-    pub fn begin(&mut self, cache: &Cache, tokens: &[u32]) -> Result<()> {
-        let start = cache.len();
+    /// Refuses tokens that the model does not know.
+    pub fn check(&self, tokens: &[u32]) -> Result<()> {
         let vocabulary = self.plan.ops.iter().find_map(|op| match op {
             Op::Embed { table, .. } => Some(self.plan.weight(*table).rows),
             _ => None,
@@ -126,6 +129,13 @@ impl Executor {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary.unwrap_or(0)) {
             return Err(Error::invalid_argument(format!("token {token} is not in the vocabulary")));
         }
+        Ok(())
+    }
+
+    /// Begins a step over `tokens`, which follow what `cache` holds. A step in progress is dropped.
+    pub fn begin(&mut self, cache: &Cache, tokens: &[u32]) -> Result<()> {
+        let start = cache.len();
+        self.check(tokens)?;
         for slot in &mut self.slots {
             slot.resize(tokens.len())?;
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gguf::TensorInfo;
-use crate::plan::{Plan, WeightId};
+use crate::plan::{Norm, Op, Plan, WeightId};
 use crate::quant::{Matrix, Packer};
 use std::collections::HashMap;
 
@@ -38,14 +38,15 @@ impl Loading {
 
     /// The weights of `plan`; whatever else was collected is dropped.
     pub fn finish(mut self, plan: &Plan) -> Result<Weights> {
+        let vectors = vectors(plan);
         let mut weights = Vec::with_capacity(plan.weights.len());
-        for weight in &plan.weights {
+        for (weight, is_vector) in plan.weights.iter().zip(vectors) {
             let Some(matrix) = self.matrices.remove(&weight.name) else {
                 return Err(
                     Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name)
                 );
             };
-            weights.push(if weight.rows == 1 {
+            weights.push(if is_vector {
                 let mut values = vec![0.0; weight.cols];
                 matrix.row(0, &mut values);
                 Weight::Vector(values)
@@ -57,20 +58,38 @@ impl Loading {
     }
 }
 
+/// Which weights of a plan are read as vectors. A table or product may have one row, too, and is a matrix.
+fn vectors(plan: &Plan) -> Vec<bool> {
+    let mut vectors = vec![false; plan.weights.len()];
+    let mut mark = |id: WeightId| vectors[id.0] = true;
+    plan.ropes.iter().filter_map(|rope| rope.factors).for_each(&mut mark);
+    for op in &plan.ops {
+        match *op {
+            Op::Norm { norm: Norm::Rms { weight }, .. } => mark(weight),
+            Op::Norm { norm: Norm::Layer { weight, bias }, .. } => {
+                [weight, bias].into_iter().for_each(&mut mark)
+            }
+            Op::MatMul { bias: Some(bias), .. } => mark(bias),
+            _ => {}
+        }
+    }
+    vectors
+}
+
 enum Weight {
     Matrix(Matrix),
     Vector(Vec<f32>),
 }
 
-/// The weights of a plan, in its order. What has one row is kept as f32.
+/// The weights of a plan, in its order. Vectors are kept as f32.
 pub struct Weights(Vec<Weight>);
 
 impl Weights {
-    /// A packed matrix, or an error if the plan uses a vector for one.
+    /// A packed matrix, or an error if the plan reads it as a vector.
     pub fn matrix(&self, id: WeightId) -> Result<&Matrix> {
         match &self.0[id.0] {
             Weight::Matrix(matrix) => Ok(matrix),
-            Weight::Vector(_) => Err(Error::unsupported_model("a matrix of one row has no kernel")),
+            Weight::Vector(_) => Err(Error::internal("a matrix was expected where the plan has a vector")),
         }
     }
 

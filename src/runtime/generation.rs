@@ -1,6 +1,6 @@
 //! The generate loop: prefill, then one token after the other, as text.
 
-use super::check_length;
+use super::check_input;
 use super::options::Options;
 use super::sampler::Sampler;
 use super::stop::Stops;
@@ -58,7 +58,7 @@ impl Generation {
                 "this model is an encoder: it embeds texts and cannot generate them",
             ));
         }
-        check_length(executor, prompt.len(), 1)?;
+        check_input(executor, prompt, 1)?;
         let room = executor.plan().context_length - prompt.len();
         let limit = options.max_tokens.map_or(room, |limit| (limit as usize).min(room));
         Ok(Generation {

@@ -18,17 +18,19 @@ pub use score::{Score, log_probability};
 use crate::cpu::Executor;
 use crate::error::{Code, Error, Result};
 
-/// Refuses a sequence that has no tokens or more than the context holds.
-pub(crate) fn check_length(executor: &Executor, tokens: usize, room: usize) -> Result<()> {
+/// Refuses a sequence that has no tokens, tokens that the model does not know, or more than the context holds with
+/// `room` left.
+pub(crate) fn check_input(executor: &Executor, tokens: &[u32], room: usize) -> Result<()> {
     let context = executor.plan().context_length;
-    if tokens == 0 {
+    if tokens.is_empty() {
         return Err(Error::invalid_argument("the input has no tokens"));
     }
-    if tokens + room > context {
+    if tokens.len() + room > context {
         let message = format!(
-            "the input has {tokens} tokens and the context holds {context}: shorten it, or load with a larger contextLength"
+            "the input has {} tokens and the context holds {context}: shorten it, or load with a larger contextLength",
+            tokens.len()
         );
         return Err(Error::new(Code::ContextOverflow, message));
     }
-    Ok(())
+    executor.check(tokens)
 }

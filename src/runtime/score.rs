@@ -1,6 +1,6 @@
 //! The log-probability of each token of a sequence, given those before it.
 
-use super::check_length;
+use super::check_input;
 use crate::cpu::{Cache, Executor, simd};
 use crate::error::{Error, Result};
 use crate::plan::Head;
@@ -33,7 +33,7 @@ impl Score {
                 "this model is an encoder: it embeds texts and cannot score them",
             ));
         }
-        check_length(executor, tokens.len(), 0)?;
+        check_input(executor, tokens, 0)?;
         let cache = executor.new_cache();
         Ok(Score { tokens: tokens.to_vec(), cache, stage: Stage::Idle, logits: vec![], logprobs: vec![None] })
     }

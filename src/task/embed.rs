@@ -4,7 +4,7 @@ use crate::cpu::{Cache, Executor, simd};
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 use crate::plan::Head;
-use crate::runtime::check_length;
+use crate::runtime::check_input;
 use serde::Deserialize;
 
 /// How the hidden states of a text become one vector.
@@ -60,7 +60,7 @@ impl Embedding {
                 "this model generates text: embed needs an encoder such as BERT",
             ));
         }
-        check_length(executor, tokens.len(), 0)?;
+        check_input(executor, tokens, 0)?;
         let cache = executor.new_cache();
         executor.begin(&cache, tokens)?;
         Ok(Embedding { pooling, normalize, tokens: tokens.len(), cache })

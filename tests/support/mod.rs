@@ -1,6 +1,7 @@
 //! What several test binaries share; each uses a part of it.
 #![allow(dead_code)]
 
+pub mod draft;
 pub mod gguf_writer;
 pub mod models;
 pub mod numbers;
