@@ -156,7 +156,7 @@ impl Engine {
     }
 }
 
-/// Tokens until `pause` says to stop: one at least, so that each is seen as soon as it is there.
+/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
 fn generate(
     generation: &mut Generation,
     executor: &mut crate::cpu::Executor,
@@ -194,7 +194,8 @@ fn generate(
                 return Ok(end);
             }
         }
-        if pause() {
+        let first = generation.usage().1 == 1;
+        if first || pause() {
             return Ok(json!({ "state": "decode", "text": text, "tokens": tokens }));
         }
     }

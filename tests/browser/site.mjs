@@ -36,7 +36,8 @@ export function realModel(name) {
  * - `/`: an empty page; `/pkg/`: the package; `/tiny/`, `/models/`: models; `/page/`: what tests run in pages.
  * - `put(path, bytes, behaviour)`: a file of the test's own. `behaviour`: `etag`, `type`, `status`, `rate` (bytes a
  *   second), `cut` (break the connection after so many bytes, once for each number in an array), `hold` (stop after so
- *   many bytes, until the reader goes), `ranges` (false: none), `headers`.
+ *   many bytes, until the reader goes), `ranges` (false: none), `chunked` (the size is not told), `headers` (an object,
+ *   or what makes one for each answer).
  * - `requests`: `{ path, method, range, ifRange, headers, status, sent, closed, break() }`, in order.
  */
 export async function openSite({ isolate = true, mounts = {}, headers = {} } = {}) {
@@ -100,25 +101,24 @@ class Site {
 }
 
 async function send(req, res, file, entry) {
-  const { bytes, etag, type = "application/octet-stream", status = 200, headers = {}, ranges = true } = file;
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  const { bytes, etag, type = "application/octet-stream", status = 200, headers = {}, ranges = true, chunked } = file;
+  const extra = typeof headers === "function" ? headers() : headers;
+  for (const [name, value] of Object.entries(extra)) res.setHeader(name, value);
   if (req.method === "OPTIONS") return void res.writeHead(204).end();
   res.setHeader("content-type", type);
   if (etag) res.setHeader("etag", etag);
   if (ranges) res.setHeader("accept-ranges", "bytes");
   const { range, ifRange } = entry;
   const asked = ranges && status === 200 ? /^bytes=(\d+)-$/.exec(range ?? "") : null;
-  let start = 0;
-  if (asked && (ifRange === undefined || ifRange === etag)) {
-    start = Number(asked[1]);
-    if (start >= bytes.length) {
-      res.setHeader("content-range", `bytes */${bytes.length}`);
-      return void res.writeHead(416).end();
-    }
-    res.setHeader("content-range", `bytes ${start}-${bytes.length - 1}/${bytes.length}`);
+  const partial = asked !== null && (ifRange === undefined || ifRange === etag);
+  const start = partial ? Number(asked[1]) : 0;
+  if (partial && start >= bytes.length) {
+    res.setHeader("content-range", `bytes */${bytes.length}`);
+    return void res.writeHead(416).end();
   }
-  res.setHeader("content-length", bytes.length - start);
-  res.writeHead(start > 0 || (asked && start === 0 && ifRange !== undefined) ? 206 : status);
+  if (partial) res.setHeader("content-range", `bytes ${start}-${bytes.length - 1}/${bytes.length}`);
+  if (!chunked) res.setHeader("content-length", bytes.length - start);
+  res.writeHead(partial ? 206 : status);
   if (req.method === "HEAD") return void res.end();
   await body(res, file, start, entry);
 }
