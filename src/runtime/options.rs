@@ -94,7 +94,7 @@ mod tests {
             Options::from_json(r#"{"maxTokens": 3, "stop": ["\n"], "logitBias": {"7": -100}}"#).unwrap();
         assert_eq!((options.max_tokens, options.logit_bias[&7]), (Some(3), -100.0));
         for json in
-            [r#"{"maxToken": 3}"#, r#"{"topP": 2}"#, r#"{"temperature": -1}"#, r#"{"stop": [""]}"#, "[]"]
+            [r#"{"maxToken": 3}"#, r#"{"topP": 2}"#, r#"{"temperature": -1}"#, r#"{"stop": [""]}"#, "3"]
         {
             assert_eq!(Options::from_json(json).unwrap_err().code, Code::InvalidArgument, "{json}");
         }

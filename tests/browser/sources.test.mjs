@@ -174,6 +174,50 @@ test("the package itself comes from another origin", { timeout: 30_000 }, async 
   }
 });
 
+test("a model loads in a worker of the page's own", { timeout: 30_000 }, async () => {
+  const logprobs = await page.evaluate(async (tokens) => {
+    const script = `
+      import { load } from "${location.origin}/pkg/index.js";
+      try {
+        const model = await load("${location.origin}/tiny/llama-0.gguf");
+        const { logprobs } = await model.score(${JSON.stringify(tokens)});
+        await model.close();
+        postMessage(logprobs);
+      } catch (error) {
+        postMessage(String(error));
+      }`;
+    const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+    const { data } = await new Promise((resolve) => worker.addEventListener("message", resolve, { once: true }));
+    worker.terminate();
+    return data;
+  }, tokens);
+  assert.deepEqual(logprobs, reference);
+});
+
+test("a content security policy needs no more than 'wasm-unsafe-eval'", { timeout: 30_000 }, async () => {
+  for (const [allowed, code] of [["'wasm-unsafe-eval'", "fine"], ["", "unsupported-device"]]) {
+    const policy = `default-src 'self'; script-src 'self' ${allowed}`;
+    const strict = await openSite({ headers: { "content-security-policy": policy } });
+    try {
+      const own = await browser.open(strict);
+      const outcome = await own.evaluate(async () => {
+        const { load } = await import("/pkg/index.js");
+        try {
+          await (await load("/tiny/llama-0.gguf")).close();
+          return { code: "fine" };
+        } catch ({ code, message }) {
+          return { code, message };
+        }
+      });
+      assert.equal(outcome.code, code, outcome.message);
+      if (code !== "fine") assert.match(outcome.message, /wasm-unsafe-eval/);
+      await own.close();
+    } finally {
+      await strict.close();
+    }
+  }
+});
+
 test("sha256 holds for each part of a split model", { timeout: 30_000 }, async () => {
   const sums = PARTS.map((part) => createHash("sha256").update(part).digest("hex"));
   const make = (order) => `() => [1, 2, 3].map((part, i) => ({
