@@ -54,6 +54,7 @@ struct Intake {
 struct Ready {
     plan: Plan,
     tokenizer: Tokenizer,
+    info: Info,
     wanted: HashSet<String>,
 }
 
@@ -100,10 +101,9 @@ impl Loader {
         self.reader.finish()?;
         let intake = self.intake;
         intake.parts.finish()?;
-        let Some(Ready { plan, tokenizer, .. }) = intake.ready else {
+        let Some(Ready { plan, tokenizer, info, .. }) = intake.ready else {
             return Err(Error::internal("the model's headers were never complete"));
         };
-        let info = Info::read(&intake.metadata, &intake.tensors, &plan)?;
         let weights = intake.loading.finish(&plan)?;
         Ok(Model { executor: Executor::new(plan, weights)?, tokenizer, info })
     }
@@ -120,8 +120,14 @@ impl Sink for Intake {
         if self.headers == self.files {
             let plan = model::plan(&self.metadata, &self.tensors, self.context_length)?;
             let tokenizer = Tokenizer::from_metadata(&self.metadata)?;
-            let wanted = plan.weights.iter().map(|weight| weight.name.clone()).collect();
-            self.ready = Some(Ready { plan, tokenizer, wanted });
+            let info = Info::read(&self.metadata, &self.tensors, &plan)?;
+            let wanted: HashSet<_> = plan.weights.iter().map(|weight| weight.name.clone()).collect();
+            // Before a gigabyte is fetched in vain.
+            let mut read = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name));
+            read.try_for_each(Loading::check)?;
+            self.ready = Some(Ready { plan, tokenizer, info, wanted });
+            // The tokenizer has what it needs of a quarter of a million tokens.
+            self.metadata = Metadata::new();
         }
         Ok(())
     }

@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 use candle_nn::ops::softmax_last_dim;
 use support::models::load_fixture;
 use support::numbers::{largest_error, numbers};
-use wisplm::cpu::Cache;
 use wisplm::cpu::cache::PAGE;
 use wisplm::cpu::kernels::attention::{Attention, Scratch};
+use wisplm::cpu::{Cache, Executor, Loading};
 use wisplm::plan;
 
 /// Keys and values rounded to f16 as the cache has them: what remains is the order of f32 sums.
@@ -252,8 +252,22 @@ fn a_models_cache_stays_within_its_announcement() {
                 most = most.max(cache.bytes());
             }
             assert_eq!(cache.len(), 512);
-            assert!(most <= capacity, "{name}: {most} bytes, announced {capacity}");
+            assert!(most as u64 <= capacity, "{name}: {most} bytes, announced {capacity}");
             println!("{name}, {step} at a time: {most} bytes at most, announced {capacity}");
         }
     }
+}
+
+/// More than 2³² bytes are announced as such, also where a `usize` has 32 bits.
+#[test]
+fn large_caches_are_announced_in_full() {
+    let mut b = plan::Builder::new(&[]);
+    let x = b.slot(64);
+    for _ in 0..16 {
+        b.cache(plan::Cache { heads: 8, dim: 64, window: None });
+    }
+    let plan = b.finish(plan::Head::Hidden { x }, 131_072, true);
+    let weights = Loading::default().finish(&plan).unwrap();
+    let capacity: u64 = Executor::new(plan, weights).unwrap().cache_capacity();
+    assert_eq!(capacity, 1 << 32);
 }

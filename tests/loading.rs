@@ -5,7 +5,7 @@ mod support;
 use support::draft::Draft;
 use support::models::{fixture, load};
 use wisplm::error::{Code, Error};
-use wisplm::gguf::{Array, TensorType, Value};
+use wisplm::gguf::{Array, Parser, TensorType, Value};
 use wisplm::loader::{Loader, Model};
 
 fn good() -> Vec<u8> {
@@ -132,6 +132,35 @@ fn formats_without_a_decoder_are_named() {
         let error = refused(kind.name(), &draft.file());
         assert_eq!((error.code, error.tensor.as_deref()), (Code::UnsupportedModel, Some(name)));
         assert!(error.message.contains(kind.name()), "{error}");
+    }
+}
+
+/// What the header tells is refused before any weight has come.
+#[test]
+fn unsupported_models_are_refused_by_their_headers() {
+    type Change = fn(&mut Draft);
+    let changes: [(&str, &str, Change); 3] = [
+        ("llama-0", "blk.1.ffn_down.weight", |draft| {
+            let tensor = draft.tensor("blk.1.ffn_down.weight");
+            (tensor.kind, tensor.bytes) = (TensorType::IQ4_NL, vec![0; tensor.bytes.len() / 4 * 18 / 32]);
+        }),
+        ("bert-0", "bert.pooling_type", |draft| {
+            draft.set("bert.pooling_type", Value::U32(4));
+        }),
+        ("llama-0", "tokenizer.ggml.model", |draft| {
+            draft.set("tokenizer.ggml.model", Value::String("rwkv".into()));
+        }),
+    ];
+    for (name, blamed, change) in changes {
+        let mut draft = Draft::tiny(name);
+        change(&mut draft);
+        let file = draft.file();
+        let mut parser = Parser::new();
+        parser.push(&file).unwrap();
+        let start = parser.header().expect("a whole header").data_start as usize;
+        let error = Loader::new(1, None, None).push(&file[..start]).expect_err(blamed);
+        assert_eq!(error.code, Code::UnsupportedModel, "{error}");
+        assert_eq!(error.tensor.or(error.key).as_deref(), Some(blamed));
     }
 }
 

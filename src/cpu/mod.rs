@@ -100,12 +100,16 @@ impl Executor {
         self.weights.bytes()
     }
 
-    /// Bytes of the cache of a sequence that fills the context.
-    pub fn cache_capacity(&self) -> usize {
+    /// Bytes of the cache of a sequence that fills the context. 131072 tokens of a 1B model are beyond 32 bits.
+    pub fn cache_capacity(&self) -> u64 {
         let bytes = |cache: &plan::Cache| {
-            let kept = cache.window.map_or(usize::MAX, |window| window + STEP_TOKENS + cache::PAGE);
+            let kept =
+                cache.window.map_or(usize::MAX, |window| window.saturating_add(STEP_TOKENS + cache::PAGE));
             let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
-            2 * positions * cache.heads * cache.dim * size_of::<u16>()
+            [2, positions, cache.heads, cache.dim, size_of::<u16>()]
+                .iter()
+                .map(|n| *n as u64)
+                .product::<u64>()
         };
         self.plan.caches.iter().map(bytes).sum()
     }

@@ -14,14 +14,16 @@ pub struct Loading {
 }
 
 impl Loading {
+    /// Refuses a tensor that cannot be packed, before its bytes have come.
+    pub fn check(tensor: &TensorInfo) -> Result<()> {
+        packer(tensor).map(drop).map_err(|error| error.tensor(&tensor.name))
+    }
+
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         let blame = |error: Error| error.tensor(&tensor.name);
         if offset == 0 {
-            let size =
-                |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
-            let (rows, cols) = (size(tensor.rows()).map_err(blame)?, size(tensor.cols()).map_err(blame)?);
-            let packer = Packer::new(tensor.kind, rows, cols).map_err(blame)?;
+            let packer = packer(tensor).map_err(blame)?;
             self.packers.insert(tensor.name.clone(), packer);
         }
         let Some(packer) = self.packers.get_mut(&tensor.name) else {
@@ -56,6 +58,11 @@ impl Loading {
         }
         Ok(Weights(weights))
     }
+}
+
+fn packer(tensor: &TensorInfo) -> Result<Packer> {
+    let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
+    Packer::new(tensor.kind, size(tensor.rows())?, size(tensor.cols())?)
 }
 
 /// Which weights of a plan are read as vectors. A table or product may have one row, too, and is a matrix.
