@@ -113,32 +113,32 @@ function bytesOf(chunk: unknown, name: string): Uint8Array {
   throw invalidArgument(`${name} yields ${typeof chunk}, not bytes`, "source");
 }
 
-/** The same bytes in fewer pieces: each costs a copy into the engine and a write to the cache. */
+/**
+ * The same bytes in fewer pieces: each costs a copy into the engine and a write to the cache. A piece is good until the
+ * next one is asked for. Its buffer is used again, because garbage of a model's size is collected late.
+ */
 export async function* blocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let gathered: Uint8Array[] = [];
+  const block = new Uint8Array(BLOCK);
   let bytes = 0;
   let since = performance.now();
   for await (const chunk of chunks) {
-    gathered.push(chunk);
+    if (bytes + chunk.length > BLOCK) {
+      if (bytes > 0) yield block.subarray(0, bytes);
+      bytes = 0;
+      since = performance.now();
+    }
+    if (chunk.length > BLOCK) {
+      yield chunk;
+      continue;
+    }
+    block.set(chunk, bytes);
     bytes += chunk.length;
     if (bytes < BLOCK && performance.now() - since < GATHER_MS) continue;
-    yield joined(gathered, bytes);
-    gathered = [];
+    yield block.subarray(0, bytes);
     bytes = 0;
     since = performance.now();
   }
-  if (bytes > 0) yield joined(gathered, bytes);
-}
-
-function joined(pieces: Uint8Array[], bytes: number): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  if (bytes > 0) yield block.subarray(0, bytes);
 }
 
 /** What a source is called in messages. */
