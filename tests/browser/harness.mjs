@@ -56,6 +56,7 @@ class Browser {
    */
   async open(site, { variant = "relaxed", stored = true, path = "" } = {}) {
     const page = await this.context.newPage();
+    page.setDefaultTimeout(20_000);
     page.problems = [];
     page.on("pageerror", (error) => page.problems.push(`uncaught: ${error.message}`));
     page.on("console", (message) => {
