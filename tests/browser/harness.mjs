@@ -73,24 +73,39 @@ class Browser {
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /**
-   * Bytes that all of the browser's page processes hold in memory: `own`, not counting mapped files; `all`; and `peak`,
-   * the highest that `all` has been.
-   */
+  /** Bytes of memory that each of the browser's page processes holds, by its number; see `Resident`. */
   async resident() {
     const session = await this.context.browser().newBrowserCDPSession();
     const { processInfo } = await session.send("SystemInfo.getProcessInfo");
     await session.detach();
-    const sum = { own: 0, all: 0, peak: 0 };
-    for (const { id, type } of processInfo) {
-      if (type !== "renderer") continue;
-      const status = statusOf(id);
-      const bytes = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
-      sum.own += bytes("RssAnon") + bytes("RssShmem");
-      sum.all += bytes("VmRSS");
-      sum.peak += bytes("VmHWM");
+    const resident = new Resident();
+    for (const { id, type } of processInfo) if (type === "renderer") resident.add(id);
+    return resident;
+  }
+}
+
+/** `own`: what the processes hold, not counting mapped files. */
+class Resident {
+  own = 0;
+  #processes = new Map();
+
+  add(process) {
+    const status = statusOf(process);
+    const bytes = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+    this.own += bytes("RssAnon") + bytes("RssShmem");
+    this.#processes.set(process, { all: bytes("VmRSS"), peak: bytes("VmHWM") });
+  }
+
+  /** By how much the processes of an earlier time have grown: `now`, and at their highest. New ones are spares. */
+  growth(before) {
+    const growth = { now: 0, peak: 0 };
+    for (const [process, { all }] of before.#processes) {
+      const after = this.#processes.get(process);
+      if (after === undefined) continue;
+      growth.now += after.all - all;
+      growth.peak += after.peak - all;
     }
-    return sum;
+    return growth;
   }
 }
 
