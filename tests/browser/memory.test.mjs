@@ -28,7 +28,7 @@ const shown = (bytes) => `${(bytes / MB).toFixed(1)} MB`;
 
 /** What the page processes hold once workers have ended and garbage is collected; and the page's own heap. */
 async function settled(page) {
-  for (const worker of page.workers()) await worker.waitForEvent("close");
+  await Promise.all(page.workers().map((worker) => worker.waitForEvent("close")));
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.collectGarbage");
   const { usedSize: heap } = await session.send("Runtime.getHeapUsage");
@@ -119,7 +119,7 @@ for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "all-Mi
         const page = await own.open(site);
         // What the browser takes for any page with a worker is not this load's: a tiny model goes first.
         await run(page, async ({ load }) => (await load("/tiny/llama-0.gguf")).close());
-        for (const worker of page.workers()) await worker.waitForEvent("close");
+        await Promise.all(page.workers().map((worker) => worker.waitForEvent("close")));
         const before = await own.resident();
         const info = await run(
           page,
