@@ -33,7 +33,6 @@ pub struct Info {
 /// Takes the files of a model, in order, in chunks of any size.
 pub struct Loader {
     reader: FileReader,
-    files: usize,
     file: usize,
     intake: Intake,
 }
@@ -72,7 +71,7 @@ impl Loader {
             loading: Loading::default(),
             ready: None,
         };
-        Loader { reader: FileReader::with_file_bytes(file_bytes), files, file: 0, intake }
+        Loader { reader: FileReader::with_file_bytes(file_bytes), file: 0, intake }
     }
 
     /// Takes the next bytes of the current file.
@@ -89,8 +88,11 @@ impl Loader {
     pub fn next_file(&mut self, file_bytes: Option<u64>) -> Result<()> {
         self.reader.finish()?;
         self.file += 1;
-        if self.file >= self.files {
-            return Err(Error::invalid_argument(format!("a file more than the {} announced", self.files)));
+        if self.file >= self.intake.files {
+            return Err(Error::invalid_argument(format!(
+                "a file more than the {} announced",
+                self.intake.files
+            )));
         }
         self.reader = FileReader::with_file_bytes(file_bytes);
         Ok(())
@@ -148,15 +150,15 @@ impl Info {
     fn read(metadata: &Metadata, tensors: &[TensorInfo], plan: &Plan) -> Result<Self> {
         let architecture = metadata.require_str("general.architecture")?.to_owned();
         let trained = metadata.require_u32(&format!("{architecture}.context_length"))?;
-        let mut bytes: Vec<(&'static str, u64)> = Vec::new();
+        let mut weights: Vec<(&'static str, u64)> = Vec::new();
         for tensor in tensors {
             let name = tensor.kind.name();
-            match bytes.iter_mut().find(|(kind, _)| *kind == name) {
-                Some((_, sum)) => *sum += tensor.elements(),
-                None => bytes.push((name, tensor.elements())),
+            match weights.iter_mut().find(|(kind, _)| *kind == name) {
+                Some((_, count)) => *count += tensor.elements(),
+                None => weights.push((name, tensor.elements())),
             }
         }
-        let quantization = bytes.iter().max_by_key(|(_, sum)| *sum).map_or("none", |(kind, _)| *kind);
+        let quantization = weights.iter().max_by_key(|(_, count)| *count).map_or("none", |(kind, _)| *kind);
         Ok(Info {
             name: metadata.str("general.name").unwrap_or(&architecture).to_owned(),
             parameters: tensors.iter().map(TensorInfo::elements).sum(),

@@ -14,6 +14,7 @@ use candle_transformers::models::{bert, gemma3, quantized_llama};
 use std::collections::HashMap;
 use std::io::Cursor;
 use support::draft::{Draft, Sizes};
+use support::formats::{DECODED, FORMATS};
 use support::models::load;
 use wisplm::gguf::{TensorType, Value};
 use wisplm::loader::Model;
@@ -25,27 +26,15 @@ const FLOAT_ERROR: f64 = 0.001;
 /// 0.008 to 0.025. Where candle has the quantized model too, its error is the limit.
 const INT8_ERROR: f64 = 0.03;
 
-/// Formats with blocks of at most 32, and how candle names them.
-const SMALL: [(TensorType, GgmlDType); 8] = [
-    (TensorType::F32, GgmlDType::F32),
-    (TensorType::F16, GgmlDType::F16),
-    (TensorType::BF16, GgmlDType::BF16),
-    (TensorType::Q4_0, GgmlDType::Q4_0),
-    (TensorType::Q4_1, GgmlDType::Q4_1),
-    (TensorType::Q5_0, GgmlDType::Q5_0),
-    (TensorType::Q5_1, GgmlDType::Q5_1),
-    (TensorType::Q8_0, GgmlDType::Q8_0),
-];
+/// Formats with blocks of at most 32.
+fn small() -> impl Iterator<Item = (TensorType, GgmlDType)> {
+    FORMATS.into_iter().filter(|(kind, _)| kind.block_len() <= 32)
+}
 
-/// Formats with blocks of 256. The last three have no kernel: they are repacked at load.
-const LARGE: [(TensorType, GgmlDType); 6] = [
-    (TensorType::Q4_K, GgmlDType::Q4K),
-    (TensorType::Q5_K, GgmlDType::Q5K),
-    (TensorType::Q6_K, GgmlDType::Q6K),
-    (TensorType::Q2_K, GgmlDType::Q2K),
-    (TensorType::Q3_K, GgmlDType::Q3K),
-    (TensorType::Q8_K, GgmlDType::Q8K),
-];
+/// Formats with blocks of 256, those without a kernel too.
+fn large() -> impl Iterator<Item = (TensorType, GgmlDType)> {
+    FORMATS.into_iter().chain(DECODED).filter(|(kind, _)| kind.block_len() == 256)
+}
 
 /// Wide enough for blocks of 256.
 const WIDE: Sizes = Sizes { hidden: 256, ffn: 512, heads: 4, kv_heads: 2, dim: 64, layers: 3 };
@@ -155,11 +144,11 @@ fn check_llama(name: &str, draft: &Draft, (kind, dtype): (TensorType, GgmlDType)
 fn llama_in_every_format() {
     // candle does not know the factors of Llama 3's rotary embedding, nor heads wider than the hidden state.
     let draft = Draft::tiny("llama-0").without("rope_freqs.weight");
-    for format in SMALL {
+    for format in small() {
         check_llama("llama-0", &draft, format);
     }
     let wide = Draft::random("llama-0", WIDE);
-    for format in LARGE {
+    for format in large() {
         check_llama("wide llama", &wide, format);
     }
 }
@@ -258,11 +247,11 @@ fn check_gemma3(draft: &Draft, sizes: Sizes, softcap: Option<f32>, (kind, dtype)
 fn gemma3_in_every_format() {
     // Seven layers: the sixth has no window.
     let sizes = Sizes { hidden: 96, ffn: 64, heads: 4, kv_heads: 2, dim: 32, layers: 7 };
-    for format in SMALL {
+    for format in small() {
         check_gemma3(&Draft::tiny("gemma3-1"), sizes, None, format);
     }
     let wide = Sizes { layers: 7, kv_heads: 1, dim: 128, ..WIDE };
-    for format in LARGE {
+    for format in large() {
         check_gemma3(&Draft::random("gemma3-1", wide), wide, Some(2.0), format);
     }
 }
@@ -301,7 +290,7 @@ fn candle_bert(draft: &Draft) -> bert::BertModel {
 
 #[test]
 fn bert_in_every_small_format() {
-    for (kind, dtype) in SMALL {
+    for (kind, dtype) in small() {
         let (quantized, plain) = quantize(&Draft::tiny("bert-0"), kind, dtype);
         let mut model = load(&quantized.file(), 10_000).unwrap();
         let candle = candle_bert(&plain);

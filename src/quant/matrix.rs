@@ -51,11 +51,6 @@ impl Matrix {
         self.cols
     }
 
-    /// Columns after filling up to whole units.
-    pub fn padded_cols(&self) -> usize {
-        self.cols.next_multiple_of(self.packing.unit)
-    }
-
     /// The format it is packed in.
     pub fn packing(&self) -> &'static Packing {
         self.packing

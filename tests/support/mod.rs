@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod draft;
+pub mod formats;
 pub mod gguf_writer;
 pub mod models;
 pub mod numbers;

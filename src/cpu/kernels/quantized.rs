@@ -91,10 +91,11 @@ fn whole<C: Unpack, const T: usize>(codes: &[u8], rows: &[Row; T], block: usize,
     sums
 }
 
-/// total += scale · x
+/// total += scale · x, for the 8 rows of a panel
 #[inline(always)]
-fn add_scaled(total: &mut V, scale: V, x: V) {
-    *total = simd::add_f32(*total, simd::mul_f32(scale, x));
+fn add_scaled(total: &mut [V; 2], scale: (V, V), x: [V; 2]) {
+    total[0] = simd::add_f32(total[0], simd::mul_f32(scale.0, x[0]));
+    total[1] = simd::add_f32(total[1], simd::mul_f32(scale.1, x[1]));
 }
 
 /// One f16 scale per 32 columns: Q4_0, Q5_0, Q8_0. y = d·(q − ZERO).
@@ -114,10 +115,9 @@ impl<C: Unpack, const ZERO: i32> Unit for Single<C, ZERO> {
         totals: &mut Totals<T>,
     ) {
         let codes = &codes[..C::BYTES];
-        let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
+        let d = simd::f16_to_f32(simd::load(scales, 0));
         for (total, sum) in totals.iter_mut().zip(whole::<C, T>(codes, rows, first, ZERO)) {
-            add_scaled(&mut total[0], d0, sum[0]);
-            add_scaled(&mut total[1], d1, sum[1]);
+            add_scaled(total, d, sum);
         }
     }
 }
@@ -139,15 +139,12 @@ impl<C: Unpack> Unit for Pair<C> {
         totals: &mut Totals<T>,
     ) {
         let codes = &codes[..C::BYTES];
-        let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
-        let (m0, m1) = simd::f16_to_f32(simd::load(scales, 16));
+        let d = simd::f16_to_f32(simd::load(scales, 0));
+        let m = simd::f16_to_f32(simd::load(scales, 16));
         let sums = whole::<C, T>(codes, rows, first, 0);
         for ((total, sum), row) in totals.iter_mut().zip(sums).zip(rows) {
-            let s = simd::splat_f32(row.blocks[first].sum);
-            add_scaled(&mut total[0], d0, sum[0]);
-            add_scaled(&mut total[1], d1, sum[1]);
-            add_scaled(&mut total[0], m0, s);
-            add_scaled(&mut total[1], m1, s);
+            add_scaled(total, d, sum);
+            add_scaled(total, m, [simd::splat_f32(row.blocks[first].sum); 2]);
         }
     }
 }
@@ -172,15 +169,12 @@ impl<C: Unpack> Unit for Super<C> {
         let mut minima = products;
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
             let bytes = simd::load(scales, 32 + g * 16);
-            let (s0, s1) = simd::low_u8_to_f32(bytes);
-            let (m0, m1) = simd::low_u8_to_f32(simd::high_half(bytes));
+            let s = simd::low_u8_to_f32(bytes);
+            let m = simd::low_u8_to_f32(simd::high_half(bytes));
             let sums = whole::<C, T>(codes, rows, first + g, 0);
             for (t, row) in rows.iter().enumerate() {
-                let s = simd::splat_f32(row.blocks[first + g].sum);
-                add_scaled(&mut products[t][0], s0, sums[t][0]);
-                add_scaled(&mut products[t][1], s1, sums[t][1]);
-                add_scaled(&mut minima[t][0], m0, s);
-                add_scaled(&mut minima[t][1], m1, s);
+                add_scaled(&mut products[t], s, sums[t]);
+                add_scaled(&mut minima[t], m, [simd::splat_f32(row.blocks[first + g].sum); 2]);
             }
         }
         let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
@@ -215,18 +209,16 @@ impl<C: Unpack, const ZERO: i32> Unit for Halves<C, ZERO> {
         for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
             let bytes = simd::load(scales, 16 + g * 16);
             let scales = [simd::low_i8_to_f32(bytes), simd::low_i8_to_f32(simd::high_half(bytes))];
-            for (h, (s0, s1)) in scales.into_iter().enumerate() {
+            for (h, s) in scales.into_iter().enumerate() {
                 let sums = half::<C, T>(codes, rows, first + g, h, ZERO);
                 for (product, sum) in products.iter_mut().zip(sums) {
-                    add_scaled(&mut product[0], s0, sum[0]);
-                    add_scaled(&mut product[1], s1, sum[1]);
+                    add_scaled(product, s, sum);
                 }
             }
         }
-        let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
+        let d = simd::f16_to_f32(simd::load(scales, 0));
         for (total, product) in totals.iter_mut().zip(products) {
-            add_scaled(&mut total[0], d0, product[0]);
-            add_scaled(&mut total[1], d1, product[1]);
+            add_scaled(total, d, product);
         }
     }
 }
