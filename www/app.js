@@ -157,6 +157,16 @@ async function offerDefault() {
   byId("default-note").textContent = `${defaultModel.name}, kept in this browser after the first time where it allows that.`;
 }
 
+/** Asks for the isolation that threads need; without it everything else works. */
+async function isolation() {
+  try {
+    const { isolate } = await import("./pkg/isolation.js");
+    return await isolate();
+  } catch (error) {
+    return { state: "unavailable", reason: error.message };
+  }
+}
+
 async function start() {
   settings.render(byId("settings-form"));
   wireDialog(byId("settings"), byId("open-settings"));
@@ -173,6 +183,9 @@ async function start() {
   });
   offerDefault();
 
+  const isolated = await isolation();
+  // The page comes again at once: what would be begun here would be lost.
+  if (isolated.state === "reloading") return;
   try {
     wisplm = await import("./pkg/index.js");
   } catch (error) {
@@ -181,7 +194,7 @@ async function start() {
     return showNotice(Object.assign(missing, { code: "internal" }));
   }
   try {
-    showDevice(await wisplm.probe());
+    showDevice(await wisplm.probe(), isolated);
   } catch {
     showDeviceUnknown();
   }

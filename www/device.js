@@ -3,8 +3,8 @@
 import { byId, element } from "./dom.js";
 import { bytes, plural } from "./words.js";
 
-/** `{ summary, abilities: { able, title, text }[] }` of a device report. */
-function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage }) {
+/** `{ summary, abilities: { able, title, text }[] }` of a device report, and of what came of asking for isolation. */
+function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage }, isolation) {
   const has = (feature) => wasm.features.includes(feature);
   const free = storage.free ? ` About ${bytes(storage.free)} are free.` : "";
   return {
@@ -28,8 +28,8 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage })
       ability(
         crossOriginIsolated,
         "Isolated page",
-        "Its server sends the headers that threads need.",
-        "Its server does not send the headers that threads need.",
+        "It has the headers that threads need, from its server or from a service worker.",
+        `Threads need it, and it could not be had: ${isolation.reason}.`,
       ),
       ability(
         webgpu.available,
@@ -51,8 +51,8 @@ function ability(able, title, yes, no) {
   return { able, title, text: able ? yes : no };
 }
 
-export function showDevice(report) {
-  const { summary, abilities } = describe(report);
+export function showDevice(report, isolation) {
+  const { summary, abilities } = describe(report, isolation);
   byId("device-summary").textContent = summary;
   byId("abilities").replaceChildren(
     ...abilities.map(({ able, title, text }) =>

@@ -66,6 +66,10 @@ export const start: (source: { module_or_path: WebAssembly.Module }) => Promise<
 async function bundle() {
   const common = { bundle: true, format: "esm", platform: "browser", target: "es2022", charset: "utf8", legalComments: "none" };
   await build({ ...common, entryPoints: [join(home, "src/index.ts")], outfile: join(dist, "index.js") });
+  await build({ ...common, entryPoints: [join(home, "src/isolation.ts")], outfile: join(dist, "isolation.js") });
+  // A classic script, which copies by hand and `importScripts` want.
+  const script = { ...common, format: "iife", banner: { js: "// wisplm/isolation: copy this file to the root of the site." } };
+  await build({ ...script, entryPoints: [join(home, "src/isolation-worker.ts")], outfile: join(dist, "isolation-worker.js") });
   // Names stay, for readable stack traces.
   await build({
     ...common,
@@ -78,14 +82,17 @@ async function bundle() {
 }
 
 function declare() {
+  for (const entry of ["index", "isolation"]) {
+    run("dts-bundle-generator/dist/bin/dts-bundle-generator.js", [
+      ...["--silent", "--no-banner", "--project", "tsconfig.json", "--out-file", join(dist, `${entry}.d.ts`)],
+      `src/${entry}.ts`,
+    ]);
+  }
   const types = join(dist, "index.d.ts");
-  run("dts-bundle-generator/dist/bin/dts-bundle-generator.js", [
-    ...["--silent", "--no-banner", "--project", "tsconfig.json", "--out-file", types],
-    "src/index.ts",
-  ]);
   // `Model` is async disposable: a project need not have that library set.
   writeFileSync(types, `/// <reference lib="esnext.disposable" />\n\n${readFileSync(types, "utf8")}`);
   writeFileSync(join(dist, "worker.d.ts"), "// A module worker: it exports nothing.\nexport {};\n");
+  writeFileSync(join(dist, "isolation-worker.d.ts"), "// A service worker: it exports nothing.\nexport {};\n");
 }
 
 function copy() {

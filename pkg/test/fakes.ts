@@ -1,6 +1,7 @@
 // Stand-ins for what the browser and the engine do, at the seams of the modules under test.
 
 import type { Binding, Engine, Slice } from "../src/worker/binding.js";
+import type { Bytes } from "../src/worker/source.js";
 import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -120,7 +121,13 @@ export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { 
     constructor(options: string) {
       seen.push(options);
     }
-    push(chunk: Uint8Array): void {
+    #room = new Uint8Array();
+    room(bytes: number): Uint8Array {
+      return (this.#room = new Uint8Array(bytes));
+    }
+    push(bytes: number): void {
+      const chunk = this.#room.subarray(0, bytes);
+      this.#room = new Uint8Array();
       this.#bytes += chunk.length;
       if (this.#head.length >= 13) return;
       this.#head += String.fromCharCode(...chunk.subarray(0, 13 - this.#head.length));
@@ -161,6 +168,10 @@ export class FakeStorage implements Storage {
   quota = Infinity;
   estimated = Infinity;
   writes = 0;
+  /** Handles that are open, and whether the browser knows no `read-only` ones. */
+  open = 0;
+  exclusive = false;
+  readonly #locked = new Map<string, number>();
 
   async estimate(): Promise<{ quota?: number; usage?: number }> {
     return Number.isFinite(this.estimated) ? { quota: this.estimated, usage: 0 } : {};
@@ -195,38 +206,56 @@ export class FakeStorage implements Storage {
         }
         return this.#file(path);
       },
-      removeEntry: async (name) => void this.files.delete(prefix + name),
+      removeEntry: async (name) => {
+        if (this.#locked.has(prefix + name)) throw new DOMException("a handle is open", "NoModificationAllowedError");
+        this.files.delete(prefix + name);
+      },
     };
   }
 
   #file(path: string): FileHandle {
     return {
       getFile: async () => new Blob([this.files.get(path)! as Uint8Array<ArrayBuffer>]),
-      createSyncAccessHandle: async (): Promise<SyncFile> => ({
-        read: (into, { at }) => {
-          const part = this.files.get(path)!.subarray(at, at + into.length);
-          into.set(part);
-          return part.length;
-        },
-        write: (bytes, { at }) => {
-          this.writes++;
-          if (at + bytes.length > this.quota) throw new DOMException("the quota is exceeded", "QuotaExceededError");
-          const old = this.files.get(path)!;
-          const whole = new Uint8Array(Math.max(old.length, at + bytes.length));
-          whole.set(old);
-          whole.set(bytes, at);
-          this.files.set(path, whole);
-          return bytes.length;
-        },
-        truncate: (size) => {
-          const whole = new Uint8Array(size);
-          whole.set(this.files.get(path)!.subarray(0, size));
-          this.files.set(path, whole);
-        },
-        getSize: () => this.files.get(path)!.length,
-        flush: () => {},
-        close: () => {},
-      }),
+      createSyncAccessHandle: async (options): Promise<SyncFile> => {
+        const alone = this.exclusive || options?.mode !== "read-only";
+        if (alone && this.#locked.has(path)) throw new DOMException("another handle is open", "NoModificationAllowedError");
+        this.#locked.set(path, (this.#locked.get(path) ?? 0) + 1);
+        this.open++;
+        return this.#handle(path);
+      },
+    };
+  }
+
+  #handle(path: string): SyncFile {
+    return {
+      read: (into, { at }) => {
+        const part = this.files.get(path)!.subarray(at, at + into.length);
+        into.set(part);
+        return part.length;
+      },
+      write: (bytes, { at }) => {
+        this.writes++;
+        if (at + bytes.length > this.quota) throw new DOMException("the quota is exceeded", "QuotaExceededError");
+        const old = this.files.get(path)!;
+        const whole = new Uint8Array(Math.max(old.length, at + bytes.length));
+        whole.set(old);
+        whole.set(bytes, at);
+        this.files.set(path, whole);
+        return bytes.length;
+      },
+      truncate: (size) => {
+        const whole = new Uint8Array(size);
+        whole.set(this.files.get(path)!.subarray(0, size));
+        this.files.set(path, whole);
+      },
+      getSize: () => this.files.get(path)!.length,
+      flush: () => {},
+      close: () => {
+        this.open--;
+        const left = this.#locked.get(path)! - 1;
+        if (left > 0) this.#locked.set(path, left);
+        else this.#locked.delete(path);
+      },
     };
   }
 }
@@ -315,9 +344,14 @@ export class FakeServer {
   }) as unknown as typeof fetch;
 }
 
-export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+export async function collect(bytes: Bytes): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(chunk.slice());
+  if ("read" in bytes) {
+    const block = new Uint8Array(70_000);
+    for (let at = 0, count; (count = bytes.read(block, at)) > 0; at += count) parts.push(block.slice(0, count));
+  } else {
+    for await (const chunk of bytes) parts.push(chunk.slice());
+  }
   return Uint8Array.from(Buffer.concat(parts));
 }
 

@@ -38,7 +38,7 @@ function open({ server, storage, locks, notices }: World, more: Partial<Surround
 
 async function loadWhole(w: World, more: Parameters<typeof open>[1] = {}): Promise<Opened> {
   const opened = await open(w, more);
-  sameBytes(await collect(opened.chunks), w.server.file);
+  sameBytes(await collect(opened.bytes), w.server.file);
   await opened.accept(more?.sha256);
   return opened;
 }
@@ -47,7 +47,8 @@ async function loadWhole(w: World, more: Parameters<typeof open>[1] = {}): Promi
 async function interrupt(w: World, useless = false): Promise<void> {
   const opened = await open(w);
   let taken = 0;
-  for await (const chunk of opened.chunks) {
+  assert.ok(!("read" in opened.bytes));
+  for await (const chunk of opened.bytes) {
     taken += chunk.length;
     if (taken > 1_000_000) break;
   }
@@ -157,14 +158,14 @@ test("two tabs at once: one keeps the file, the other streams it", async () => {
   const one = await open(w);
   const other = await open(w);
   assert.match(w.notices.join(), /another tab/);
-  const [a, b] = await Promise.all([collect(one.chunks), collect(other.chunks)]);
+  const [a, b] = await Promise.all([collect(one.bytes), collect(other.bytes)]);
   sameBytes(a, w.server.file);
   sameBytes(b, w.server.file);
   await Promise.all([one.accept(undefined), other.accept(undefined)]);
   sameBytes(w.storage.data(), w.server.file);
   w.server.down = true;
   const readers = await Promise.all([open(w), open(w)]);
-  for (const reader of readers) sameBytes(await collect(reader.chunks), w.server.file);
+  for (const reader of readers) sameBytes(await collect(reader.bytes), w.server.file);
 });
 
 test("without a file system, without space, with a full disk: it loads, with a notice", async () => {
@@ -196,10 +197,40 @@ test("an abort leaves the part for later, and the lock free", async () => {
   const controller = new AbortController();
   const opened = await open(w, { signal: controller.signal });
   setTimeout(() => controller.abort(), 20);
-  await assert.rejects(collect(opened.chunks), { code: "aborted" });
+  await assert.rejects(collect(opened.bytes), { code: "aborted" });
   await opened.reject(false);
   w.server.stall = Infinity;
   await loadWhole(w);
   assert.ok(w.server.requests[1]!.range);
+  assert.deepEqual(w.notices, []);
+});
+
+test("a kept file is read into the reader's own memory, and the file is closed", async () => {
+  const w = world();
+  await loadWhole(w);
+  for (const end of ["accept", "reject"] as const) {
+    const opened = await open(w);
+    assert.ok("read" in opened.bytes);
+    assert.equal(w.storage.open, 1);
+    const memory = new Uint8Array(new SharedArrayBuffer(5000), 1000, 3000);
+    assert.equal(opened.bytes.read(memory, 7), 3000);
+    sameBytes(memory.slice(), w.server.file.slice(7, 3007));
+    if (end === "accept") await opened.accept(undefined);
+    else await opened.reject(false);
+    assert.equal(w.storage.open, 0);
+  }
+});
+
+test("where a browser allows one reader, another tab reads slices", async () => {
+  const w = world();
+  await loadWhole(w);
+  w.storage.exclusive = true;
+  const one = await open(w);
+  const other = await open(w);
+  assert.ok("read" in one.bytes && !("read" in other.bytes));
+  for (const opened of [one, other]) {
+    sameBytes(await collect(opened.bytes), w.server.file);
+    await opened.accept(undefined);
+  }
   assert.deepEqual(w.notices, []);
 });

@@ -3,15 +3,13 @@
 //! Columns are taken in groups of four, rows in halves of four. Byte `r·4 + t` of a 16-byte vector belongs
 //! to row `r` of its half and to column `t` of its group: the operand of a four-way integer dot product.
 
+use super::lanes::Lanes;
 use super::{BLOCK, PANEL};
 
 /// A packing of 8 × 32 small integers.
 pub trait Codes {
     /// Bytes of 8 rows × 32 columns.
     const BYTES: usize;
-
-    /// Puts the codes of row `row` (0..8), given in the order of the columns.
-    fn put(packed: &mut [u8], row: usize, codes: &[u8; BLOCK]);
 
     /// The code of one row and column.
     fn get(packed: &[u8], row: usize, column: usize) -> u8;
@@ -27,22 +25,19 @@ fn lane(row: usize, column: usize) -> usize {
 pub struct Nibbles;
 
 impl Nibbles {
-    /// Puts 16 bytes that already hold column j low and column j + 16 high.
-    pub(super) fn put_pairs(packed: &mut [u8], row: usize, pairs: &[u8]) {
-        for (p, four) in pairs.chunks_exact(4).enumerate() {
-            let at = (p * 2 + row / 4) * 16 + row % 4 * 4;
-            packed[at..at + 4].copy_from_slice(four);
+    /// Puts the vectors `pairs(half, p)`.
+    #[inline(always)]
+    pub(super) fn put(packed: &mut [u8], pairs: impl Fn(usize, usize) -> Lanes) {
+        for p in 0..4 {
+            for half in 0..2 {
+                pairs(half, p).put(packed, p * 2 + half);
+            }
         }
     }
 }
 
 impl Codes for Nibbles {
     const BYTES: usize = PANEL * BLOCK / 2;
-
-    fn put(packed: &mut [u8], row: usize, codes: &[u8; BLOCK]) {
-        let pairs: [u8; 16] = std::array::from_fn(|j| codes[j] & 15 | codes[j + 16] << 4);
-        Self::put_pairs(packed, row, &pairs);
-    }
 
     fn get(packed: &[u8], row: usize, column: usize) -> u8 {
         let byte = packed[(column % 16 / 4 * 2 + row / 4) * 16 + lane(row, column)];
@@ -54,27 +49,22 @@ impl Codes for Nibbles {
 pub struct FiveBits;
 
 impl FiveBits {
-    /// Puts the fifth bits of a row, bit `c` for column `c`.
-    pub(super) fn put_high(packed: &mut [u8], row: usize, bits: u32) {
-        let at = Nibbles::BYTES + row / 4 * 16 + row % 4 * 4;
-        for t in 0..4 {
-            // Every fourth bit from t on, brought together.
-            let mut x = bits >> t & 0x1111_1111;
-            x = (x | x >> 3) & 0x0303_0303;
-            x = (x | x >> 6) & 0x000f_000f;
-            packed[at + t] = (x | x >> 12) as u8;
+    /// Puts nibbles, and the vectors `high(half)`.
+    #[inline(always)]
+    pub(super) fn put(
+        packed: &mut [u8],
+        pairs: impl Fn(usize, usize) -> Lanes,
+        high: impl Fn(usize) -> Lanes,
+    ) {
+        Nibbles::put(packed, pairs);
+        for half in 0..2 {
+            high(half).put(packed, 8 + half);
         }
     }
 }
 
 impl Codes for FiveBits {
     const BYTES: usize = Nibbles::BYTES + PANEL * BLOCK / 8;
-
-    fn put(packed: &mut [u8], row: usize, codes: &[u8; BLOCK]) {
-        Nibbles::put(packed, row, codes);
-        let bits = codes.iter().enumerate().fold(0, |bits, (c, code)| bits | u32::from(code >> 4 & 1) << c);
-        Self::put_high(packed, row, bits);
-    }
 
     fn get(packed: &[u8], row: usize, column: usize) -> u8 {
         let high = packed[Nibbles::BYTES + row / 4 * 16 + lane(row, column)] >> (column / 4) & 1;
@@ -86,18 +76,25 @@ impl Codes for FiveBits {
 /// group 4e + j.
 pub struct SixBits;
 
-impl Codes for SixBits {
-    const BYTES: usize = Nibbles::BYTES + PANEL * BLOCK / 4;
-
-    fn put(packed: &mut [u8], row: usize, codes: &[u8; BLOCK]) {
-        Nibbles::put(packed, row, codes);
-        for e in 0..2 {
-            for t in 0..4 {
-                let byte = (0..4).fold(0, |byte, j| byte | (codes[e * 16 + j * 4 + t] >> 4 & 3) << (2 * j));
-                packed[Nibbles::BYTES + (row / 4 * 2 + e) * 16 + row % 4 * 4 + t] = byte;
+impl SixBits {
+    /// Puts nibbles, and the vectors `high(half, e)`.
+    #[inline(always)]
+    pub(super) fn put(
+        packed: &mut [u8],
+        pairs: impl Fn(usize, usize) -> Lanes,
+        high: impl Fn(usize, usize) -> Lanes,
+    ) {
+        Nibbles::put(packed, pairs);
+        for half in 0..2 {
+            for e in 0..2 {
+                high(half, e).put(packed, 8 + half * 2 + e);
             }
         }
     }
+}
+
+impl Codes for SixBits {
+    const BYTES: usize = Nibbles::BYTES + PANEL * BLOCK / 4;
 
     fn get(packed: &[u8], row: usize, column: usize) -> u8 {
         let byte = packed[Nibbles::BYTES + (row / 4 * 2 + column / 16) * 16 + lane(row, column)];
@@ -108,15 +105,20 @@ impl Codes for SixBits {
 /// Signed bytes: vector `group·2 + half`.
 pub struct Bytes;
 
-impl Codes for Bytes {
-    const BYTES: usize = PANEL * BLOCK;
-
-    fn put(packed: &mut [u8], row: usize, codes: &[u8; BLOCK]) {
-        for (group, four) in codes.chunks_exact(4).enumerate() {
-            let at = (group * 2 + row / 4) * 16 + row % 4 * 4;
-            packed[at..at + 4].copy_from_slice(four);
+impl Bytes {
+    /// Puts the vectors `codes(half, group)`.
+    #[inline(always)]
+    pub(super) fn put(packed: &mut [u8], codes: impl Fn(usize, usize) -> Lanes) {
+        for group in 0..8 {
+            for half in 0..2 {
+                codes(half, group).put(packed, group * 2 + half);
+            }
         }
     }
+}
+
+impl Codes for Bytes {
+    const BYTES: usize = PANEL * BLOCK;
 
     fn get(packed: &[u8], row: usize, column: usize) -> u8 {
         packed[(column / 4 * 2 + row / 4) * 16 + lane(row, column)]
@@ -125,26 +127,44 @@ impl Codes for Bytes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::Rows;
     use super::*;
 
-    fn round_trip<C: Codes>(limit: u32) {
-        let code = |row: usize, column: usize| ((row * 37 + column * 11 + row * column) as u32 % limit) as u8;
-        let mut packed = vec![0; C::BYTES];
-        for row in 0..PANEL {
-            C::put(&mut packed, row, &std::array::from_fn(|column| code(row, column)));
-        }
+    fn code(row: usize, column: usize) -> u8 {
+        (row * 37 + column * 11 + row * column) as u8
+    }
+
+    /// The vector whose byte `r·4 + t` is `byte(row r of the half, t)`.
+    fn vector(half: usize, byte: impl Fn(usize, usize) -> u8) -> Lanes {
+        let bytes: Vec<u8> = (0..32).map(|i| byte(i / 4, i % 4)).collect();
+        Rows::new(&bytes).four(half, 0)
+    }
+
+    fn pairs(half: usize, p: usize) -> Lanes {
+        vector(half, |row, t| code(row, 4 * p + t) & 15 | code(row, 16 + 4 * p + t) << 4)
+    }
+
+    fn check<C: Codes>(limit: u8, put: impl Fn(&mut [u8])) {
+        let mut packed = vec![0xaa; C::BYTES];
+        put(&mut packed);
         for row in 0..PANEL {
             for column in 0..BLOCK {
-                assert_eq!(C::get(&packed, row, column), code(row, column), "row {row} column {column}");
+                let want = code(row, column) & limit;
+                assert_eq!(C::get(&packed, row, column), want, "row {row} column {column}");
             }
         }
     }
 
     #[test]
     fn every_packing_returns_what_was_put() {
-        round_trip::<Nibbles>(16);
-        round_trip::<FiveBits>(32);
-        round_trip::<SixBits>(64);
-        round_trip::<Bytes>(256);
+        check::<Nibbles>(15, |packed| Nibbles::put(packed, pairs));
+        let fifth = |half| vector(half, |row, t| (0..8).map(|j| (code(row, 4 * j + t) >> 4 & 1) << j).sum());
+        check::<FiveBits>(31, |packed| FiveBits::put(packed, pairs, fifth));
+        let high = |half, e| {
+            vector(half, |row, t| (0..4).map(|j| (code(row, 16 * e + 4 * j + t) >> 4 & 3) << (2 * j)).sum())
+        };
+        check::<SixBits>(63, |packed| SixBits::put(packed, pairs, high));
+        let bytes = |half, group| vector(half, |row, t| code(row, 4 * group + t));
+        check::<Bytes>(255, |packed| Bytes::put(packed, bytes));
     }
 }

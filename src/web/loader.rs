@@ -3,6 +3,7 @@
 use super::{Engine, JsResult};
 use crate::error::{Error, Result};
 use crate::loader;
+use js_sys::Uint8Array;
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 
@@ -17,7 +18,11 @@ struct Options {
 
 /// Takes the bytes of a model's files, in order.
 #[wasm_bindgen]
-pub struct Loader(loader::Loader);
+pub struct Loader {
+    loader: loader::Loader,
+    /// Where JavaScript puts the next bytes.
+    room: Vec<u8>,
+}
 
 #[wasm_bindgen]
 impl Loader {
@@ -26,26 +31,46 @@ impl Loader {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         check_kv_type(options.kv_type.as_deref())?;
-        Ok(Loader(loader::Loader::new(options.files, None, options.context_length)))
+        Ok(Loader {
+            loader: loader::Loader::new(options.files, None, options.context_length),
+            room: Vec::new(),
+        })
     }
 
-    pub fn push(&mut self, chunk: &[u8]) -> JsResult<()> {
-        Ok(self.0.push(chunk)?)
+    /// Room for the next `bytes` bytes of the file, in the engine's own memory: a file can be read into it without a
+    /// copy. It is gone with the next call of the engine, which may move its memory.
+    pub fn room(&mut self, bytes: usize) -> JsResult<Uint8Array> {
+        if self.room.len() < bytes {
+            let more = bytes - self.room.len();
+            let reserved = self.room.try_reserve_exact(more);
+            reserved.map_err(|_| Error::out_of_memory("no memory left to read the model's file"))?;
+            self.room.resize(bytes, 0);
+        }
+        // SAFETY: the pointer is to `bytes` bytes that stay where they are until `room` grows.
+        Ok(unsafe { Uint8Array::view_mut_raw(self.room.as_mut_ptr(), bytes) })
+    }
+
+    /// Takes the next bytes of the file: the first `bytes` of the room.
+    pub fn push(&mut self, bytes: usize) -> JsResult<()> {
+        let Some(chunk) = self.room.get(..bytes) else {
+            return Err(Error::internal("more bytes were pushed than there was room for").into());
+        };
+        Ok(self.loader.push(chunk)?)
     }
 
     #[wasm_bindgen(js_name = nextFile)]
     pub fn next_file(&mut self) -> JsResult<()> {
-        Ok(self.0.next_file(None)?)
+        Ok(self.loader.next_file(None)?)
     }
 
     /// Bytes of the current file, once its header is read.
     #[wasm_bindgen(js_name = expectedBytes)]
     pub fn expected_bytes(&self) -> Option<f64> {
-        self.0.expected_bytes().map(|bytes| bytes as f64)
+        self.loader.expected_bytes().map(|bytes| bytes as f64)
     }
 
     pub fn finish(self) -> JsResult<Engine> {
-        Ok(Engine::new(self.0.finish()?))
+        Ok(Engine::new(self.loader.finish()?))
     }
 }
 

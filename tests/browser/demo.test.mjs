@@ -96,3 +96,26 @@ test("it loads a file of one's own, and says what is wrong with a bad one", { ti
   assert.deepEqual(page.problems, []);
   await page.close();
 });
+
+test("where the server sends no headers, the demo isolates itself", { timeout: 60_000 }, async () => {
+  const plain = await serve({ mounts: demoMounts(), isolate: false });
+  try {
+    const page = await browser.open(plain);
+    await page.waitForFunction(() => globalThis.crossOriginIsolated);
+    await page.waitForFunction(() => document.querySelectorAll("#abilities .able").length > 0);
+    const able = await page.locator("#abilities .able").allTextContents();
+    for (const title of ["Threads", "Isolated page"]) assert.ok(able.some((text) => text.includes(title)), able.join("; "));
+    assert.deepEqual(page.problems, []);
+    await page.close();
+    // And without the script.
+    const bare = await browser.context.newPage();
+    await bare.route("**/pkg/isolation.js", (route) => route.abort());
+    await bare.addInitScript(() => Object.defineProperty(globalThis, "crossOriginIsolated", { value: false }));
+    await bare.goto(plain.url);
+    await bare.waitForFunction(() => document.querySelectorAll("#abilities .able").length > 0);
+    assert.equal(await bare.getByRole("button", { name: /load the model/i }).isEnabled(), true);
+    await bare.close();
+  } finally {
+    await plain.close();
+  }
+});

@@ -8,7 +8,10 @@ export interface Sha256 {
 
 /** Takes the bytes of a model's files, in order. */
 export interface Loader {
-  push(chunk: Uint8Array): void;
+  /** Room for the next bytes, in the engine's memory; gone with the next call of the engine. */
+  room(bytes: number): Uint8Array;
+  /** Takes so many bytes out of the room. */
+  push(bytes: number): void;
   nextFile(): void;
   /** The size of the current file, once its header is read. */
   expectedBytes(): number | undefined;

@@ -23,7 +23,7 @@ export interface SyncFile {
 
 export interface FileHandle {
   getFile(): Promise<Blob>;
-  createSyncAccessHandle(): Promise<SyncFile>;
+  createSyncAccessHandle(options?: { mode: "read-only" }): Promise<SyncFile>;
 }
 
 export interface Folder {
@@ -104,6 +104,16 @@ export class Entry {
     const file = await this.#data();
     if (file === undefined || file.size !== note.size) return undefined;
     return { file, ...(note.sha256 !== undefined && { sha256: note.sha256 }) };
+  }
+
+  /** Opens a whole file to be read in place; `undefined` where another tab has it and the browser allows one reader. */
+  async reader(): Promise<SyncFile | undefined> {
+    try {
+      const handle = await this.#folder.getFileHandle(`${this.key}.data`);
+      return await handle.createSyncAccessHandle({ mode: "read-only" });
+    } catch {
+      return undefined;
+    }
   }
 
   async part(): Promise<Part | undefined> {

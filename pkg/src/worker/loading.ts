@@ -7,8 +7,10 @@ import { breathe } from "./breath.js";
 import { call } from "./fault.js";
 import type { Opened } from "./source.js";
 
-/** The most bytes that the loader gets at once. */
-const PUSH = 4 << 20;
+/** The most bytes that the loader gets at once: it keeps room for them. */
+const PUSH = 1 << 20;
+/** Bytes of a file on the disk that are read at once: small enough to be still in the cache when they are packed. */
+const READ = 1 << 18;
 /** How often the page hears of the progress. */
 const REPORT_MS = 50;
 /** How long bytes are pushed before messages are looked at. */
@@ -72,22 +74,37 @@ async function push(
 ): Promise<void> {
   let breath = performance.now();
   let expected: number | undefined;
-  for await (const chunk of opened.chunks) {
-    for (let at = 0; at < chunk.length; at += PUSH) {
-      if (signal.aborted) throw aborted(signal);
-      const bytes = chunk.subarray(at, at + PUSH);
-      digest?.update(bytes);
-      call(() => loader.push(bytes));
-      if (performance.now() - breath > BREATH_MS) {
-        await breathe();
-        breath = performance.now();
-      }
-    }
+  const room = (bytes: number): Uint8Array => call(() => loader.room(bytes));
+  const take = async (bytes: number): Promise<void> => {
+    call(() => loader.push(bytes));
     if (expected === undefined) {
       expected = call(() => loader.expectedBytes());
       if (expected !== undefined) checkSize(opened, expected);
     }
-    progress.advance(index, chunk.length, expected);
+    progress.advance(index, bytes, expected);
+    if (performance.now() - breath > BREATH_MS) {
+      await breathe();
+      breath = performance.now();
+    }
+    if (signal.aborted) throw aborted(signal);
+  };
+  const { bytes } = opened;
+  if ("read" in bytes) {
+    for (let at = 0; ; ) {
+      const count = bytes.read(room(READ), at);
+      if (count === 0) break;
+      await take(count);
+      at += count;
+    }
+  } else {
+    for await (const chunk of bytes) {
+      for (let at = 0; at < chunk.length; at += PUSH) {
+        const piece = chunk.subarray(at, at + PUSH);
+        digest?.update(piece);
+        room(piece.length).set(piece);
+        await take(piece.length);
+      }
+    }
   }
   if (signal.aborted) throw aborted(signal);
 }

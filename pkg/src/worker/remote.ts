@@ -3,9 +3,9 @@
 import { WispError } from "../errors.js";
 import type { WireSource } from "../protocol.js";
 import type { Sha256 } from "./binding.js";
-import { Cache, type Entry, lock, type Storage, type Whole, type Writer } from "./cache.js";
+import { Cache, type Entry, lock, type Storage, type SyncFile, type Whole, type Writer } from "./cache.js";
 import { type Download, download, type DownloadRequest, hasValidator } from "./download.js";
-import { blocks, type Opened, slices } from "./source.js";
+import { blocks, type Bytes, type Opened, slices, unreadable } from "./source.js";
 
 const READ = 1 << 20;
 
@@ -64,7 +64,7 @@ export async function openRemote(source: Remote, around: Surroundings): Promise<
 
 async function fromNetwork(source: Remote, around: Surroundings): Promise<Opened> {
   const { version, chunks } = await download(request(source, around, false));
-  return { ...described(source, version.size), chunks: blocks(chunks), accept: async () => {}, reject: async () => {} };
+  return { ...described(source, version.size), bytes: blocks(chunks), accept: async () => {}, reject: async () => {} };
 }
 
 function request({ url, headers }: Remote, { signal, fetch, pause }: Surroundings, bypass: boolean): DownloadRequest {
@@ -84,13 +84,33 @@ async function find(source: Remote, entry: Entry, release: Release, around: Surr
     if (found !== source.sha256) return undefined;
     await entry.confirm(found);
   }
+  const reader = await entry.reader();
   return {
     ...described({ kind: "remote", url: source.url }, whole.file.size),
-    chunks: slices(whole.file, source.url),
-    accept: release,
+    bytes: reader === undefined ? slices(whole.file, source.url) : readings(reader, source.url),
+    accept: async () => {
+      reader?.close();
+      await release();
+    },
     reject: async (useless) => {
+      // A file that is open cannot be removed.
+      reader?.close();
       if (useless) await entry.drop();
       await release();
+    },
+  };
+}
+
+// A file on the disk is read where the engine wants it: six times as fast as by way of a Blob (1 MB at a time, in
+// Chromium on Linux), which takes messages to another process and a buffer for each slice.
+function readings(reader: SyncFile, name: string): Bytes {
+  return {
+    read(into, at) {
+      try {
+        return reader.read(into, { at });
+      } catch (cause) {
+        throw unreadable(name, at, cause);
+      }
     },
   };
 }
@@ -125,7 +145,7 @@ async function fetchAndKeep(
   const keeper = new Keeper(await startWriting(got, cache, entry, around), around);
   return {
     ...described(source, got.version.size),
-    chunks: keeper.through(got),
+    bytes: keeper.through(got),
     accept: async (sha256) => {
       await keeper.settle((writer) => writer.commit(sha256));
       await release();
@@ -170,12 +190,12 @@ class Keeper {
   }
 
   async *through({ start, chunks }: Download): AsyncGenerator<Uint8Array> {
+    const block = new Uint8Array(Math.min(READ, start));
     for (let at = 0; at < start; ) {
-      const bytes = new Uint8Array(Math.min(READ, start - at));
-      const count = this.#writer?.read(bytes, at) ?? 0;
+      const count = this.#writer?.read(block.subarray(0, start - at), at) ?? 0;
       if (count === 0) throw new WispError("internal", `the cache ends at byte ${at} of ${start}`);
       at += count;
-      yield bytes.subarray(0, count);
+      yield block.subarray(0, count);
     }
     for await (const bytes of blocks(chunks)) {
       await this.settle((writer) => writer.write(bytes));

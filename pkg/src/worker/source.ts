@@ -9,14 +9,17 @@ const SLICE = 1 << 20;
 const BLOCK = 1 << 18;
 const GATHER_MS = 100;
 
+/** A file's bytes in order: as they come, or read from the place where the reader stands into its own memory. */
+export type Bytes = AsyncIterable<Uint8Array> | { read(into: Uint8Array, at: number): number };
+
 export interface Opened {
   /** For messages. */
   name: string;
   /** Bytes, if known beforehand. */
   size?: number;
-  /** The hash that the bytes must have, if it is still to be checked. */
+  /** The hash that the bytes must have, if it is still to be checked: only of bytes that come. */
   sha256?: string;
-  chunks: AsyncIterable<Uint8Array>;
+  bytes: Bytes;
   /** All bytes have been taken, and they are a model's. */
   accept(sha256: string | undefined): Promise<void>;
   /** They have not, or are not; `useless` bytes are not worth keeping for another try. */
@@ -30,7 +33,7 @@ export interface PumpLine {
 }
 
 export function openBlob(blob: Blob, name: string): Opened {
-  return { name, size: blob.size, chunks: slices(blob, name), ...kept };
+  return { name, size: blob.size, bytes: slices(blob, name), ...kept };
 }
 
 /** Of bytes that are somebody else's to keep. */
@@ -44,10 +47,7 @@ export async function* slices(blob: Blob, name: string): AsyncGenerator<Uint8Arr
     try {
       bytes = await next;
     } catch (cause) {
-      throw new WispError("not-found", `${name} cannot be read at byte ${at}: it was changed or removed`, {
-        details: { offset: at },
-        cause,
-      });
+      throw unreadable(name, at, cause);
     }
     // The next slice is read while this one is used. Its failure is met when its turn comes.
     next = read(at + SLICE);
@@ -56,8 +56,14 @@ export async function* slices(blob: Blob, name: string): AsyncGenerator<Uint8Arr
   }
 }
 
+/** A file that can no longer be read. */
+export function unreadable(name: string, offset: number, cause: unknown): WispError {
+  const message = `${name} cannot be read at byte ${offset}: it was changed or removed`;
+  return new WispError("not-found", message, { details: { offset }, cause });
+}
+
 export function openStream(stream: ReadableStream<Uint8Array>, name: string, signal: AbortSignal): Opened {
-  return { name, chunks: blocks(streamed(stream.getReader(), name, signal)), ...kept };
+  return { name, bytes: blocks(streamed(stream.getReader(), name, signal)), ...kept };
 }
 
 async function* streamed(
@@ -84,7 +90,7 @@ async function* streamed(
 }
 
 export function openPump(pump: number, line: PumpLine, name: string): Opened {
-  return { name, chunks: blocks(pumped(pump, line, name)), ...kept };
+  return { name, bytes: blocks(pumped(pump, line, name)), ...kept };
 }
 
 async function* pumped(pump: number, line: PumpLine, name: string): AsyncGenerator<Uint8Array> {

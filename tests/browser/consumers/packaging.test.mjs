@@ -22,7 +22,7 @@ after(() => packed?.remove());
 
 test("the tarball holds the package and nothing else", (t) => {
   t.diagnostic(packed.files.join(", "));
-  const wanted = ["index.js", "index.d.ts", "worker.js", "wisplm-simd.wasm", "wisplm-relaxed.wasm"].map((name) => `dist/${name}`);
+  const wanted = ["index.js", "index.d.ts", "worker.js", "isolation.js", "isolation.d.ts", "isolation-worker.js", "wisplm-simd.wasm", "wisplm-relaxed.wasm"].map((name) => `dist/${name}`);
   for (const path of [...wanted, "package.json", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(packed.files.includes(path), path);
   const odd = packed.files.filter((path) => !/^(dist\/[^/]+\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-(MIT|APACHE))$/.test(path));
   assert.deepEqual(odd, []);
