@@ -1,6 +1,7 @@
 // wisplm beside its peers, on this machine, one after the other in each of several rounds.
 
 import { mkdirSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { measureKernels } from "./kernels.mjs";
@@ -65,11 +66,16 @@ async function main() {
   const began = performance.now();
   const date = new Date().toISOString();
   const stage = await Stage.open();
-  // What is being measured when the signal comes fails with the browser, and is not waited for.
-  process.once("SIGINT", () => void stage.close().finally(() => process.exit(130)));
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      stop.abort(new Error(`stopped by ${signal}`));
+      void stage.close().finally(() => process.exit(128 + constants.signals[signal]));
+    });
+  }
   try {
     const say = (line) => console.error(`${String(Math.round((performance.now() - began) / 1000)).padStart(5)} s  ${line}`);
-    const models = await race(stage, set, say);
+    const models = await race(stage, { ...set, signal: stop.signal }, say);
     const kernels = set.kernels ? await measureKernels(stage, set.rounds, say) : undefined;
     const record = {
       date,
@@ -85,7 +91,7 @@ async function main() {
     console.log(asText(summary(record)));
     say(`written to ${set.out}`);
   } finally {
-    await stage.close();
+    if (!stop.signal.aborted) await stage.close();
   }
 }
 

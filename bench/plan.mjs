@@ -43,7 +43,7 @@ export const PASSES = [
  * Before anything is timed: this much of a prompt and so many steps, over and over for so long. V8 compiles a hot
  * function again, and better, while it already runs.
  */
-export const WARM = { prompt: 64, steps: 8, ms: 1000 };
+export const WARM = { prompt: 32, steps: 8, ms: 1000 };
 
 /** Speeds of one contestant over another's, at both prompts and for both models: the least that has to come out. */
 export const BARS = [

@@ -71,7 +71,7 @@ const shown = ({ speeds }) =>
 export const perSecond = (tokens, ms) => ((1000 * tokens) / ms).toFixed(tokens / ms < 0.1 ? 1 : 0);
 
 /** All turns of all rounds: for each model its contestants, each with a list of turns for each pass. */
-export async function race(stage, { rounds, models, contestants, passes }, say) {
+export async function race(stage, { rounds, models, contestants, passes, signal }, say) {
   const results = [];
   if (passes.length === 0) return results;
   for (const model of models) {
@@ -95,6 +95,8 @@ export async function race(stage, { rounds, models, contestants, passes }, say) 
             (entry.passes[pass.id] ??= []).push(turned);
             say(`${title}  ${shown(turned)}`);
           } catch (error) {
+            // Everything fails once the browser is being closed.
+            signal.throwIfAborted();
             entry.absent = error.message.split("\n")[0].replace(/^page\.evaluate: (\w*Error: )?/, "");
             say(`${title}  absent: ${entry.absent}`);
           }

@@ -3,9 +3,31 @@
 import { readFileSync } from "node:fs";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
-// With any other number than 0 it may take fewer threads than a context asks for.
-const llama = await getLlama({ gpu: false, build: "never", maxThreads: 0, logLevel: LlamaLogLevel.error });
+// With any other number than 0 of threads it may take fewer than a context asks for.
+const llama = await getLlama({ gpu: false, build: "never", maxThreads: 0, logLevel: LlamaLogLevel.info, logger });
 let opened;
+
+// llama.cpp tells its timings in two lines of its log.
+const TIMING = /(prompt )?eval time =\s*([\d.]+) ms \/\s*(\d+)/;
+let timed = () => {};
+
+function logger(level, message) {
+  const [, prompt, ms, count] = TIMING.exec(message) ?? [];
+  if (ms !== undefined) timed(prompt ? "prefill" : "decode", { ms: Number(ms), count: Number(count) });
+  else if (level === LlamaLogLevel.error || level === LlamaLogLevel.fatal) console.error(message);
+}
+
+/** What llama.cpp spent computing since it was last asked: `{ prefill, decode }`, each `{ ms, count }`. */
+function timings(context) {
+  return new Promise((resolve) => {
+    const told = {};
+    timed = (what, time) => {
+      told[what] = time;
+      if (told.prefill && told.decode) resolve(told);
+    };
+    void context.printTimings();
+  });
+}
 
 const resident = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync("/proc/self/status", "utf8"))[1]);
 
@@ -34,25 +56,25 @@ const requests = {
     const began = performance.now();
     const model = await llama.loadModel({ modelPath: path });
     // A whole prompt of 512 in one batch, and flash attention where llama.cpp finds it good, as by default.
-    const held = await model.createContext({ contextSize: context, batchSize: 512, threads });
+    const held = await model.createContext({ contextSize: context, batchSize: 512, threads, performanceTracking: true });
     opened = { before, sequence: held.getSequence() };
     return { loadMs: performance.now() - began, runs: `CPU, ${held.currentThreads || threads} threads` };
   },
 
-  // The likeliest token at temperature 0. The clock is this process's, around node-llama-cpp's calls.
+  // The clock is llama.cpp's own, and stands still while a token is sampled: node-llama-cpp, which does that, would slow
+  // the decode by a fifteenth.
   async measure({ prompt: { tokens }, steps }) {
     const { sequence } = opened;
     await sequence.clearHistory();
     const began = performance.now();
+    // The likeliest token, at temperature 0.
     const generated = sequence.evaluate(tokens, { temperature: 0, yieldEogToken: true });
     await generated.next();
-    const first = performance.now();
-    let made = 1;
-    while (made <= steps && !(await generated.next()).done) made++;
-    const decodeMs = performance.now() - first;
+    const firstTokenMs = performance.now() - began;
+    for (let step = 0; step < steps; step++) await generated.next();
     await generated.return();
-    const prefillMs = first - began;
-    return { read: tokens.length, made, prefillMs, decodeMs, firstTokenMs: prefillMs };
+    const { prefill, decode } = await timings(sequence.context);
+    return { read: prefill.count, made: 1 + decode.count, prefillMs: prefill.ms, decodeMs: decode.ms, firstTokenMs };
   },
 
   /** By how much the process has grown, at its highest; the model's mapped file counts once it has been read. */
