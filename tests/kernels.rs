@@ -5,8 +5,8 @@ mod support;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use support::formats::{DECODED, FORMATS};
-use wisplm::cpu::activations::Quantized;
-use wisplm::cpu::kernels::matmul::multiply;
+use wisplm::cpu::activations::{GAIN, Quantized};
+use wisplm::cpu::kernels::{Unpacked, matmul::multiply};
 use wisplm::error::Code;
 use wisplm::gguf::TensorType;
 use wisplm::quant::{BLOCK, Matrix, Packer};
@@ -142,12 +142,18 @@ fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
     let mut quantized = Quantized::default();
     quantized.quantize(&x, stride);
     let mut out = vec![f32::NAN; tokens * rows];
-    multiply(matrix, tokens, &x, &quantized, &mut out, rows).unwrap();
+    let put = |row: usize, first: usize, values: &[f32]| {
+        out[row * rows + first..][..values.len()].copy_from_slice(values);
+    };
+    multiply(matrix, 0..matrix.panels(), 0..tokens, &x, &quantized, &mut Unpacked::default(), put).unwrap();
     for token in 0..tokens {
         let seen: Vec<f64> = if matrix.packing().scale_bytes > 0 {
             let row = quantized.row(token);
             let value =
-                |k: usize| f64::from(row.codes[k]) * f64::from(row.blocks[k / BLOCK].d[k % BLOCK / 16]);
+                |k: usize| {
+                let block = row[k / BLOCK];
+                f64::from(block.codes[k % BLOCK]) * f64::from(block.d[k % BLOCK / 16] / GAIN)
+            };
             (0..cols).map(value).collect()
         } else {
             x[token * stride..][..cols].iter().map(|x| f64::from(*x)).collect()

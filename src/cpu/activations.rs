@@ -7,89 +7,82 @@
 use super::simd::{self, Code};
 use crate::quant::BLOCK;
 
-/// What a kernel needs to know of 32 quantized activations a ≈ d·q, in two halves of 16.
-#[derive(Clone, Copy, Default)]
+/// What the scales are multiplied by: 2⁸⁰. Kernels read f16 scales of weights without the factor 2¹¹² that would
+/// take a multiplication per vector (`simd::f16_to_f32_unscaled`); this is part of it, and their sums get the rest
+/// at the end. All of it is exact, and neither end of the range is near: activations up to 2³⁷ do not overflow.
+pub const GAIN: f32 = 1_208_925_819_614_629_174_706_176.0;
+
+/// 32 quantized activations a ≈ d·q, in two halves of 16, and what a kernel needs to know of them: all of it on
+/// one cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
 pub struct Block {
-    /// The scales d = max|a| / 127.
+    pub codes: [Code; BLOCK],
+    /// GAIN · d, where d = max|a| / 127.
     pub d: [f32; 2],
-    /// d · Σ q, both halves.
+    /// GAIN · Σ d·q, both halves.
     pub sum: f32,
-    /// Σ q
-    pub halves: [i32; 2],
+    /// −Σ q
+    pub minus: [i32; 2],
     /// Σ |q| over the negative q.
     pub negative: [i32; 2],
+}
+
+impl Block {
+    const ZERO: Block = Block { codes: [0; BLOCK], d: [0.0; 2], sum: 0.0, minus: [0; 2], negative: [0; 2] };
 }
 
 /// Quantized rows of equal length, a multiple of 32.
 #[derive(Default)]
 pub struct Quantized {
-    cols: usize,
-    codes: Vec<Code>,
+    /// Blocks of a row.
+    width: usize,
     blocks: Vec<Block>,
-}
-
-/// One quantized row.
-#[derive(Clone, Copy)]
-pub struct Row<'a> {
-    pub codes: &'a [Code],
-    pub blocks: &'a [Block],
 }
 
 impl Quantized {
     /// Quantizes `values`, rows of `cols` values (a multiple of 32).
     pub fn quantize(&mut self, values: &[f32], cols: usize) {
         debug_assert!(cols.is_multiple_of(BLOCK) && values.len().is_multiple_of(cols));
-        self.cols = cols;
-        self.codes.resize(values.len(), 0);
-        self.blocks.resize(values.len() / BLOCK, Block::default());
+        self.width = cols / BLOCK;
+        self.blocks.resize(values.len() / BLOCK, Block::ZERO);
         let (values, _) = values.as_chunks::<BLOCK>();
-        let (codes, _) = self.codes.as_chunks_mut::<BLOCK>();
-        for ((values, codes), block) in values.iter().zip(codes).zip(&mut self.blocks) {
-            *block = quantize(values, codes);
+        for (values, block) in values.iter().zip(&mut self.blocks) {
+            let (halves, _) = values.as_chunks::<16>();
+            quantize_half::<0>(&halves[0], block);
+            quantize_half::<1>(&halves[1], block);
+            block.sum = block.d[0] * -block.minus[0] as f32 + block.d[1] * -block.minus[1] as f32;
         }
     }
 
-    pub fn row(&self, row: usize) -> Row<'_> {
-        let blocks = self.cols / BLOCK;
-        Row {
-            codes: &self.codes[row * self.cols..(row + 1) * self.cols],
-            blocks: &self.blocks[row * blocks..(row + 1) * blocks],
-        }
+    /// The blocks of a row.
+    pub fn row(&self, row: usize) -> &[Block] {
+        &self.blocks[row * self.width..(row + 1) * self.width]
     }
-}
-
-fn quantize(values: &[f32; BLOCK], codes: &mut [Code; BLOCK]) -> Block {
-    let mut block = Block::default();
-    for (half, (values, codes)) in
-        values.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0).enumerate()
-    {
-        quantize_half(values, codes, half, &mut block);
-    }
-    block
 }
 
 /// q = round(a·127/max|a|), ties to even. Zeros, or values too small to divide by, give zeros.
-fn quantize_half(values: &[f32; 16], codes: &mut [Code; 16], half: usize, block: &mut Block) {
-    let quads: [_; 4] = std::array::from_fn(|k| simd::load_f32(values, k * 4));
-    let largest = quads.iter().fold(simd::splat_f32(0.0), |m, quad| simd::max_f32(m, simd::abs_f32(*quad)));
-    let largest = simd::to_f32s(largest).into_iter().fold(0.0, f32::max);
-    if !(largest > 1e-35 && largest.is_finite()) {
-        codes.fill(0);
-        return;
-    }
-    block.d[half] = largest / 127.0;
-    let inverse = simd::splat_f32(127.0 / largest);
-    for (quad, codes) in quads.into_iter().zip(codes.as_chunks_mut::<4>().0) {
-        let rounded = simd::to_f32s(simd::nearest_f32(simd::mul_f32(quad, inverse)));
-        for (code, rounded) in codes.iter_mut().zip(rounded) {
-            // At most ±127: |a|·(127/max|a|) rounds to no more.
-            let q = rounded as i32;
-            *code = q as Code;
-            block.halves[half] += q;
-            block.negative[half] += (-q).max(0);
-        }
-    }
-    block.sum += block.d[half] * block.halves[half] as f32;
+fn quantize_half<const H: usize>(values: &[f32; 16], block: &mut Block) {
+    let (a, b) = (simd::load_f32(values, 0), simd::load_f32(values, 4));
+    let (c, d) = (simd::load_f32(values, 8), simd::load_f32(values, 12));
+    // From 0 on: what is not a number is dropped, and becomes a code of 0.
+    let largest = simd::max_f32(simd::splat_f32(0.0), simd::abs_f32(a));
+    let largest = simd::max_f32(simd::max_f32(largest, simd::abs_f32(b)), simd::abs_f32(c));
+    let largest = simd::to_f32s(simd::max_f32(largest, simd::abs_f32(d)));
+    let largest = largest[0].max(largest[1]).max(largest[2].max(largest[3]));
+    let usable = largest > 1e-35 && largest.is_finite();
+    let (scale, inverse) = if usable { (largest / 127.0, 127.0 / largest) } else { (0.0, 0.0) };
+    block.d[H] = scale * GAIN;
+    let inverse = simd::splat_f32(inverse);
+    // At most ±127: |a|·(127/max|a|) rounds to no more.
+    let round = |x| simd::f32_to_i32(simd::nearest_f32(simd::mul_f32(x, inverse)));
+    let (a, b, c, d) = (round(a), round(b), round(c), round(d));
+    simd::store_codes(&mut block.codes, H * 16, [a, b, c, d]);
+    let sum = simd::add_i32(simd::add_i32(a, b), simd::add_i32(c, d));
+    let negative = |x| simd::min_i32(x, simd::splat_i32(0));
+    let below = simd::add_i32(simd::add_i32(negative(a), negative(b)), simd::add_i32(negative(c), negative(d)));
+    block.minus[H] = -simd::sum_i32(sum);
+    block.negative[H] = -simd::sum_i32(below);
 }
 
 #[cfg(test)]
@@ -101,15 +94,16 @@ mod tests {
         let values: [f32; BLOCK] = std::array::from_fn(|k| ((k * 7919) % 101) as f32 / 10.0 - 5.0);
         let mut quantized = Quantized::default();
         quantized.quantize(&values, BLOCK);
-        let row = quantized.row(0);
-        let block = row.blocks[0];
-        for (half, (codes, values)) in row.codes.chunks(16).zip(values.chunks(16)).enumerate() {
+        let block = quantized.row(0)[0];
+        for (half, (codes, values)) in block.codes.chunks(16).zip(values.chunks(16)).enumerate() {
             for (code, value) in codes.iter().zip(values) {
-                assert!((f32::from(*code) * block.d[half] - value).abs() <= block.d[half] * 0.5001);
+                assert!((f32::from(*code) * block.d[half] / GAIN - value).abs() <= block.d[half] / GAIN * 0.5001);
             }
-            assert_eq!(block.halves[half], codes.iter().map(|code| i32::from(*code)).sum::<i32>());
+            let codes = || codes.iter().map(|code| i32::from(*code));
+            assert_eq!(block.minus[half], -codes().sum::<i32>());
+            assert_eq!(block.negative[half], codes().map(|code| (-code).max(0)).sum::<i32>());
         }
-        assert_eq!(block.sum, block.d[0] * block.halves[0] as f32 + block.d[1] * block.halves[1] as f32);
+        assert_eq!(block.sum, -block.d[0] * block.minus[0] as f32 - block.d[1] * block.minus[1] as f32);
     }
 
     #[test]
@@ -117,7 +111,7 @@ mod tests {
         for value in [0.0, 1e-40, f32::NAN, f32::INFINITY] {
             let mut quantized = Quantized::default();
             quantized.quantize(&[value; BLOCK], BLOCK);
-            assert!(quantized.row(0).codes.iter().all(|code| *code == 0));
+            assert!(quantized.row(0)[0].codes.iter().all(|code| *code == 0));
         }
     }
 }

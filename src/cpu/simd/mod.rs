@@ -30,6 +30,29 @@ pub fn f16_to_f32_unscaled(v: V) -> (V, V) {
     (low, high)
 }
 
+/// Widens f16 values as [`f16_to_f32_unscaled`] does, with its constant kept in a register.
+#[derive(Clone, Copy)]
+pub struct F16(V);
+
+impl F16 {
+    #[inline(always)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        F16(opaque(splat_i32(0x8fff_e000_u32 as i32)))
+    }
+
+    #[inline(always)]
+    pub fn widen(self, v: V) -> [V; 2] {
+        [and(shl_i32::<13>(extend_low_i16(v)), self.0), and(shl_i32::<13>(extend_high_i16(v)), self.0)]
+    }
+}
+
+/// The same vector, but not a constant to the compilers.
+#[inline(always)]
+pub fn opaque(v: V) -> V {
+    std::hint::black_box(v)
+}
+
 /// The factor that [`f16_to_f32_unscaled`] leaves to its caller: 2¹¹².
 pub const F16_SCALE: f32 = 5_192_296_858_534_827_628_530_496_329_220_096.0;
 
@@ -39,6 +62,17 @@ pub fn f16_to_f32(v: V) -> (V, V) {
     let (low, high) = f16_to_f32_unscaled(v);
     let scale = splat_f32(F16_SCALE);
     (mul_f32(low, scale), mul_f32(high, scale))
+}
+
+/// Shifts 32-bit lanes left by a number that is known when the caller is compiled.
+#[inline(always)]
+pub fn shl_i32_by(v: V, shift: u32) -> V {
+    match shift {
+        3 => shl_i32::<3>(v),
+        4 => shl_i32::<4>(v),
+        5 => shl_i32::<5>(v),
+        _ => unreachable!("no format has its zero at 2^{shift}"),
+    }
 }
 
 /// The sum of the four lanes, pairwise: (0 + 2) + (1 + 3).

@@ -41,6 +41,16 @@ pub fn load(bytes: &[u8], at: usize) -> V {
     V(bytes[at..at + 16].try_into().unwrap())
 }
 
+/// Reads 16 bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+pub unsafe fn load_at(at: *const u8) -> V {
+    // SAFETY: the caller's promise; no alignment is needed.
+    V(unsafe { at.cast::<[u8; 16]>().read_unaligned() })
+}
+
 #[inline(always)]
 pub fn load_f32(values: &[f32], at: usize) -> V {
     let lanes: F = values[at..at + 4].try_into().unwrap();
@@ -50,6 +60,11 @@ pub fn load_f32(values: &[f32], at: usize) -> V {
 #[inline(always)]
 pub fn store_f32(values: &mut [f32], at: usize, v: V) {
     values[at..at + 4].copy_from_slice(&f(v));
+}
+
+#[inline(always)]
+pub fn store(bytes: &mut [u8; 16], v: V) {
+    *bytes = v.0;
 }
 
 #[inline(always)]
@@ -129,6 +144,23 @@ pub fn add_i32(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn sub_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| a[k].wrapping_sub(b[k])))
+}
+
+#[inline(always)]
+pub fn min_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| a[k].min(b[k])))
+}
+
+#[inline(always)]
+pub fn sum_i32(a: V) -> i32 {
+    i(a).iter().sum()
+}
+
+#[inline(always)]
 pub fn shl_i32<const N: u32>(a: V) -> V {
     from_i(i(a).map(|x| x << N))
 }
@@ -197,15 +229,27 @@ pub struct Quad([i8; 4]);
 #[derive(Clone, Copy)]
 pub struct Sums(I);
 
+/// # Safety
+/// Four activations are there.
 #[inline(always)]
-pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-    Quad(codes[at..at + 4].try_into().unwrap())
+pub unsafe fn load_quad(at: *const Code) -> Quad {
+    // SAFETY: the caller's promise.
+    Quad(unsafe { at.cast::<[i8; 4]>().read_unaligned() })
+}
+
+#[inline(always)]
+pub fn store_codes(codes: &mut [Code; 32], at: usize, integers: [V; 4]) {
+    for (k, v) in integers.into_iter().enumerate() {
+        for (lane, q) in i(v).into_iter().enumerate() {
+            codes[at + k * 4 + lane] = q as Code;
+        }
+    }
 }
 
 impl Sums {
     #[inline(always)]
-    pub fn new(start: i32) -> Self {
-        Sums([start; 4])
+    pub fn new(start: V) -> Self {
+        Sums(i(start))
     }
 
     #[inline(always)]
@@ -229,6 +273,6 @@ impl Sums {
 }
 
 #[inline(always)]
-pub fn signed_start(_negative_sum: i32) -> i32 {
-    0
+pub fn signed_start(_negative_sum: i32) -> V {
+    splat_i32(0)
 }

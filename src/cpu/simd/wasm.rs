@@ -13,6 +13,16 @@ pub fn load(bytes: &[u8], at: usize) -> V {
     unsafe { v128_load(bytes.as_ptr().cast()) }
 }
 
+/// Reads 16 bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+pub unsafe fn load_at(at: *const u8) -> V {
+    // SAFETY: the caller's promise; no alignment is needed.
+    unsafe { v128_load(at.cast()) }
+}
+
 #[inline(always)]
 pub fn load_f32(values: &[f32], at: usize) -> V {
     let values: &[f32; 4] = values[at..at + 4].try_into().unwrap();
@@ -25,6 +35,12 @@ pub fn store_f32(values: &mut [f32], at: usize, v: V) {
     let values: &mut [f32; 4] = (&mut values[at..at + 4]).try_into().unwrap();
     // SAFETY: the pointer is to 16 writable bytes.
     unsafe { v128_store(values.as_mut_ptr().cast(), v) }
+}
+
+#[inline(always)]
+pub fn store(bytes: &mut [u8; 16], v: V) {
+    // SAFETY: the pointer is to 16 writable bytes.
+    unsafe { v128_store(bytes.as_mut_ptr().cast(), v) }
 }
 
 #[inline(always)]
@@ -111,6 +127,23 @@ pub fn add_i32(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn sub_i32(a: V, b: V) -> V {
+    i32x4_sub(a, b)
+}
+
+#[inline(always)]
+pub fn min_i32(a: V, b: V) -> V {
+    i32x4_min(a, b)
+}
+
+/// The sum of the four lanes.
+#[inline(always)]
+pub fn sum_i32(a: V) -> i32 {
+    (i32x4_extract_lane::<0>(a) + i32x4_extract_lane::<1>(a))
+        + (i32x4_extract_lane::<2>(a) + i32x4_extract_lane::<3>(a))
+}
+
+#[inline(always)]
 pub fn shl_i32<const N: u32>(a: V) -> V {
     i32x4_shl(a, N)
 }
@@ -186,17 +219,29 @@ mod dot {
     #[derive(Clone, Copy)]
     pub struct Sums(V);
 
+    /// Reads four activations.
+    ///
+    /// # Safety
+    /// They are there.
     #[inline(always)]
-    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-        let quad: &[i8; 4] = codes[at..at + 4].try_into().unwrap();
-        // SAFETY: the pointer is to 4 readable bytes.
-        Quad(unsafe { v128_load32_splat(quad.as_ptr().cast()) })
+    pub unsafe fn load_quad(at: *const Code) -> Quad {
+        // SAFETY: the caller's promise; no alignment is needed.
+        Quad(unsafe { v128_load32_splat(at.cast()) })
+    }
+
+    /// Stores sixteen codes, given as integers within ±127, from `at` on.
+    #[inline(always)]
+    pub fn store_codes(codes: &mut [Code; 32], at: usize, [a, b, c, d]: [V; 4]) {
+        let codes: &mut [i8; 16] = (&mut codes[at..at + 16]).try_into().unwrap();
+        let v = i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+        // SAFETY: the pointer is to 16 writable bytes.
+        unsafe { v128_store(codes.as_mut_ptr().cast(), v) }
     }
 
     impl Sums {
         #[inline(always)]
-        pub fn new(start: i32) -> Self {
-            Sums(i32x4_splat(start))
+        pub fn new(start: V) -> Self {
+            Sums(start)
         }
 
         /// Adds, per lane, the four products of unsigned weights (0..=127) and signed activations.
@@ -224,8 +269,8 @@ mod dot {
 
     /// What [`Sums::add_signed`] must start from: Σ |a| over the negative activations of the block.
     #[inline(always)]
-    pub fn signed_start(negative_sum: i32) -> i32 {
-        negative_sum
+    pub fn signed_start(negative_sum: i32) -> V {
+        splat_i32(negative_sum)
     }
 }
 
@@ -249,17 +294,28 @@ mod dot {
         high: V,
     }
 
+    /// # Safety
+    /// As for the relaxed form.
     #[inline(always)]
-    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-        let quad: &[i16; 4] = codes[at..at + 4].try_into().unwrap();
-        // SAFETY: the pointer is to 8 readable bytes.
-        Quad(unsafe { v128_load64_splat(quad.as_ptr().cast()) })
+    pub unsafe fn load_quad(at: *const Code) -> Quad {
+        // SAFETY: the caller's promise; no alignment is needed.
+        Quad(unsafe { v128_load64_splat(at.cast()) })
+    }
+
+    #[inline(always)]
+    pub fn store_codes(codes: &mut [Code; 32], at: usize, [a, b, c, d]: [V; 4]) {
+        let codes: &mut [i16; 16] = (&mut codes[at..at + 16]).try_into().unwrap();
+        // SAFETY: the pointers are to 16 writable bytes each.
+        unsafe {
+            v128_store(codes.as_mut_ptr().cast(), i16x8_narrow_i32x4(a, b));
+            v128_store(codes.as_mut_ptr().add(8).cast(), i16x8_narrow_i32x4(c, d));
+        }
     }
 
     impl Sums {
         #[inline(always)]
-        pub fn new(start: i32) -> Self {
-            Sums { start: i32x4_splat(start), low: i32x4_splat(0), high: i32x4_splat(0) }
+        pub fn new(start: V) -> Self {
+            Sums { start, low: i32x4_splat(0), high: i32x4_splat(0) }
         }
 
         #[inline(always)]
@@ -282,7 +338,7 @@ mod dot {
     }
 
     #[inline(always)]
-    pub fn signed_start(_negative_sum: i32) -> i32 {
-        0
+    pub fn signed_start(_negative_sum: i32) -> V {
+        splat_i32(0)
     }
 }
