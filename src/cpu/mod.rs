@@ -193,7 +193,15 @@ impl Executor {
         let put = |row: usize, first: usize, values: &[f32]| {
             logits[row * matrix.rows() + first..][..values.len()].copy_from_slice(values);
         };
-        multiply(matrix, 0..matrix.panels(), 0..rows.len(), values, &self.quantized, &mut self.unpacked, put)?;
+        multiply(
+            matrix,
+            0..matrix.panels(),
+            0..rows.len(),
+            values,
+            &self.quantized,
+            &mut self.unpacked,
+            put,
+        )?;
         if let Some(cap) = softcap {
             logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
         }

@@ -39,7 +39,18 @@ pub fn module(compiler: &Compiler, package: &str, variant: &Variant, profile: Pr
     let status = compiler
         .cargo()
         .current_dir(root())
-        .args(["build", "--locked", "--package", package, "--lib", "--target", TARGET, BUILD_STD, "--profile", profile.name()])
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            package,
+            "--lib",
+            "--target",
+            TARGET,
+            BUILD_STD,
+            "--profile",
+            profile.name(),
+        ])
         .arg("--target-dir")
         .arg(&folder)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(compiler, variant)?.join("\x1f"))

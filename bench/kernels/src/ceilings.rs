@@ -43,8 +43,10 @@ pub fn dot(memory: &[u128]) {
     // SAFETY: the pointer is to 16 readable bytes.
     let load = |k: usize| unsafe { v128_load((&raw const memory[k]).cast()) };
     let (a, b) = (load(0), load(1));
-    let (mut s0, mut s1, mut s2, mut s3, mut s4, mut s5) = (load(2), load(3), load(4), load(5), load(6), load(7));
-    let (mut t0, mut t1, mut t2, mut t3, mut t4, mut t5) = (load(8), load(9), load(10), load(11), load(12), load(13));
+    let (mut s0, mut s1, mut s2, mut s3, mut s4, mut s5) =
+        (load(2), load(3), load(4), load(5), load(6), load(7));
+    let (mut t0, mut t1, mut t2, mut t3, mut t4, mut t5) =
+        (load(8), load(9), load(10), load(11), load(12), load(13));
     for _ in 0..TURNS {
         s0 = step(a, b, s0);
         s1 = step(a, b, s1);

@@ -97,7 +97,10 @@ impl Bench {
             match (work, &mut *subject) {
                 (Work::Stream, Subject::Memory(memory)) => ceilings::stream(memory),
                 (Work::Dot, Subject::Memory(memory)) => ceilings::dot(memory),
-                (Work::Product { batch, rows, .. }, Subject::Product { matrices, x, quantized, unpacked, out }) => {
+                (
+                    Work::Product { batch, rows, .. },
+                    Subject::Product { matrices, x, quantized, unpacked, out },
+                ) => {
                     let matrix = &matrices[iteration % matrices.len()];
                     let put = |row: usize, first: usize, values: &[f32]| {
                         out[row * rows + first..][..values.len()].copy_from_slice(values);

@@ -4,8 +4,8 @@
 //! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
 //! while the rows pass.
 
-use super::{Product, TILE, Unpacked, product_of};
-use crate::cpu::activations::Quantized;
+use super::{Product, Unpacked, product_of};
+use crate::cpu::activations::{Quantized, TILE};
 use crate::error::{Error, Result};
 use crate::quant::{BLOCK, Matrix, PANEL};
 use std::ops::Range;
@@ -32,33 +32,31 @@ pub fn multiply(
         let first = index * PANEL;
         let outputs = PANEL.min(matrix.rows() - first);
         let mut values = [[0.0; PANEL]; TILE];
-        if let Product::Int8 { unpack, .. } = product
-            && rows.len() > 1
+        if let Product::Int8 { one, .. } = product
+            && let Some(row) = quantized.single()
         {
+            one(panel, row, &mut values[0]);
+            put(rows.start, first, &values[0][..outputs]);
+            continue;
+        }
+        if let Product::Int8 { unpack, .. } = product {
             unpack(panel, unpacked);
         }
-        for row in rows.clone().step_by(TILE) {
-            let height = TILE.min(rows.end - row);
+        for index in rows.start / TILE..rows.end.div_ceil(TILE) {
+            let taken = rows.start.max(index * TILE)..rows.end.min((index + 1) * TILE);
             match product {
-                Product::Int8 { one, .. } if rows.len() == 1 => one(panel, quantized.row(row), &mut values[0]),
-                Product::Int8 { tile, .. } => {
-                    let mut tiled: [&[_]; TILE] = [&[]; TILE];
-                    for (t, tiled) in tiled[..height].iter_mut().enumerate() {
-                        *tiled = quantized.row(row + t);
-                    }
-                    tile(unpacked, &tiled[..height], &mut values);
-                }
-                Product::Float { tile, .. } if height == TILE => {
-                    tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values);
+                Product::Int8 { tile, .. } => tile(unpacked, quantized.tile(index), &mut values),
+                Product::Float { tile, .. } if taken.len() == TILE => {
+                    tile(panel, &std::array::from_fn(|t| float(index * TILE + t)), &mut values);
                 }
                 Product::Float { one, .. } => {
-                    for (t, values) in values[..height].iter_mut().enumerate() {
-                        one(panel, &[float(row + t)], std::array::from_mut(values));
+                    for row in taken.clone() {
+                        one(panel, &[float(row)], std::array::from_mut(&mut values[row % TILE]));
                     }
                 }
             }
-            for (t, values) in values[..height].iter().enumerate() {
-                put(row + t, first, &values[..outputs]);
+            for row in taken {
+                put(row, first, &values[row % TILE][..outputs]);
             }
         }
     }

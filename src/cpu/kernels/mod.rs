@@ -13,14 +13,12 @@ mod unpacked;
 
 pub use unpacked::Unpacked;
 
-use super::activations::Block;
+use super::activations::{Block, TILE, Tile};
 use crate::gguf::TensorType;
 use crate::quant::{self, Bytes, Codes, FiveBits, Format, Nibbles, PANEL, Panel, SixBits};
-use source::{Centred, CentredHalves, Layout, Pair, Rule, Signed, Single, Super, SuperHalves};
-
-/// Rows of activations that a tile takes at once: each weight vector is loaded once for four, and the sums (2 × 4
-/// vectors) fit the 16 registers of x86.
-pub const TILE: usize = 4;
+use source::{
+    FromEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single, Super, SuperHalves,
+};
 
 /// The outputs of a panel for one row.
 type Outputs = [f32; PANEL];
@@ -33,11 +31,14 @@ pub enum Product {
         one: fn(Panel, &[Block], &mut Outputs),
         /// Readies a panel for `tile`.
         unpack: fn(Panel, &mut Unpacked),
-        /// One to four rows, from the unpacked panel.
-        tile: fn(&Unpacked, &[&[Block]], &mut [Outputs; TILE]),
+        /// Four rows, from the unpacked panel.
+        tile: fn(&Unpacked, &[Tile], &mut [Outputs; TILE]),
     },
     /// With f32 activations, rows padded with zeros to whole units.
-    Float { one: fn(Panel, &[&[f32]; 1], &mut [Outputs; 1]), tile: fn(Panel, &[&[f32]; TILE], &mut [Outputs; TILE]) },
+    Float {
+        one: fn(Panel, &[&[f32]; 1], &mut [Outputs; 1]),
+        tile: fn(Panel, &[&[f32]; TILE], &mut [Outputs; TILE]),
+    },
 }
 
 /// One line of the table of products.
@@ -49,7 +50,10 @@ struct Kernel {
 const fn int8<F: Format, L: Layout>() -> Kernel {
     assert!(F::UNIT == L::BLOCKS * quant::BLOCK && F::SCALE_BYTES == L::SCALE_BYTES);
     assert!(F::CODE_BYTES == L::BLOCKS * L::Codes::BYTES);
-    Kernel { kind: F::KIND, product: Product::Int8 { one: one::<L>, unpack: unpack::<L>, tile: tile::<L::Rule> } }
+    Kernel {
+        kind: F::KIND,
+        product: Product::Int8 { one: one::<L>, unpack: unpack::<L>, tile: tile::<L::Rule> },
+    }
 }
 
 fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut Outputs) {
@@ -60,15 +64,8 @@ fn unpack<L: Layout>(panel: Panel, unpacked: &mut Unpacked) {
     unpacked.fill::<L>(panel);
 }
 
-fn tile<R: Rule>(unpacked: &Unpacked, rows: &[&[Block]], out: &mut [Outputs; TILE]) {
-    let blocks = unpacked.blocks();
-    match *rows {
-        [a, b, c, d] => quantized::tile::<R, 4>(blocks, [a, b, c, d], out),
-        [a, b, c] => quantized::tile::<R, 3>(blocks, [a, b, c], out),
-        [a, b] => quantized::tile::<R, 2>(blocks, [a, b], out),
-        [a] => quantized::tile::<R, 1>(blocks, [a], out),
-        _ => unreachable!("a tile has one to four rows"),
-    }
+fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) {
+    quantized::tile::<R>(unpacked.blocks(), rows, out);
 }
 
 const fn float<F: Format + float::Values>() -> Kernel {
@@ -82,14 +79,14 @@ static KERNELS: &[Kernel] = &[
     float::<quant::F32>(),
     float::<quant::F16>(),
     float::<quant::Bf16>(),
-    int8::<quant::Q4_0, Single<Nibbles, Centred<3>>>(),
+    int8::<quant::Q4_0, Single<Nibbles, FromEight>>(),
     int8::<quant::Q4_1, Pair<Nibbles>>(),
-    int8::<quant::Q5_0, Single<FiveBits, Centred<4>>>(),
+    int8::<quant::Q5_0, Single<FiveBits, FromSixteen>>(),
     int8::<quant::Q5_1, Pair<FiveBits>>(),
     int8::<quant::Q8_0, Single<Bytes, Signed>>(),
     int8::<quant::Q4K, Super<Nibbles>>(),
     int8::<quant::Q5K, Super<FiveBits>>(),
-    int8::<quant::Q6K, SuperHalves<SixBits, CentredHalves<5>>>(),
+    int8::<quant::Q6K, SuperHalves<SixBits, HalvesFromThirtyTwo>>(),
 ];
 
 /// The product for a packed format.

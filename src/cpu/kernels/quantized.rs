@@ -5,16 +5,16 @@
 //! neither on how many rows are taken at once nor on where the weights are read from, so that a prompt taken at once,
 //! in pieces or token by token gives the same bits.
 //!
-//! Shape: one panel (8 rows: two vectors of four) × T activation rows. One broadcast of four activations serves 8
-//! rows. One row reads the packed panel; more rows read it unpacked once (`unpacked.rs`) from the first cache.
+//! Shape: one panel (8 rows: two vectors of four) × one activation row, or four. One row reads the packed panel; four
+//! read it unpacked (`unpacked.rs`) from the first cache.
 //!
 //! Per 32 columns × 8 rows and activation row there are 16 dot products and 6 multiplications for 2 × 8 scales, all
 //! for the same two of the four vector units of a Zen 5: 8/11 of the peak of dot products is the most to be had.
 
 use super::source::{Layout, Packed, Rule};
 use super::unpacked;
-use crate::cpu::activations::{Block, GAIN};
-use crate::cpu::simd::{self, F16_SCALE, Sums, V};
+use crate::cpu::activations::{Block, GAIN, TILE, Tile};
+use crate::cpu::simd::{self, F16_SCALE, Quad, SPAN, Sixteen, Sums, V};
 use crate::quant::{PANEL, Panel};
 
 /// What scales of weights and of activations have too little and too much, together.
@@ -27,130 +27,159 @@ pub fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut [f32; PANEL]) {
     let mut row = row.iter();
     Packed::<L>::for_each(panel, |weights| {
         let Some(activations) = row.next() else { return };
-        let mut products = [[simd::splat_f32(0.0); 2]; 2];
-        for h in 0..2 {
-            let mut sums = [Sums::new(start::<L::Rule>(activations, h)); 2];
-            for group in h * 4..h * 4 + 4 {
-                let w = weights.group(group);
-                // SAFETY: there are eight groups.
-                let quad = unsafe { simd::load_quad(activations.codes.as_ptr().add(group * 4)) };
-                add::<L::Rule>(&mut sums, w, quad);
-            }
-            products[h] = scaled(sums, activations.d[h]);
-        }
-        let minima = if L::Rule::MINIMA { Some(weights.minima()) } else { None };
-        let second = if L::Rule::HALVES { Some(weights.scales(1)) } else { None };
-        totals = total(totals, products, weights.scales(0), second, minima, activations.sum);
+        let low = half_of_one::<L>(weights, activations, 0);
+        let high = half_of_one::<L>(weights, activations, 1);
+        let sum = simd::splat_f32(activations.sum);
+        let minima = if L::Rule::MINIMA { weights.minima() } else { totals };
+        let second = if L::Rule::HALVES { weights.scales(1) } else { totals };
+        totals = total::<L::Rule>(totals, low, high, weights.scales(0), second, minima, sum);
     });
-    finish(totals, out);
+    let rescale = simd::splat_f32(RESCALE);
+    simd::store_f32(out, 0, simd::mul_f32(totals[0], rescale));
+    simd::store_f32(out, 4, simd::mul_f32(totals[1], rescale));
 }
 
-/// The product of an unpacked panel with T rows.
-///
-/// Sums of all rows stay in registers for the groups of a half; their products with the activations' scales and the
-/// totals do not.
+/// d·Σ (w − zero)·a over the 16 columns of half `h`.
 #[inline(always)]
-pub fn tile<R: Rule, const T: usize>(
-    weights: &[unpacked::Block],
-    rows: [&[Block]; T],
-    out: &mut [[f32; PANEL]],
-) {
-    assert!(rows.iter().all(|row| row.len() >= weights.len()) && out.len() >= T);
-    let mut totals = [[simd::splat_f32(0.0); 2]; T];
-    let mut activations = rows.map(|row| row.as_ptr());
+fn half_of_one<L: Layout>(weights: Packed<L>, activations: &Block, h: usize) -> [V; 2] {
+    let begin = match L::Rule::START {
+        Some(start) => simd::splat_i32(activations.starts[start as usize][h]),
+        None => simd::splat_i32(0),
+    };
+    let mut sums = [Sums::new(begin_signed::<L::Rule>(begin)); 2];
+    let (codes, _) = activations.codes.as_chunks::<4>();
+    let sixteen = Sixteen::load(&codes[h]);
+    for group in 0..4 {
+        add::<L::Rule, 2>(&mut sums, weights.group(h * 4 + group), sixteen.quad(group));
+    }
+    let d = simd::splat_f32(activations.d[h]);
+    [scaled(sums[0], d), scaled(sums[1], d)]
+}
+
+/// The product of an unpacked panel with four rows.
+///
+/// The sums of the rows are rotated against each other: lane r of vector k is for activation row (r + k) mod 4, so that
+/// one load of four rows' activations and three rotations serve 8 × 4 outputs, and scales need no broadcasts.
+#[inline(always)]
+pub fn tile<R: Rule>(weights: &[unpacked::Block], rows: &[Tile], out: &mut [[f32; PANEL]; TILE]) {
+    let mut totals = [[simd::splat_f32(0.0); 2]; TILE];
     // Not a constant to the compilers: unrolled, all loads would come first, and V8 would keep them on the stack.
     let groups = std::hint::black_box(4);
-    for weights in weights {
-        let mut products = [[[simd::splat_f32(0.0); 2]; 2]; T];
-        // SAFETY: every row has as many blocks as the panel.
-        let blocks = activations.map(|block| unsafe { &*block });
-        let mut w = weights.codes.as_ptr();
-        let mut group = 0;
-        for h in 0..2 {
-            let mut sums = [[Sums::new(simd::splat_i32(0)); 2]; T];
-            for t in 0..T {
-                sums[t] = [Sums::new(start::<R>(blocks[t], h)); 2];
-            }
-            for _ in 0..groups {
-                // SAFETY: twice four groups of two vectors of codes, and of four activations.
-                unsafe {
-                    let pair = [simd::load_at(w.cast()), simd::load_at(w.add(1).cast())];
-                    for t in 0..T {
-                        let quad = simd::load_quad(blocks[t].codes.as_ptr().add(group));
-                        add::<R>(&mut sums[t], pair, quad);
-                    }
-                    w = w.add(2);
-                    group += 4;
-                }
-            }
-            for t in 0..T {
-                products[t][h] = scaled(sums[t], blocks[t].d[h]);
-            }
-        }
+    for (weights, activations) in weights.iter().zip(rows) {
+        // SAFETY: a half has four groups.
+        let low = unsafe { half_of_tile::<R>(weights, activations, 0, groups) };
+        // SAFETY: as above.
+        let high = unsafe { half_of_tile::<R>(weights, activations, 1, groups) };
         let scales = load(&weights.scales[0]);
-        let second = if R::HALVES { Some(load(&weights.scales[1])) } else { None };
-        let minima = if R::MINIMA { Some(load(&weights.minima)) } else { None };
-        for t in 0..T {
-            totals[t] = total(totals[t], products[t], scales, second, minima, blocks[t].sum);
-            // SAFETY: at most one past the row's end.
-            activations[t] = unsafe { activations[t].add(1) };
+        let second = if R::HALVES { load(&weights.scales[1]) } else { scales };
+        let minima = if R::MINIMA { load(&weights.minima) } else { scales };
+        let sums = rotations(simd::load_f32(&activations.sum, 0));
+        for k in 0..TILE {
+            totals[k] = total::<R>(totals[k], low[k], high[k], scales, second, minima, sums[k]);
         }
     }
-    for t in 0..T {
-        finish(totals[t], &mut out[t]);
+    let rescale = simd::splat_f32(RESCALE);
+    for v in 0..2 {
+        let [a, b, c, d] = [totals[0][v], totals[1][v], totals[2][v], totals[3][v]];
+        for (t, row) in [(a, d, c, b), (b, a, d, c), (c, b, a, d), (d, c, b, a)].into_iter().enumerate() {
+            let row = simd::diagonal(row.0, row.1, row.2, row.3);
+            simd::store_f32(&mut out[t], v * 4, simd::mul_f32(row, rescale));
+        }
     }
 }
 
-/// Where the sums of a half begin: −zero·Σ a.
+/// The same as [`half_of_one`], rotated.
+///
+/// # Safety
+/// `groups` is at most 4.
 #[inline(always)]
-fn start<R: Rule>(activations: &Block, half: usize) -> V {
-    match R::ZERO {
-        Some(shift) => simd::shl_i32_by(simd::splat_i32(activations.minus[half]), shift),
-        None if R::SIGNED => simd::signed_start(activations.negative[half]),
+unsafe fn half_of_tile<R: Rule>(
+    weights: &unpacked::Block,
+    activations: &Tile,
+    h: usize,
+    groups: usize,
+) -> [[V; 2]; TILE] {
+    let mut products = [[simd::splat_f32(0.0); 2]; TILE];
+    let d = rotations(simd::load_f32(&activations.d[h], 0));
+    let begin = match R::START {
+        Some(start) => simd::load_i32(&activations.starts[start as usize][h]),
         None => simd::splat_i32(0),
+    };
+    let begin = rotations(begin_signed::<R>(begin));
+    for first in (0..2).step_by(SPAN) {
+        let mut sums = [[Sums::new(begin[0]); SPAN]; TILE];
+        for k in 1..TILE {
+            sums[k] = [Sums::new(begin[k]); SPAN];
+        }
+        let mut w = weights.codes[h * 8 + first..].as_ptr();
+        let mut a = activations.codes[h * 4..].as_ptr();
+        for _ in 0..groups {
+            // SAFETY: four groups of two vectors of weights, and of four codes of four rows.
+            let (codes, quads) = unsafe {
+                let mut codes = [simd::load_at(w.cast()); SPAN];
+                if SPAN == 2 {
+                    codes[1] = simd::load_at(w.add(1).cast());
+                }
+                (codes, Quad::load_rotated(a.cast()))
+            };
+            for k in 0..TILE {
+                add::<R, SPAN>(&mut sums[k], codes, quads[k]);
+            }
+            // SAFETY: at most one past the half's end.
+            (w, a) = unsafe { (w.add(2), a.add(1)) };
+        }
+        for k in 0..TILE {
+            for v in 0..SPAN {
+                products[k][first + v] = scaled(sums[k][v], d[k]);
+            }
+        }
     }
+    products
 }
 
 #[inline(always)]
-fn add<R: Rule>(sums: &mut [Sums; 2], w: [V; 2], quad: simd::Quad) {
-    if R::SIGNED {
-        sums[0].add_signed(w[0], quad);
-        sums[1].add_signed(w[1], quad);
-    } else {
-        sums[0].add_unsigned(w[0], quad);
-        sums[1].add_unsigned(w[1], quad);
+fn rotations(v: V) -> [V; TILE] {
+    [v, simd::rotate::<1>(v), simd::rotate::<2>(v), simd::rotate::<3>(v)]
+}
+
+#[inline(always)]
+fn begin_signed<R: Rule>(begin: V) -> V {
+    if R::SIGNED { simd::signed_start(begin) } else { begin }
+}
+
+#[inline(always)]
+fn add<R: Rule, const N: usize>(sums: &mut [Sums; N], w: [V; N], quad: Quad) {
+    for v in 0..N {
+        if R::SIGNED { sums[v].add_signed(w[v], quad) } else { sums[v].add_unsigned(w[v], quad) }
     }
 }
 
 /// d·Σ (w − zero)·a
 #[inline(always)]
-fn scaled(sums: [Sums; 2], d: f32) -> [V; 2] {
-    let d = simd::splat_f32(d);
-    [
-        simd::mul_f32(simd::i32_to_f32(sums[0].finish()), d),
-        simd::mul_f32(simd::i32_to_f32(sums[1].finish()), d),
-    ]
+fn scaled(sums: Sums, d: V) -> V {
+    simd::mul_f32(simd::i32_to_f32(sums.finish()), d)
 }
 
 /// The totals with a block added.
 #[inline(always)]
-fn total(
+fn total<R: Rule>(
     totals: [V; 2],
-    products: [[V; 2]; 2],
+    low: [V; 2],
+    high: [V; 2],
     scales: [V; 2],
-    second: Option<[V; 2]>,
-    minima: Option<[V; 2]>,
-    sum: f32,
+    second: [V; 2],
+    minima: [V; 2],
+    sum: V,
 ) -> [V; 2] {
     let mut totals = totals;
     for v in 0..2 {
-        let [low, high] = [products[0][v], products[1][v]];
-        totals[v] = match second {
-            Some(second) => add_product(add_product(totals[v], scales[v], low), second[v], high),
-            None => add_product(totals[v], scales[v], simd::add_f32(low, high)),
+        totals[v] = if R::HALVES {
+            add_product(add_product(totals[v], scales[v], low[v]), second[v], high[v])
+        } else {
+            add_product(totals[v], scales[v], simd::add_f32(low[v], high[v]))
         };
-        if let Some(minima) = minima {
-            totals[v] = add_product(totals[v], minima[v], simd::splat_f32(sum));
+        if R::MINIMA {
+            totals[v] = add_product(totals[v], minima[v], sum);
         }
     }
     totals
@@ -165,11 +194,4 @@ fn add_product(total: V, a: V, b: V) -> V {
 #[inline(always)]
 fn load(from: &[f32; PANEL]) -> [V; 2] {
     [simd::load_f32(from, 0), simd::load_f32(from, 4)]
-}
-
-#[inline(always)]
-fn finish(totals: [V; 2], out: &mut [f32; PANEL]) {
-    let rescale = simd::splat_f32(RESCALE);
-    simd::store_f32(out, 0, simd::mul_f32(totals[0], rescale));
-    simd::store_f32(out, 4, simd::mul_f32(totals[1], rescale));
 }

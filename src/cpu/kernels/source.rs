@@ -1,6 +1,7 @@
 //! How the formats' codes and scales make weights, read block by block from a packed panel.
 
 use super::unpack::Unpack;
+use crate::cpu::activations::Start;
 use crate::cpu::simd::{self, V};
 use crate::quant::{Codes, PANEL, Panel};
 use std::marker::PhantomData;
@@ -9,24 +10,30 @@ use std::marker::PhantomData;
 pub trait Rule {
     /// Whether the codes are signed bytes; else they are within 0..=127.
     const SIGNED: bool = false;
-    /// log₂ of the code that stands for zero, if that is not 0.
-    const ZERO: Option<u32> = None;
+    /// What sums begin with, if not with 0.
+    const START: Option<Start> = None;
     /// Whether each 16 columns have a scale of their own; else each 32.
     const HALVES: bool = false;
     /// Whether a minimum is added to every weight.
     const MINIMA: bool = false;
 }
 
-/// Symmetric codes: y = s·(q − 2^Z).
-pub struct Centred<const Z: u32>;
-impl<const Z: u32> Rule for Centred<Z> {
-    const ZERO: Option<u32> = Some(Z);
+/// y = s·(q − 8)
+pub struct FromEight;
+impl Rule for FromEight {
+    const START: Option<Start> = Some(Start::Eight);
 }
 
-/// The same with a scale per 16 columns.
-pub struct CentredHalves<const Z: u32>;
-impl<const Z: u32> Rule for CentredHalves<Z> {
-    const ZERO: Option<u32> = Some(Z);
+/// y = s·(q − 16)
+pub struct FromSixteen;
+impl Rule for FromSixteen {
+    const START: Option<Start> = Some(Start::Sixteen);
+}
+
+/// y = s·(q − 32), with a scale per 16 columns.
+pub struct HalvesFromThirtyTwo;
+impl Rule for HalvesFromThirtyTwo {
+    const START: Option<Start> = Some(Start::ThirtyTwo);
     const HALVES: bool = true;
 }
 
@@ -34,6 +41,7 @@ impl<const Z: u32> Rule for CentredHalves<Z> {
 pub struct Signed;
 impl Rule for Signed {
     const SIGNED: bool = true;
+    const START: Option<Start> = Some(Start::Signed);
 }
 
 /// Codes from 0 on: y = s·q + m.

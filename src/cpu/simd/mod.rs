@@ -64,17 +64,6 @@ pub fn f16_to_f32(v: V) -> (V, V) {
     (mul_f32(low, scale), mul_f32(high, scale))
 }
 
-/// Shifts 32-bit lanes left by a number that is known when the caller is compiled.
-#[inline(always)]
-pub fn shl_i32_by(v: V, shift: u32) -> V {
-    match shift {
-        3 => shl_i32::<3>(v),
-        4 => shl_i32::<4>(v),
-        5 => shl_i32::<5>(v),
-        _ => unreachable!("no format has its zero at 2^{shift}"),
-    }
-}
-
 /// The sum of the four lanes, pairwise: (0 + 2) + (1 + 3).
 #[inline(always)]
 pub fn sum_f32(v: V) -> f32 {
