@@ -15,7 +15,7 @@ const SHAPES: [(usize, usize); 2] = [(1536, 768), (768, 1536)];
 /// Rows of activations: decode, a batch of sequences, a prompt.
 const BATCHES: [usize; 3] = [1, 8, 128];
 /// Decode reads weights from memory, not from a cache: more than any shared cache holds.
-const STREAMED_BYTES: usize = 3 << 19;
+const STREAMED_BYTES: usize = 96 << 20;
 
 #[derive(Clone, Copy)]
 enum Work {
