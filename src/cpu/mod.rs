@@ -18,7 +18,7 @@ use crate::plan::{self, Head, Norm, Op, Pairs, Plan, Row, SlotId};
 use crate::quant::BLOCK;
 use activations::Quantized;
 use kernels::attention::{Attention, Scratch};
-use kernels::{elementwise, matmul::multiply, norm, rotary};
+use kernels::{Unpacked, elementwise, matmul::multiply, norm, rotary};
 use program::Step;
 use std::ops::Range;
 
@@ -34,6 +34,7 @@ pub struct Executor {
     ropes: Vec<Rotation>,
     slots: Vec<Slot>,
     quantized: Quantized,
+    unpacked: Unpacked,
     scratch: Scratch,
     step: Option<Running>,
 }
@@ -87,8 +88,8 @@ impl Executor {
         if let Head::Logits { weight, .. } = plan.head {
             weights.matrix(weight)?;
         }
-        let (quantized, scratch) = (Quantized::default(), Scratch::default());
-        Ok(Executor { plan, weights, program, ropes, slots, quantized, scratch, step: None })
+        let (quantized, unpacked, scratch) = (Quantized::default(), Unpacked::default(), Scratch::default());
+        Ok(Executor { plan, weights, program, ropes, slots, quantized, unpacked, scratch, step: None })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -189,7 +190,18 @@ impl Executor {
         let values = &slot.values[rows.start * slot.stride..rows.end * slot.stride];
         self.quantized.quantize(values, slot.stride);
         logits.resize(rows.len() * matrix.rows(), 0.0);
-        multiply(matrix, rows.len(), values, &self.quantized, logits, matrix.rows())?;
+        let put = |row: usize, first: usize, values: &[f32]| {
+            logits[row * matrix.rows() + first..][..values.len()].copy_from_slice(values);
+        };
+        multiply(
+            matrix,
+            0..matrix.panels(),
+            0..rows.len(),
+            values,
+            &self.quantized,
+            &mut self.unpacked,
+            put,
+        )?;
         if let Some(cap) = softcap {
             logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
         }
@@ -251,7 +263,11 @@ impl Executor {
                 let matrix = self.weights.matrix(weight)?;
                 let bias = bias.map(|bias| self.weights.vector(bias)).transpose()?;
                 let (x, out) = pair(&mut self.slots, x, out)?;
-                multiply(matrix, rows, &x.values, &self.quantized, &mut out.values, out.stride)?;
+                let put = |row: usize, first: usize, values: &[f32]| {
+                    out.values[row * out.stride + first..][..values.len()].copy_from_slice(values);
+                };
+                let panels = 0..matrix.panels();
+                multiply(matrix, panels, 0..rows, &x.values, &self.quantized, &mut self.unpacked, put)?;
                 if let Some(bias) = bias {
                     out.rows_mut().take(rows).for_each(|row| elementwise::add(row, bias));
                 }
