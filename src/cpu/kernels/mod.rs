@@ -65,7 +65,7 @@ fn unpack<L: Layout>(panel: Panel, unpacked: &mut Unpacked) {
 }
 
 fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) {
-    quantized::tile::<R>(unpacked.blocks(), rows, out);
+    quantized::tile::<R>(unpacked, rows, out);
 }
 
 const fn float<F: Format + float::Values>() -> Kernel {
