@@ -13,7 +13,9 @@ mod unpacked;
 
 pub use unpacked::Unpacked;
 
-use super::activations::{Block, TILE, Tile};
+pub use super::activations::TILE;
+
+use super::activations::{Block, Tile};
 use crate::gguf::TensorType;
 use crate::quant::{self, Bytes, Codes, FiveBits, Format, Nibbles, PANEL, Panel, SixBits};
 use source::{
