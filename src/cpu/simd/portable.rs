@@ -156,8 +156,19 @@ pub fn min_i32(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn sub_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| a[k].wrapping_sub(b[k])))
+}
+
+#[inline(always)]
 pub fn sum_i32(a: V) -> i32 {
     i(a).iter().sum()
+}
+
+#[inline(always)]
+pub fn largest_f32(a: V) -> f32 {
+    f(a).into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[inline(always)]

@@ -138,11 +138,23 @@ pub fn min_i32(a: V, b: V) -> V {
     i32x4_min(a, b)
 }
 
+#[inline(always)]
+pub fn sub_i32(a: V, b: V) -> V {
+    i32x4_sub(a, b)
+}
+
 /// The sum of the four lanes.
 #[inline(always)]
 pub fn sum_i32(a: V) -> i32 {
-    (i32x4_extract_lane::<0>(a) + i32x4_extract_lane::<1>(a))
-        + (i32x4_extract_lane::<2>(a) + i32x4_extract_lane::<3>(a))
+    let a = i32x4_add(a, rotate::<2>(a));
+    i32x4_extract_lane::<0>(i32x4_add(a, rotate::<1>(a)))
+}
+
+/// The largest of the four lanes, none of which is NaN.
+#[inline(always)]
+pub fn largest_f32(a: V) -> f32 {
+    let a = f32x4_pmax(a, rotate::<2>(a));
+    f32x4_extract_lane::<0>(f32x4_pmax(a, rotate::<1>(a)))
 }
 
 #[inline(always)]
