@@ -3,7 +3,7 @@
 use super::activations::Quantized;
 use super::cache::Cache;
 use super::kernels::attention::{Attention, Scratch};
-use super::kernels::matmul::{Unpacked, multiply};
+use super::kernels::{Unpacked, matmul::multiply};
 use super::kernels::{elementwise, norm, rotary};
 use super::program::{At, Columns, Kept, Place, Program, Step};
 use super::shared::View;

@@ -1,27 +1,25 @@
 //! Product of a packed matrix with rows of activations.
 //!
-//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs), each against all rows in tiles of four, so
-//! that a panel is read from memory once and stays in the first cache while the rows pass.
+//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs). One row reads the packed panel; more rows have it
+//! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
+//! while the rows pass.
 
-use super::{Product, TILE, product_of};
-use crate::cpu::activations::Quantized;
+use super::{Product, Unpacked, product_of};
+use crate::cpu::activations::{Quantized, TILE};
 use crate::error::{Error, Result};
 use crate::quant::{BLOCK, Matrix, PANEL};
 use std::ops::Range;
 
-/// A thread's own buffer.
-#[derive(Default)]
-pub struct Unpacked;
-
-/// out[t] = matrix · x[t] for some rows, given as f32 (padded with zeros) and as `quantized`, and some panels of the
-/// matrix. `put` gets the outputs of a panel for one row: the row, the first output, and the outputs.
+/// The products of some panels of `matrix` with some rows of activations, given as f32 (padded with zeros) and as
+/// `quantized`. `put` gets them as (row, first output, up to 8 outputs). A product's bits do not depend on what else is
+/// computed with it.
 pub fn multiply(
     matrix: &Matrix,
     panels: Range<usize>,
     rows: Range<usize>,
     x: &[f32],
     quantized: &Quantized,
-    _scratch: &mut Unpacked,
+    unpacked: &mut Unpacked,
     mut put: impl FnMut(usize, usize, &[f32]),
 ) -> Result<()> {
     let Some(product) = product_of(matrix.packing().kind) else {
@@ -33,26 +31,33 @@ pub fn multiply(
         let panel = matrix.panel(index);
         let first = index * PANEL;
         let outputs = PANEL.min(matrix.rows() - first);
-        let tiles = rows.end - rows.len() % TILE;
-        for row in (rows.start..tiles).step_by(TILE) {
-            let mut values = [[0.0; PANEL]; TILE];
-            match product {
-                Product::Int8 { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| quantized.row(row + t)), &mut values);
-                }
-                Product::Float { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values)
-                }
-            }
-            values.iter().enumerate().for_each(|(t, values)| put(row + t, first, &values[..outputs]));
+        let mut values = [[0.0; PANEL]; TILE];
+        if let Product::Int8 { one, .. } = product
+            && let Some(row) = quantized.single()
+        {
+            one(panel, row, &mut values[0]);
+            put(rows.start, first, &values[0][..outputs]);
+            continue;
         }
-        for row in tiles..rows.end {
-            let mut values = [[0.0; PANEL]; 1];
+        if let Product::Int8 { unpack, .. } = product {
+            unpack(panel, unpacked);
+        }
+        for index in rows.start / TILE..rows.end.div_ceil(TILE) {
+            let taken = rows.start.max(index * TILE)..rows.end.min((index + 1) * TILE);
             match product {
-                Product::Int8 { one, .. } => one(panel, &[quantized.row(row)], &mut values),
-                Product::Float { one, .. } => one(panel, &[float(row)], &mut values),
+                Product::Int8 { tile, .. } => tile(unpacked, quantized.tile(index), &mut values),
+                Product::Float { tile, .. } if taken.len() == TILE => {
+                    tile(panel, &std::array::from_fn(|t| float(index * TILE + t)), &mut values);
+                }
+                Product::Float { one, .. } => {
+                    for row in taken.clone() {
+                        one(panel, &[float(row)], std::array::from_mut(&mut values[row % TILE]));
+                    }
+                }
             }
-            put(row, first, &values[0][..outputs]);
+            for row in taken {
+                put(row, first, &values[row % TILE][..outputs]);
+            }
         }
     }
     Ok(())
