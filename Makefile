@@ -39,6 +39,8 @@ test: setup models
 
 # The quickly built package: it is as fast as the optimized one, which is only smaller.
 bench: tools test-tools $(PACKAGE) tests/browser/$(INSTALLED) bench/$(INSTALLED) package
+	$(STEP) "kernels alone" cargo xtask bench --variant relaxed
+	$(STEP) "kernels alone, plain SIMD" cargo xtask bench --variant simd
 	$(STEP) "models" python3 scripts/models.py smollm2 gemma3
 	@npm --prefix bench run --silent bench -- $(ARGS)
 

@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Child } from "./contestants/native.mjs";
 
@@ -18,10 +19,18 @@ function features() {
 
 export function machine() {
   const cores = cpus();
-  return { cpu: cores[0].model.trim(), cores: cores.length, features: features(), memory: totalmem(), system: `${type()} ${release()}` };
+  return {
+    cpu: cores[0].model.trim(),
+    cores: cores.length,
+    features: features(),
+    memory: totalmem(),
+    system: `${type()} ${release()}`,
+  };
 }
 
-const packaged = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), "utf8")).version;
+function packaged(name) {
+  return JSON.parse(readFileSync(join(here, `node_modules/${name}/package.json`), "utf8")).version;
+}
 
 function commit() {
   const git = (...args) => execFileSync("git", args, { cwd: here, encoding: "utf8" }).trim();

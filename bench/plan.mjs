@@ -25,7 +25,7 @@ export const CONTESTANTS = [
 ];
 
 /** Whichever of these is the faster, figure by figure. */
-export const BETTER = { id: "native", name: "llama.cpp, native, the better of 1 and 2", threads: "", of: ["native-1", "native-2"] };
+export const BETTER = { id: "native", name: "llama.cpp, native, the better of 1 and 2", of: ["native-1", "native-2"] };
 
 /** Tokens generated after the one that comes with the prompt. */
 export const STEPS = 64;
@@ -57,9 +57,9 @@ export const BARS = [
   { of: "wisplm-2", over: "wisplm-1", prefill: 1.8, decode: 1.6 },
 ];
 
-/** Of wisplm, on one thread. Bytes and seconds. */
+/** Of wisplm, on one thread. `loadMemory` in bytes, by those of the file. */
 export const LIMITS = {
-  loadBytesPerSecond: 0.7e9,
+  loadGbps: 0.7,
   loadMemory: (file) => 1.15 * file + 64e6,
   longDecode: 0.85,
 };

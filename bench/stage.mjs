@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openBrowser } from "../tests/browser/harness.mjs";
 import { openSite } from "../tests/browser/site.mjs";
+import { memory } from "./memory.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -45,8 +46,13 @@ export class Stage {
     return this.#browser.open(this.#sites.get(name), { variant });
   }
 
-  resident() {
-    return this.#browser.resident();
+  /** Bytes of memory that each page process holds, and has held at most, by its number. */
+  async processes() {
+    const session = await this.#browser.context.browser().newBrowserCDPSession();
+    const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+    await session.detach();
+    const pages = processInfo.filter(({ type }) => type === "renderer");
+    return new Map(pages.map(({ id }) => [id, memory(id)]).filter(([, found]) => found !== undefined));
   }
 
   async close() {

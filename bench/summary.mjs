@@ -5,13 +5,18 @@ import { BARS, BETTER, CONTESTANTS, KERNELS, LIMITS, MODELS, STEPS } from "./pla
 
 const MISSED = " ✗";
 
+const byLength = (lengths, value) => Object.fromEntries(lengths.map((length) => [length, value(length)]));
+
+/** The lengths of the prompts. */
+const lengthsOf = (all) => Object.keys([...all].find(Boolean)?.prefill ?? {});
+
 /** Speeds and times of one contestant with one model: medians over the rounds. */
 function figures(contestant) {
   const short = contestant?.passes.short;
   if (short === undefined) return undefined;
   const of = (pick) => median(short.map(pick));
   const lengths = Object.keys(short[0].speeds);
-  const each = (pick) => Object.fromEntries(lengths.map((length) => [length, of((turn) => pick(turn.speeds[length], +length))]));
+  const each = (pick) => byLength(lengths, (length) => of((turn) => pick(turn.speeds[length], +length)));
   return {
     prefill: each(({ prefillMs }, length) => (1000 * length) / prefillMs),
     decode: each(({ decodeMs }) => (1000 * STEPS) / decodeMs),
@@ -25,9 +30,8 @@ function figures(contestant) {
 
 /** The better figures of several. */
 function better(all) {
-  const there = all.filter(Boolean);
-  if (there.length < all.length) return undefined;
-  const best = (what) => Object.fromEntries(Object.keys(there[0][what]).map((length) => [length, Math.max(...there.map((one) => one[what][length]))]));
+  if (all.includes(undefined)) return undefined;
+  const best = (what) => byLength(lengthsOf(all), (length) => Math.max(...all.map((one) => one[what][length])));
   return { prefill: best("prefill"), decode: best("decode") };
 }
 
@@ -43,7 +47,7 @@ const ratio = (value, bar) => `${value.toFixed(2)}${value < bar ? MISSED : ""}`;
 const known = new Map([...CONTESTANTS, BETTER].map((one) => [one.id, one]));
 const titled = (id) => {
   const { name, threads } = known.get(id);
-  return threads === "" ? name : `${name}, ${threads} thread${threads > 1 ? "s" : ""}`;
+  return threads === undefined ? name : `${name}, ${threads} thread${threads > 1 ? "s" : ""}`;
 };
 
 /** A row of `cells` for each contestant, or the reason for its absence. */
@@ -55,13 +59,16 @@ function rows(model, cells) {
   });
 }
 
-const lengthsOf = (all) => Object.keys([...all.values()].find(Boolean)?.prefill ?? {});
-
 function speeds(model) {
-  const lengths = lengthsOf(byContestant(model));
+  const lengths = lengthsOf(byContestant(model).values());
   return {
     title: `${model.name}, tokens per second`,
-    header: ["", ...lengths.map((length) => `prefill ${length}`), ...lengths.map((length) => `decode after ${length}`), "first token, ms"],
+    header: [
+      "",
+      ...lengths.map((length) => `prefill ${length}`),
+      ...lengths.map((length) => `decode after ${length}`),
+      "first token, ms",
+    ],
     rows: rows(model, ({ prefill, decode, firstTokenMs }) => [
       ...lengths.map((length) => rate(prefill[length])),
       ...lengths.map((length) => rate(decode[length])),
@@ -71,8 +78,9 @@ function speeds(model) {
 }
 
 function loads(model) {
+  const from = "in a tab from its private file system, natively from the disk's cache";
   return {
-    title: `${model.name}, loading its ${mb(model.bytes)} MB: in a tab from its private file system, natively from the disk's cache`,
+    title: `${model.name}, loading its ${mb(model.bytes)} MB: ${from}`,
     header: ["", "ms", "GB/s", "memory of the load, MB", "after 512 tokens, MB"],
     rows: rows(model, ({ loadMs, loadMemory, memory }) =>
       loadMs === undefined ? [] : [rate(loadMs), (model.bytes / loadMs / 1e6).toFixed(2), mb(loadMemory), mb(memory)],
@@ -84,7 +92,7 @@ function ratios(models) {
   const found = models.map((model) => ({ model, all: byContestant(model) }));
   const columns = found.flatMap(({ model, all }) => {
     const { short } = MODELS.find(({ id }) => id === model.id);
-    return lengthsOf(all).map((length) => ({ title: `${short}, ${length}`, all, length }));
+    return lengthsOf(all.values()).map((length) => ({ title: `${short}, ${length}`, all, length }));
   });
   const rows = BARS.flatMap(({ of, over, ...bars }) =>
     ["prefill", "decode"].map((what) => {
@@ -103,8 +111,9 @@ function long(models) {
     model.contestants.flatMap(({ id, passes: { long } }) => {
       if (long === undefined) return [];
       const lengths = Object.keys(long[0].speeds).sort((a, b) => a - b);
-      const [near, far] = lengths.map((length) => median(long.map(({ speeds }) => (1000 * STEPS) / speeds[length].decodeMs)));
-      const prefill = median(long.map(({ speeds }) => (1000 * lengths[1]) / speeds[lengths[1]].prefillMs));
+      const of = (pick) => median(long.map(({ speeds }) => pick(speeds)));
+      const [near, far] = lengths.map((length) => of((speeds) => (1000 * STEPS) / speeds[length].decodeMs));
+      const prefill = of((speeds) => (1000 * lengths[1]) / speeds[lengths[1]].prefillMs);
       return [[model.name, titled(id), rate(near), rate(far), ratio(far / near, LIMITS.longDecode), rate(prefill)]];
     }),
   );
@@ -123,7 +132,7 @@ function limits(models) {
     const most = LIMITS.loadMemory(model.bytes);
     const cell = (bytes) => `${mb(bytes)}${bytes > most ? MISSED : ""}`;
     return [
-      [model.name, "load from the private file system, GB/s", ratio(speed / 1e9, LIMITS.loadBytesPerSecond / 1e9), `≥ ${LIMITS.loadBytesPerSecond / 1e9}`],
+      [model.name, "load from the private file system, GB/s", ratio(speed / 1e9, LIMITS.loadGbps), `≥ ${LIMITS.loadGbps}`],
       [model.name, "memory of the load, by the system's count, MB", cell(found.loadMemory), `≤ ${mb(most)}`],
       [model.name, "memory of the load, by the engine's count, MB", cell(found.engineMemory), `≤ ${mb(most)}`],
     ];
@@ -142,12 +151,14 @@ const UNITS = {
 function kernels({ variant, cases }) {
   const kind = (one) => (one.kind === "ceiling" ? one.name : one.kind);
   const speed = (one) => one[UNITS[kind(one)].amount] / median(one.seconds) / 1e9;
-  const ceilings = Object.fromEntries(cases.filter((one) => one.kind === "ceiling").map((one) => [one.name, speed(one)]));
+  const ceilings = new Map(cases.filter((one) => one.kind === "ceiling").map((one) => [one.name, speed(one)]));
   const rows = cases.map((one) => {
-    const most = ceilings[KERNELS.ceilings[one.kind]];
-    return [one.name, `${speed(one).toFixed(1)} ${UNITS[kind(one)].unit}`, most === undefined ? "" : ratio(speed(one) / most, KERNELS.bar)];
+    const most = ceilings.get(KERNELS.ceilings[one.kind]);
+    const share = most === undefined ? "" : ratio(speed(one) / most, KERNELS.bar);
+    return [one.name, `${speed(one).toFixed(1)} ${UNITS[kind(one)].unit}`, share];
   });
-  return { title: `Kernels, ${variant} SIMD, one thread`, header: ["", "speed", `share of the tab's ceiling (bar ${KERNELS.bar})`], rows };
+  const header = ["", "speed", `share of the tab's ceiling (bar ${KERNELS.bar})`];
+  return { title: `Kernels, ${variant} SIMD, one thread`, header, rows };
 }
 
 /** The tables of a record: `{ about, sections: [{ title, header, rows }] }`. */
@@ -156,7 +167,8 @@ export function summary({ date, rounds, machine, versions, models, kernels: buil
   const about =
     `${date.slice(0, 10)}, ${cpu} (${cores} cores; ${features.join(", ")}), Chromium ${versions.chromium}; ` +
     `wisplm at ${versions.wisplm}, wllama ${versions["wllama 3"]} and ${versions["wllama 2"]}, ` +
-    `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
+    `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. ` +
+    `Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
   const short = models.filter(({ contestants }) => contestants.some(({ passes, absent }) => passes.short || absent));
   const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), ...builds.map(kernels)];
   return { about, sections: sections.filter(({ rows }) => rows.length > 0) };

@@ -16,7 +16,8 @@ function lines(header, rows) {
 export function asText({ about, sections }) {
   const parts = sections.map(({ title, header, rows }) => {
     const [top, ...rest] = lines(header, rows);
-    return `${title}\n\n${top}\n${"─".repeat(Math.max(...[top, ...rest].map(({ length }) => length)))}\n${rest.join("\n")}`;
+    const rule = "─".repeat(Math.max(...[top, ...rest].map(({ length }) => length)));
+    return `${title}\n\n${[top, rule, ...rest].join("\n")}`;
   });
   return `\n${[about, ...parts].join("\n\n")}\n`;
 }
@@ -25,7 +26,8 @@ export function asMarkdown({ about, sections }) {
   const line = (cells) => `| ${cells.join(" | ")} |`;
   const parts = sections.map(({ title, header, rows }) => {
     const filled = rows.map((row) => [...row, ...Array(header.length - row.length).fill("")]);
-    return [`**${title}**`, "", line(header), line(header.map((heading, i) => (isText(heading, i) ? "---" : "--:"))), ...filled.map(line)].join("\n");
+    const rule = header.map((heading, i) => (isText(heading, i) ? "---" : "--:"));
+    return [`**${title}**`, "", ...[header, rule, ...filled].map(line)].join("\n");
   });
   return [about, ...parts].join("\n\n");
 }

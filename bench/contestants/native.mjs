@@ -37,7 +37,10 @@ export class Child {
   }
 }
 
-/** A loaded model: `loadMs`, `runs` (what computes, in words), `measure(prompt, steps)`, `memory()`, `close()`. */
+/**
+ * A loaded model: `loadMs`, `runs` (what computes: its `threads`, and what else is told), `measure(prompt, steps)`,
+ * `memory()`, `close()`.
+ */
 export async function open(_, { threads }, model, context) {
   const child = new Child();
   try {

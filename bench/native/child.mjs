@@ -1,7 +1,7 @@
 // llama.cpp itself, in a process of its own: told what to do by messages, it answers each with what it measured.
 
-import { readFileSync } from "node:fs";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import { memory } from "../memory.mjs";
 
 // With any other number than 0 of threads it may take fewer than a context asks for.
 const llama = await getLlama({ gpu: false, build: "never", maxThreads: 0, logLevel: LlamaLogLevel.info, logger });
@@ -29,8 +29,6 @@ function timings(context) {
   });
 }
 
-const resident = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync("/proc/self/status", "utf8"))[1]);
-
 const requests = {
   version: () => llama.llamaCppRelease.release,
 
@@ -52,13 +50,13 @@ const requests = {
   },
 
   async open({ path, threads, context }) {
-    const before = resident("VmRSS");
+    const before = memory("self").now;
     const began = performance.now();
     const model = await llama.loadModel({ modelPath: path });
     // A whole prompt of 512 in one batch, and flash attention where llama.cpp finds it good, as by default.
     const held = await model.createContext({ contextSize: context, batchSize: 512, threads, performanceTracking: true });
     opened = { before, sequence: held.getSequence() };
-    return { loadMs: performance.now() - began, runs: `CPU, ${held.currentThreads || threads} threads` };
+    return { loadMs: performance.now() - began, runs: { threads: held.idealThreads } };
   },
 
   // The clock is llama.cpp's own, and stands still while a token is sampled: node-llama-cpp, which does that, would slow
@@ -78,7 +76,7 @@ const requests = {
   },
 
   /** By how much the process has grown, at its highest; the model's mapped file counts once it has been read. */
-  memory: () => ({ peak: resident("VmHWM") - opened.before }),
+  memory: () => ({ peak: memory("self").peak - opened.before }),
 };
 
 process.on("message", async ({ request, argument }) => {

@@ -4,9 +4,8 @@ import { load } from "/pkg/index.js";
 
 export async function open({ url, threads, context }) {
   const model = await load(url, { threads, contextLength: context });
-  const { kind, features } = model.info.device;
   return {
-    runs: `${kind} ${features.join(" ")}, ${model.info.device.threads} threads`,
+    runs: { threads: model.info.device.threads, features: model.info.device.features },
 
     // The engine's own clock, in its worker: from when it turns to the prompt to the first token, and from there on.
     async measure({ tokens }, steps) {
@@ -17,8 +16,9 @@ export async function open({ url, threads, context }) {
         if (event.type === "token") firstTokenMs ??= performance.now() - began;
       }
       const { timings, usage } = await generation.result;
+      const read = usage.promptTokens - usage.cachedTokens;
       const { promptMs: prefillMs, decodeMs } = timings;
-      return { read: usage.promptTokens - usage.cachedTokens, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs };
+      return { read, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs };
     },
 
     /** Bytes that the engine has taken at most. */

@@ -17,7 +17,7 @@ export async function open({ url, threads, context }) {
   // A whole prompt of 512 in one batch. There is no flash attention in this version.
   await wllama.loadModelFromUrl(new URL(url, location.href).href, { n_threads: threads, n_ctx: context, n_batch: 512 });
   return {
-    runs: `wasm ${wllama.isMultithread() ? "multi" : "single"}-thread, ${wllama.getNumThreads()} threads`,
+    runs: { threads: wllama.getNumThreads() },
 
     async measure({ tokens }, steps) {
       await wllama.kvClear();
@@ -31,8 +31,9 @@ export async function open({ url, threads, context }) {
         await wllama.decode([token], {});
         ({ token } = await wllama.samplingSample());
       }
+      const decodeMs = performance.now() - first;
       const prefillMs = first - began;
-      return { read: tokens.length, made: steps + 1, prefillMs, decodeMs: performance.now() - first, firstTokenMs: prefillMs };
+      return { read: tokens.length, made: steps + 1, prefillMs, decodeMs, firstTokenMs: prefillMs };
     },
 
     close: () => wllama.exit(),

@@ -20,7 +20,7 @@ export async function open({ url, threads, context }) {
     flash_attn: true,
   });
   return {
-    runs: `wasm, ${wllama.getNumThreads()} threads`,
+    runs: { threads: wllama.getNumThreads() },
 
     async measure({ text: prompt }, steps) {
       const began = performance.now();

@@ -13,7 +13,9 @@ mod unpacked;
 
 pub use unpacked::Unpacked;
 
-use super::activations::{Block, TILE, Tile};
+pub use super::activations::TILE;
+
+use super::activations::{Block, Tile};
 use crate::gguf::TensorType;
 use crate::quant::{self, Bytes, Codes, FiveBits, Format, Nibbles, PANEL, Panel, SixBits};
 use source::{
@@ -65,7 +67,7 @@ fn unpack<L: Layout>(panel: Panel, unpacked: &mut Unpacked) {
 }
 
 fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) {
-    quantized::tile::<R>(unpacked.blocks(), rows, out);
+    quantized::tile::<R>(unpacked, rows, out);
 }
 
 const fn float<F: Format + float::Values>() -> Kernel {

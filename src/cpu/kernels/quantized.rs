@@ -12,13 +12,10 @@
 //! for the same two of the four vector units of a Zen 5: 8/11 of the peak of dot products is the most to be had.
 
 use super::source::{Layout, Packed, Rule};
-use super::unpacked;
-use crate::cpu::activations::{Block, GAIN, TILE, Tile};
-use crate::cpu::simd::{self, F16_SCALE, Quad, SPAN, Sixteen, Sums, V};
+use super::unpacked::{self, Unpacked};
+use crate::cpu::activations::{Block, TILE, Tile};
+use crate::cpu::simd::{self, Quad, SPAN, Sixteen, Sums, V};
 use crate::quant::{PANEL, Panel};
-
-/// What scales of weights and of activations have too little and too much, together.
-const RESCALE: f32 = F16_SCALE / GAIN;
 
 /// The product of a packed panel with one row.
 #[inline(always)]
@@ -34,7 +31,7 @@ pub fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut [f32; PANEL]) {
         let second = if L::Rule::HALVES { weights.scales(1) } else { totals };
         totals = total::<L::Rule>(totals, low, high, weights.scales(0), second, minima, sum);
     });
-    let rescale = simd::splat_f32(RESCALE);
+    let rescale = simd::splat_f32(L::RESCALE);
     simd::store_f32(out, 0, simd::mul_f32(totals[0], rescale));
     simd::store_f32(out, 4, simd::mul_f32(totals[1], rescale));
 }
@@ -61,11 +58,11 @@ fn half_of_one<L: Layout>(weights: Packed<L>, activations: &Block, h: usize) -> 
 /// The sums of the rows are rotated against each other: lane r of vector k is for activation row (r + k) mod 4, so that
 /// one load of four rows' activations and three rotations serve 8 × 4 outputs, and scales need no broadcasts.
 #[inline(always)]
-pub fn tile<R: Rule>(weights: &[unpacked::Block], rows: &[Tile], out: &mut [[f32; PANEL]; TILE]) {
+pub fn tile<R: Rule>(weights: &Unpacked, rows: &[Tile], out: &mut [[f32; PANEL]; TILE]) {
     let mut totals = [[simd::splat_f32(0.0); 2]; TILE];
     // Not a constant to the compilers: unrolled, all loads would come first, and V8 would keep them on the stack.
     let groups = std::hint::black_box(4);
-    for (weights, activations) in weights.iter().zip(rows) {
+    for (weights, activations) in weights.blocks().iter().zip(rows) {
         // SAFETY: a half has four groups.
         let low = unsafe { half_of_tile::<R>(weights, activations, 0, groups) };
         // SAFETY: as above.
@@ -78,7 +75,7 @@ pub fn tile<R: Rule>(weights: &[unpacked::Block], rows: &[Tile], out: &mut [[f32
             totals[k] = total::<R>(totals[k], low[k], high[k], scales, second, minima, sums[k]);
         }
     }
-    let rescale = simd::splat_f32(RESCALE);
+    let rescale = simd::splat_f32(weights.rescale());
     for v in 0..2 {
         let [a, b, c, d] = [totals[0][v], totals[1][v], totals[2][v], totals[3][v]];
         for (t, row) in [(a, d, c, b), (b, a, d, c), (c, b, a, d), (d, c, b, a)].into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! How the formats' codes and scales make weights, read block by block from a packed panel.
 
 use super::unpack::Unpack;
-use crate::cpu::activations::Start;
-use crate::cpu::simd::{self, V};
+use crate::cpu::activations::{GAIN, Start};
+use crate::cpu::simd::{self, F16_SCALE, V};
 use crate::quant::{Codes, PANEL, Panel};
 use std::marker::PhantomData;
 
@@ -57,6 +57,8 @@ pub trait Layout {
     /// Blocks of 32 columns in a unit.
     const BLOCKS: usize;
     const SCALE_BYTES: usize;
+    /// What makes products with activations' scales right: 1 / GAIN, and what widening f16 left out.
+    const RESCALE: f32;
 
     /// The scales of a block (or half) of the unit, for two times four rows.
     ///
@@ -86,6 +88,7 @@ impl<C: Unpack, R: Rule> Layout for Single<C, R> {
     type Rule = R;
     const BLOCKS: usize = 1;
     const SCALE_BYTES: usize = 16;
+    const RESCALE: f32 = F16_SCALE / GAIN;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, _block: usize, _half: usize, f16: simd::F16) -> [V; 2] {
@@ -102,6 +105,7 @@ impl<C: Unpack> Layout for Pair<C> {
     type Rule = Offset;
     const BLOCKS: usize = 1;
     const SCALE_BYTES: usize = 32;
+    const RESCALE: f32 = F16_SCALE / GAIN;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, _block: usize, _half: usize, f16: simd::F16) -> [V; 2] {
@@ -116,48 +120,56 @@ impl<C: Unpack> Layout for Pair<C> {
     }
 }
 
-/// f16 d and dmin per 256 columns, a byte s and a byte m per 32: Q4_K, Q5_K. The products d·s (11 bits × 6) are exact.
+/// f32 d and −dmin per 256 columns, a byte s and a byte m per 32: Q4_K, Q5_K. The products d·s (11 bits × 6) are
+/// exact.
 pub struct Super<C>(PhantomData<C>);
 
 impl<C: Unpack> Layout for Super<C> {
     type Codes = C;
     type Rule = Offset;
     const BLOCKS: usize = 8;
-    const SCALE_BYTES: usize = 160;
+    const SCALE_BYTES: usize = 192;
+    const RESCALE: f32 = 1.0 / GAIN;
 
     #[inline(always)]
-    unsafe fn scales(unit: *const u8, block: usize, _half: usize, f16: simd::F16) -> [V; 2] {
-        // SAFETY: the unit is 32 + 8·16 bytes long.
-        let (d, bytes) = unsafe { (simd::load_at(unit), simd::load_at(unit.add(32 + block * 16))) };
-        times(f16.widen(d), simd::low_u8_to_f32(bytes))
+    unsafe fn scales(unit: *const u8, block: usize, _half: usize, _f16: simd::F16) -> [V; 2] {
+        // SAFETY: the unit is 64 + 8·16 bytes long.
+        let (d, bytes) = unsafe { (load_two(unit), simd::load_at(unit.add(64 + block * 16))) };
+        times(d, simd::low_u8_to_f32(bytes))
     }
 
     #[inline(always)]
-    unsafe fn minima(unit: *const u8, block: usize, f16: simd::F16) -> [V; 2] {
+    unsafe fn minima(unit: *const u8, block: usize, _f16: simd::F16) -> [V; 2] {
         // SAFETY: as above.
-        let (d, bytes) = unsafe { (simd::load_at(unit.add(16)), simd::load_at(unit.add(32 + block * 16))) };
-        let [m0, m1] = times(f16.widen(d), simd::low_u8_to_f32(simd::high_half(bytes)));
-        let zero = simd::splat_f32(0.0);
-        [simd::sub_f32(zero, m0), simd::sub_f32(zero, m1)]
+        let (d, bytes) = unsafe { (load_two(unit.add(32)), simd::load_at(unit.add(64 + block * 16))) };
+        times(d, simd::low_u8_to_f32(simd::high_half(bytes)))
     }
 }
 
-/// f16 d per 256 columns, a signed byte s per 16: Q6_K. The products d·s (11 bits × 8) are exact.
+/// f32 d per 256 columns, a signed byte s per 16: Q6_K. The products d·s (11 bits × 8) are exact.
 pub struct SuperHalves<C, R>(PhantomData<(C, R)>);
 
 impl<C: Unpack, R: Rule> Layout for SuperHalves<C, R> {
     type Codes = C;
     type Rule = R;
     const BLOCKS: usize = 8;
-    const SCALE_BYTES: usize = 144;
+    const SCALE_BYTES: usize = 160;
+    const RESCALE: f32 = 1.0 / GAIN;
 
     #[inline(always)]
-    unsafe fn scales(unit: *const u8, block: usize, half: usize, f16: simd::F16) -> [V; 2] {
-        // SAFETY: the unit is 16 + 8·16 bytes long.
-        let (d, bytes) = unsafe { (simd::load_at(unit), simd::load_at(unit.add(16 + block * 16))) };
-        let bytes = if half == 0 { bytes } else { simd::high_half(bytes) };
-        times(f16.widen(d), simd::low_i8_to_f32(bytes))
+    unsafe fn scales(unit: *const u8, block: usize, half: usize, _f16: simd::F16) -> [V; 2] {
+        // SAFETY: the unit is 32 + 8·16 bytes long.
+        let (d, bytes) = unsafe { (load_two(unit), simd::load_at(unit.add(32 + block * 16))) };
+        times(d, simd::low_i8_to_f32(if half == 0 { bytes } else { simd::high_half(bytes) }))
     }
+}
+
+/// # Safety
+/// 32 bytes are there.
+#[inline(always)]
+unsafe fn load_two(at: *const u8) -> [V; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [simd::load_at(at), simd::load_at(at.add(16))] }
 }
 
 /// 8 rows × 32 columns of a packed panel.

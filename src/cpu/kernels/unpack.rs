@@ -28,41 +28,43 @@ unsafe fn nibbles(block: *const u8, group: usize, half: usize, mask: V) -> V {
     simd::and(low, mask)
 }
 
+/// Groups 0 to 3 take one operation, the others five.
+///
 /// # Safety
 /// `block` has the bytes of a block of five-bit codes.
 #[inline(always)]
-unsafe fn five_bits(block: *const u8, group: usize, half: usize, [four, fifth]: [V; 2]) -> V {
-    // SAFETY: the two vectors of fifth bits stand after the nibbles.
-    let bits = unsafe { simd::load_at(block.add(Nibbles::BYTES + half * 16)) };
-    // SAFETY: the nibbles come first.
-    let low = unsafe { nibbles(block, group, half, four) };
-    simd::or(low, simd::and(shift(bits, 4 - group as i32), fifth))
+unsafe fn five_bits(block: *const u8, group: usize, half: usize, [five, three, high]: [V; 3]) -> V {
+    // SAFETY: four times two vectors, and one more per half.
+    let whole = unsafe { simd::load_at(block.add((group % 4 * 2 + half) * 16)) };
+    if group < 4 {
+        return simd::and(whole, five);
+    }
+    // SAFETY: as above.
+    let bits = unsafe { simd::load_at(block.add(128 + half * 16)) };
+    let bits = match group {
+        4 => simd::shl_u16::<3>(bits),
+        5 => simd::shl_u16::<1>(bits),
+        6 => simd::shr_u16::<1>(bits),
+        _ => simd::shr_u16::<3>(bits),
+    };
+    simd::or(simd::and(simd::shr_u16::<5>(whole), three), simd::and(bits, high))
 }
 
+/// Groups 0 to 3 take one operation, the others four or five.
+///
 /// # Safety
 /// `block` has the bytes of a block of six-bit codes.
 #[inline(always)]
-unsafe fn six_bits(block: *const u8, group: usize, half: usize, [four, high]: [V; 2]) -> V {
-    // SAFETY: the four vectors of high bits stand after the nibbles.
-    let bits = unsafe { simd::load_at(block.add(Nibbles::BYTES + (half * 2 + group / 4) * 16)) };
-    // SAFETY: the nibbles come first.
-    let low = unsafe { nibbles(block, group, half, four) };
-    simd::or(low, simd::and(shift(bits, 4 - 2 * (group % 4) as i32), high))
-}
-
-/// `v` shifted left by `bits`, or right if negative, within 16-bit lanes: a mask must follow.
-#[inline(always)]
-fn shift(v: V, bits: i32) -> V {
-    match bits {
-        4 => simd::shl_u16::<4>(v),
-        3 => simd::shl_u16::<3>(v),
-        2 => simd::shl_u16::<2>(v),
-        1 => simd::shl_u16::<1>(v),
-        -1 => simd::shr_u16::<1>(v),
-        -2 => simd::shr_u16::<2>(v),
-        -3 => simd::shr_u16::<3>(v),
-        _ => v,
+unsafe fn six_bits(block: *const u8, group: usize, half: usize, [six, four, high]: [V; 3]) -> V {
+    // SAFETY: four times two vectors, and two more per half.
+    let whole = unsafe { simd::load_at(block.add((group % 4 * 2 + half) * 16)) };
+    if group < 4 {
+        return simd::and(whole, six);
     }
+    // SAFETY: as above.
+    let pairs = unsafe { simd::load_at(block.add(128 + ((group - 4) / 2 * 2 + half) * 16)) };
+    let pairs = if group % 2 == 0 { pairs } else { simd::shr_u16::<4>(pairs) };
+    simd::or(simd::and(pairs, four), simd::and(simd::shr_u16::<2>(whole), high))
 }
 
 fn mask(byte: u8) -> V {
@@ -84,28 +86,28 @@ impl Unpack for Nibbles {
 }
 
 impl Unpack for FiveBits {
-    type Masks = [V; 2];
+    type Masks = [V; 3];
 
-    fn masks() -> [V; 2] {
-        [mask(15), mask(16)]
+    fn masks() -> [V; 3] {
+        [mask(31), mask(7), mask(24)]
     }
 
     #[inline(always)]
-    unsafe fn group(block: *const u8, group: usize, masks: [V; 2]) -> [V; 2] {
+    unsafe fn group(block: *const u8, group: usize, masks: [V; 3]) -> [V; 2] {
         // SAFETY: the caller's promise.
         unsafe { [five_bits(block, group, 0, masks), five_bits(block, group, 1, masks)] }
     }
 }
 
 impl Unpack for SixBits {
-    type Masks = [V; 2];
+    type Masks = [V; 3];
 
-    fn masks() -> [V; 2] {
-        [mask(15), mask(48)]
+    fn masks() -> [V; 3] {
+        [mask(63), mask(15), mask(48)]
     }
 
     #[inline(always)]
-    unsafe fn group(block: *const u8, group: usize, masks: [V; 2]) -> [V; 2] {
+    unsafe fn group(block: *const u8, group: usize, masks: [V; 3]) -> [V; 2] {
         // SAFETY: the caller's promise.
         unsafe { [six_bits(block, group, 0, masks), six_bits(block, group, 1, masks)] }
     }

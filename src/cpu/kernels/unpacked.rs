@@ -25,6 +25,7 @@ const EMPTY: Block = Block { codes: [[0; 16]; 16], scales: [[0.0; PANEL]; 2], mi
 pub struct Unpacked {
     len: usize,
     blocks: Vec<Block>,
+    rescale: f32,
 }
 
 impl Unpacked {
@@ -35,6 +36,7 @@ impl Unpacked {
             self.blocks.resize(width, EMPTY);
         }
         self.len = width;
+        self.rescale = L::RESCALE;
         let mut blocks = self.blocks.iter_mut();
         Packed::<L>::for_each(panel, |packed| {
             let Some(block) = blocks.next() else { return };
@@ -51,6 +53,11 @@ impl Unpacked {
                 put(&mut block.minima, packed.minima());
             }
         });
+    }
+
+    /// What sums are multiplied by in the end: see [`Layout::RESCALE`].
+    pub fn rescale(&self) -> f32 {
+        self.rescale
     }
 
     pub fn blocks(&self) -> &[Block] {
