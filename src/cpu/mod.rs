@@ -37,7 +37,7 @@ const STEP_TOKENS: usize = 128;
 /// Rows per thread from which a step is split by rows: what a product takes at once, twice.
 const ROWS_PER_THREAD: usize = 8;
 /// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
-const ROW_UNIT: usize = kernels::TILE;
+const ROW_UNIT: usize = activations::TILE;
 
 /// Tokens of a text that an encoder is tried on.
 const TRIAL_TOKENS: usize = 64;
@@ -176,15 +176,17 @@ impl Executor {
         self.team.dismiss_from(self.threads);
     }
 
-    /// Takes a step as the model's work has many: over one token and to its logits, or for an encoder over a short
-    /// text.
-    pub fn trial(&mut self) -> Result<()> {
+    /// Takes a step as the model's work has many: over one token of each of some new sequences and to its logits, or
+    /// for an encoder over short texts.
+    pub fn trial(&mut self, sequences: usize) -> Result<()> {
         let generates = matches!(self.plan.head, Head::Logits { .. });
         let tokens = vec![0; if generates { 1 } else { TRIAL_TOKENS.min(self.plan.context_length) }];
-        let mut cache = self.new_cache();
-        self.begin(&mut [(&mut cache, &tokens)])?;
-        self.advance(&mut [&mut cache], &mut || false)?;
-        if generates { self.logits([0], &mut Vec::new()) } else { Ok(()) }
+        let mut caches: Vec<Cache> = (0..sequences).map(|_| self.new_cache()).collect();
+        let mut batch: Vec<(&mut Cache, &[u32])> =
+            caches.iter_mut().map(|cache| (cache, &tokens[..])).collect();
+        self.begin(&mut batch)?;
+        self.advance(&mut caches.iter_mut().collect::<Vec<_>>(), &mut || false)?;
+        if generates { self.logits(0..sequences, &mut Vec::new()) } else { Ok(()) }
     }
 
     /// The program for steps of `rows` tokens.

@@ -128,11 +128,12 @@ impl Engine {
         self.model.executor.dismiss_others();
     }
 
-    /// Milliseconds of one step over a single token, to compare numbers of threads. Drops the run in progress.
-    pub fn trial(&mut self) -> JsResult<f64> {
+    /// Milliseconds of one small step over so many sequences at once, to compare numbers of threads. Drops the run in
+    /// progress.
+    pub fn trial(&mut self, sequences: u32) -> JsResult<f64> {
         self.cancel();
         let start = now();
-        self.model.executor.trial()?;
+        self.model.executor.trial(sequences as usize)?;
         Ok(now() - start)
     }
 

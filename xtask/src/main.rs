@@ -90,7 +90,8 @@ fn wasm(options: &[&str]) -> Result<()> {
 fn bench(options: &[&str]) -> Result<()> {
     let (profile, variants) = choice(options)?;
     let compiler = Compiler::find()?;
-    for variant in variants {
+    // With threads they are the same kernels.
+    for variant in variants.into_iter().filter(|variant| !variant.shared) {
         eprintln!("building the micro-benchmarks, {}", variant.name);
         let module = build::module(&compiler, build::KERNELS, variant, profile)?;
         let folder = root().join("target/pkg").join(format!("bench-{}", variant.name));

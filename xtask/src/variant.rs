@@ -6,8 +6,11 @@ pub struct Variant {
     pub name: &'static str,
     /// Whether threads share its memory. wasm-bindgen's glue is another one then.
     pub shared: bool,
-    /// `-C target-feature`, over rustc's defaults for wasm32.
+    /// `-C target-feature`, over rustc's defaults for wasm32. The same for all variants with a shared memory, and for all
+    /// without.
     pub target_features: &'static str,
+    /// What the engine's own crate may use over that.
+    pub own_features: &'static str,
     /// `-C link-arg`s.
     pub link_arguments: &'static [&'static str],
     /// What `wasm-opt` may assume, over `optimizer::FEATURES`.
@@ -23,7 +26,8 @@ pub const ALL: &[Variant] = &[
     Variant {
         name: "simd",
         shared: false,
-        target_features: "+simd128,+bulk-memory",
+        target_features: ALONE,
+        own_features: "+simd128",
         link_arguments: &[],
         optimizer_features: &[],
         forbidden: &["relaxed_simd", "threads"],
@@ -32,7 +36,8 @@ pub const ALL: &[Variant] = &[
     Variant {
         name: "relaxed",
         shared: false,
-        target_features: "+simd128,+bulk-memory,+relaxed-simd",
+        target_features: ALONE,
+        own_features: "+relaxed-simd",
         link_arguments: &[],
         optimizer_features: &["--enable-relaxed-simd"],
         forbidden: &["threads"],
@@ -41,7 +46,8 @@ pub const ALL: &[Variant] = &[
     Variant {
         name: "threads",
         shared: true,
-        target_features: "+simd128,+bulk-memory,+mutable-globals,+atomics",
+        target_features: SHARED,
+        own_features: "+simd128",
         link_arguments: SHARED_MEMORY,
         optimizer_features: &["--enable-threads"],
         forbidden: &["relaxed_simd"],
@@ -50,13 +56,17 @@ pub const ALL: &[Variant] = &[
     Variant {
         name: "relaxed-threads",
         shared: true,
-        target_features: "+simd128,+bulk-memory,+mutable-globals,+atomics,+relaxed-simd",
+        target_features: SHARED,
+        own_features: "+relaxed-simd",
         link_arguments: SHARED_MEMORY,
         optimizer_features: &["--enable-threads", "--enable-relaxed-simd"],
         forbidden: &[],
         required: &["simd", "relaxed_simd", "threads"],
     },
 ];
+
+const ALONE: &str = "+simd128,+bulk-memory";
+const SHARED: &str = "+simd128,+bulk-memory,+mutable-globals,+atomics";
 
 /// The page makes the memory, of at most 4 GiB and less where the browser has no room for that, and each thread
 /// makes its own stack and thread-locals.

@@ -33,8 +33,8 @@ export interface Engine {
   setThreads(threads: number): void;
   /** Lets the helpers go that are not needed. */
   dismissOthers(): void;
-  /** Milliseconds of one small step. */
-  trial(): number;
+  /** Milliseconds of one small step over so many sequences at once. */
+  trial(sequences: number): number;
   takeVector(): Float32Array;
   cancel(): void;
   free(): void;

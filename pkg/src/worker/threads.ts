@@ -64,7 +64,7 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
     for (let round = 0; round < ROUNDS && (round < 2 || performance.now() < end); round++) {
       for (const [threads, of] of [[best, times[0]], [more, times[1]]] as const) {
         call(() => engine.setThreads(threads));
-        of.push(call(() => engine.trial()));
+        of.push(call(() => engine.trial(1)));
       }
       await rest(0, signal);
     }
@@ -76,7 +76,7 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
 
 function warm(engine: Engine): void {
   const end = performance.now() + WARM_MS;
-  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) call(() => engine.trial());
+  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) call(() => engine.trial(1));
 }
 
 function median(times: number[]): number {
