@@ -35,18 +35,18 @@ pub const KERNELS: &str = "wisplm-kernels";
 /// Builds a package's module and returns where it lies.
 pub fn module(compiler: &Compiler, package: &str, variant: &Variant, profile: Profile) -> Result<PathBuf> {
     // With remapped paths among the flags, cargo gives the files of all builds the same names: a folder for those with
-    // shared memory and one for the others. Within one, only the engine's own crate differs from variant to variant,
+    // shared memory and one for the others. Within one, only our own crates differ from variant to variant,
     // so that the standard library and all dependencies are compiled twice and not four times: 6 minutes of a core.
     let folder = root().join(if variant.shared { "target/wasm-shared" } else { "target/wasm-alone" });
-    let own_flags = format!(
-        "profile.{}.package.{ENGINE}.rustflags=[\"-Ctarget-feature={}\"]",
-        profile.name(),
-        variant.own_features
-    );
+    let own_flags = [ENGINE, KERNELS].map(|package| {
+        let (profile, features) = (profile.name(), variant.own_features);
+        format!("--config=profile.{profile}.package.{package}.rustflags=[\"-Ctarget-feature={features}\"]")
+    });
     let status = compiler
         .cargo()
         .current_dir(root())
-        .args(["-Zprofile-rustflags", "--config", &own_flags])
+        .arg("-Zprofile-rustflags")
+        .args(own_flags)
         .args([
             "build",
             "--locked",
