@@ -13,12 +13,12 @@ use crate::variant::Variant;
 pub const MODULE: &str = "wisplm_bg.wasm";
 pub const GLUE: &str = "wisplm.js";
 
-/// Writes the module and its glue, as `NAME.js` and `NAME_bg.wasm`, into `folder`.
-pub fn generate(module: &Path, name: &str, folder: &Path, profile: Profile) -> Result<()> {
+/// Writes the module and its glue into `folder`.
+pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
     let names = profile == Profile::Dev;
     Bindgen::new()
         .input_path(module)
-        .out_name(name)
+        .out_name("wisplm")
         .web(true)?
         .typescript(true)
         // The worker is told where the module lies; a default URL would have bundlers look for a second copy.

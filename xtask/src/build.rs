@@ -28,46 +28,32 @@ impl Profile {
     }
 }
 
-/// The engine, and the package that runs its kernels alone for `bench/`.
-pub const ENGINE: &str = "wisplm";
-pub const KERNELS: &str = "wisplm-kernels";
-
-/// Builds a package's module and returns where it lies.
-pub fn module(compiler: &Compiler, package: &str, variant: &Variant, profile: Profile) -> Result<PathBuf> {
+/// Builds the module, with some of the crate's features, and returns where it lies.
+pub fn module(
+    compiler: &Compiler,
+    variant: &Variant,
+    profile: Profile,
+    features: &[&str],
+) -> Result<PathBuf> {
     // With remapped paths among the flags, cargo gives the files of all builds the same names: a folder for those with
-    // shared memory and one for the others. Within one, only our own crates differ from variant to variant,
-    // so that the standard library and all dependencies are compiled twice and not four times: 6 minutes of a core.
+    // shared memory and one for the others. Within one, only our own crate differs from variant to variant (what
+    // `cargo rustc` is for), so that the standard library and all dependencies are compiled twice and not four times,
+    // which saves ten minutes of a core.
     let folder = root().join(if variant.shared { "target/wasm-shared" } else { "target/wasm-alone" });
-    let own_flags = [ENGINE, KERNELS].map(|package| {
-        let (profile, features) = (profile.name(), variant.own_features);
-        format!("--config=profile.{profile}.package.{package}.rustflags=[\"-Ctarget-feature={features}\"]")
-    });
     let status = compiler
         .cargo()
         .current_dir(root())
-        .arg("-Zprofile-rustflags")
-        .args(own_flags)
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            package,
-            "--lib",
-            "--target",
-            TARGET,
-            BUILD_STD,
-            "--profile",
-            profile.name(),
-        ])
-        .arg("--target-dir")
+        .args(["rustc", "--locked", "--lib", "--target", TARGET, BUILD_STD, "--profile", profile.name()])
+        .args(["--features", &features.join(","), "--target-dir"])
         .arg(&folder)
+        .args(["--", &format!("-Ctarget-feature={}", variant.own_features)])
         .env("CARGO_ENCODED_RUSTFLAGS", flags(compiler, variant)?.join("\x1f"))
         .status()
         .with_context(|| format!("cannot start {}", compiler.cargo.display()))?;
     if !status.success() {
         bail!("the variant {:?} does not compile", variant.name);
     }
-    Ok(folder.join(TARGET).join(profile.name()).join(format!("{}.wasm", package.replace('-', "_"))))
+    Ok(folder.join(TARGET).join(profile.name()).join("wisplm.wasm"))
 }
 
 fn flags(compiler: &Compiler, variant: &Variant) -> Result<Vec<String>> {

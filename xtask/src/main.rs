@@ -74,9 +74,9 @@ fn wasm(options: &[&str]) -> Result<()> {
     eprintln!("compiler: {compiler}");
     for variant in &variants {
         eprintln!("building {} ({})", variant.name, profile.name());
-        let module = build::module(&compiler, build::ENGINE, variant, profile)?;
+        let module = build::module(&compiler, variant, profile, &[])?;
         let folder = package(variant);
-        bindings::generate(&module, "wisplm", &folder, profile)?;
+        bindings::generate(&module, &folder, profile)?;
         if profile == Profile::Release {
             optimizer::run(&folder.join(bindings::MODULE), variant)?;
         }
@@ -93,9 +93,9 @@ fn bench(options: &[&str]) -> Result<()> {
     // With threads they are the same kernels.
     for variant in variants.into_iter().filter(|variant| !variant.shared) {
         eprintln!("building the micro-benchmarks, {}", variant.name);
-        let module = build::module(&compiler, build::KERNELS, variant, profile)?;
+        let module = build::module(&compiler, variant, profile, &["bench"])?;
         let folder = root().join("target/pkg").join(format!("bench-{}", variant.name));
-        bindings::generate(&module, "wisplm_kernels", &folder, profile)?;
+        bindings::generate(&module, &folder, profile)?;
     }
     Ok(())
 }

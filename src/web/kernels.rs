@@ -1,14 +1,12 @@
-//! The engine's products alone, and what the tab could do at best: `bench/` times them from outside.
-#![cfg(target_arch = "wasm32")]
+//! The products alone, and what the tab could do at best: `bench/` times them from outside.
 
-mod ceilings;
-
+use super::ceilings;
+use crate::cpu::activations::Quantized;
+use crate::cpu::kernels::{Unpacked, matmul::multiply};
+use crate::gguf::TensorType;
+use crate::quant::{BLOCK, Matrix, PACKINGS, Packer};
 use std::fmt::Write;
 use wasm_bindgen::prelude::*;
-use wisplm::cpu::activations::Quantized;
-use wisplm::cpu::kernels::{Unpacked, matmul::multiply};
-use wisplm::gguf::TensorType;
-use wisplm::quant::{BLOCK, Matrix, PACKINGS, Packer};
 
 /// Outputs and inputs: those of a 135M model, widened to whole super-blocks of 256.
 const SHAPES: [(usize, usize); 2] = [(1536, 768), (768, 1536)];
