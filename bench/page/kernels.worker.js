@@ -18,7 +18,7 @@ function time(bench, index, iterations) {
 onmessage = async ({ data: { folder, rounds, ms } }) => {
   try {
     const { default: init, Bench } = await import(`${folder}wisplm_kernels.js`);
-    await init();
+    await init({ module_or_path: fetch(`${folder}wisplm_kernels_bg.wasm`) });
     const bench = new Bench();
     const cases = JSON.parse(bench.cases());
     const iterations = cases.map((_, index) => calibrate(bench, index, ms));
