@@ -14,7 +14,7 @@ const VARIANTS = ["relaxed", "simd"];
 export async function measureKernels(stage, rounds, say) {
   const results = [];
   for (const variant of VARIANTS) {
-    if (!existsSync(`${folder}bench-${variant}/wisplm_kernels.js`)) {
+    if (!existsSync(`${folder}bench-${variant}/wisplm.js`)) {
       say(`kernels, ${variant}: not built (cargo xtask bench)`);
       continue;
     }

@@ -17,8 +17,8 @@ function time(bench, index, iterations) {
 
 onmessage = async ({ data: { folder, rounds, ms } }) => {
   try {
-    const { default: init, Bench } = await import(`${folder}wisplm_kernels.js`);
-    await init({ module_or_path: fetch(`${folder}wisplm_kernels_bg.wasm`) });
+    const { default: init, Bench } = await import(`${folder}wisplm.js`);
+    await init({ module_or_path: fetch(`${folder}wisplm_bg.wasm`) });
     const bench = new Bench();
     const cases = JSON.parse(bench.cases());
     const iterations = cases.map((_, index) => calibrate(bench, index, ms));
