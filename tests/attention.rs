@@ -71,6 +71,7 @@ impl Case {
         // The output is overwritten, whatever was there.
         let mut out = vec![f32::NAN; q.len()];
         Attention { layer, heads, scale, softcap, causal, start, stride }.run(
+            0..heads,
             self.rows,
             q,
             &mut out,
@@ -220,6 +221,7 @@ fn windowed_layers_free_pages_and_answer_the_same() {
                 let Case { heads, softcap, causal, .. } = case;
                 let (scale, stride, start) = (case.scale(), q.len(), position);
                 Attention { layer, heads, scale, softcap, causal, start, stride }.run(
+                    0..heads,
                     1,
                     q,
                     out,
@@ -247,8 +249,8 @@ fn a_models_cache_stays_within_its_announcement() {
             let tokens: Vec<u32> = (0..512).map(|k| k * 7 % 256).collect();
             let mut most = 0;
             for tokens in tokens.chunks(step) {
-                model.executor.begin(&cache, tokens).unwrap();
-                model.executor.advance(&mut cache, &mut || false).unwrap();
+                model.executor.begin(&mut [(&mut cache, tokens)]).unwrap();
+                model.executor.advance(&mut [&mut cache], &mut || false).unwrap();
                 most = most.max(cache.bytes());
             }
             assert_eq!(cache.len(), 512);

@@ -57,8 +57,7 @@ impl Lanes {
     /// Byte t of each of the four rows, for t = 0..4.
     #[inline(always)]
     pub fn columns(self) -> [[u8; 4]; 4] {
-        let bytes = self.transposed().to_bytes();
-        std::array::from_fn(|t| std::array::from_fn(|r| bytes[t * 4 + r]))
+        bytemuck::cast(self.transposed().to_bytes())
     }
 }
 

@@ -126,6 +126,25 @@ fn put_f16s(unit: Rows<'_>, at: usize, scales: &mut [u8], index: usize) -> bool 
     !any_sign16(values, 0x0400)
 }
 
+/// Puts the f16 at byte `at` of each row, times `sign`, as the `index`th run of f32 values. Super-blocks' scales are
+/// often subnormal f16 numbers, which kernels could not widen quickly. Returns false if one is not finite.
+fn put_f32s(unit: Rows<'_>, at: usize, sign: f32, scales: &mut [u8], index: usize) -> bool {
+    let halves = unit.eight(at).to_bytes();
+    let mut finite = true;
+    for (half, bytes) in halves.as_chunks::<2>().0.iter().zip(scales[index * 32..].as_chunks_mut::<4>().0) {
+        let value = half::f16::from_le_bytes(*half).to_f32() * sign;
+        finite &= value.is_finite();
+        *bytes = value.to_le_bytes();
+    }
+    finite
+}
+
+/// Reads the f32 at `index` of a run of f32 values.
+fn get_f32(from: &[u8], index: usize) -> f32 {
+    let (values, _) = from.as_chunks::<4>();
+    f32::from_le_bytes(values[index])
+}
+
 /// Reads the f16 at `index` of a run of f16 values.
 fn get_f16(from: &[u8], index: usize) -> f32 {
     half::f16::from_le_bytes([from[index * 2], from[index * 2 + 1]]).to_f32()

@@ -1,18 +1,18 @@
 //! Q4_K: 144 bytes for 256 columns: f16 d, f16 dmin, 12 bytes of 6-bit scales, 128 bytes of codes.
 //! y = d·s·q − dmin·m, with one (s, m) per 32 columns.
 //!
-//! Packed, the scales of a unit are d and dmin of the 8 rows (f16), then for each of its 8 blocks the 8
-//! rows' s and the 8 rows' m as bytes: 148 bytes for what the file has in 144.
+//! Packed, the scales of a unit are d and −dmin of the 8 rows (f32), then for each of its 8 blocks the 8
+//! rows' s and the 8 rows' m as bytes: 152 bytes for what the file has in 144.
 
 use super::lanes::{Lanes, Rows};
-use super::{BLOCK, Codes, Format, Nibbles, by_units, get_f16, put_f16s};
+use super::{BLOCK, Codes, Format, Nibbles, by_units, get_f32, put_f32s};
 use crate::gguf::TensorType;
 
 /// 4-bit codes in super-blocks.
 pub struct Q4K;
 
 /// Bytes of the packed scales of a unit of Q4_K and Q5_K.
-pub(super) const SCALE_BYTES: usize = 32 + 8 * 16;
+pub(super) const SCALE_BYTES: usize = 64 + 8 * 16;
 
 /// The nibbles of a block that stand in 32 bytes, the low (`high` = 0) or the high ones, as `Nibbles` has them: those of
 /// the bytes from `at` on low, those of the bytes 16 further high.
@@ -30,9 +30,9 @@ pub(super) fn nibbles(unit: Rows<'_>, half: usize, at: usize, high: usize) -> La
 /// atop bytes g − 4 and g.
 #[inline(always)]
 pub(super) fn put_scales(unit: Rows<'_>, scales: &mut [u8; SCALE_BYTES]) -> bool {
-    let finite = put_f16s(unit, 0, scales, 0) & put_f16s(unit, 2, scales, 1);
+    let finite = put_f32s(unit, 0, 1.0, scales, 0) & put_f32s(unit, 2, -1.0, scales, 1);
     // For each block the two halves' s, then their m: four bytes each.
-    let (numbers, _) = scales[32..].as_chunks_mut::<4>();
+    let (numbers, _) = scales[64..].as_chunks_mut::<4>();
     for half in 0..2 {
         let [a, b, c] = [4, 8, 12].map(|at| unit.four(half, at));
         let s = [a & 0x3f3f_3f3f, c & 0x0f0f_0f0f | a >> 2 & 0x3030_3030];
@@ -48,12 +48,12 @@ pub(super) fn put_scales(unit: Rows<'_>, scales: &mut [u8; SCALE_BYTES]) -> bool
     finite
 }
 
-/// d·s and dmin·m of a row in block `g`, and the weights they give.
+/// d·s and −dmin·m of a row in block `g`, and the weights they give.
 pub(super) fn weights(scales: &[u8], row: usize, g: usize, code: impl Fn(usize) -> u8, weights: &mut [f32]) {
-    let d = get_f16(scales, row) * f32::from(scales[32 + g * 16 + row]);
-    let m = get_f16(scales, 8 + row) * f32::from(scales[32 + g * 16 + 8 + row]);
+    let d = get_f32(scales, row) * f32::from(scales[64 + g * 16 + row]);
+    let m = get_f32(scales, 8 + row) * f32::from(scales[64 + g * 16 + 8 + row]);
     for (column, weight) in weights.iter_mut().enumerate() {
-        *weight = d * f32::from(code(column)) - m;
+        *weight = d * f32::from(code(column)) + m;
     }
 }
 

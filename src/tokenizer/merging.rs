@@ -22,6 +22,17 @@ impl Part {
     }
 }
 
+/// Two neighbours that make a token. The order of the fields is that in which they are joined.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Join {
+    turn: u32,
+    left: u32,
+    right: u32,
+    /// Bytes of both, which tells whether one of them has changed since.
+    len: u32,
+    token: u32,
+}
+
 /// Merges parts. `join` says what two neighbours make, if anything: when it is its turn, lower numbers first and of
 /// equal ones the leftmost, and the token.
 pub fn merge(parts: &mut [Part], join: impl Fn(&Part, &Part) -> Option<(u32, u32)>) {
@@ -30,18 +41,17 @@ pub fn merge(parts: &mut [Part], join: impl Fn(&Part, &Part) -> Option<(u32, u32
         part.before = if index == 0 { NONE } else { index - 1 };
         part.after = if index == last { NONE } else { index + 1 };
     }
-    // Turn, left part, right part, bytes of both, token. The heap gives the greatest.
-    let mut queue: BinaryHeap<Reverse<(u32, u32, u32, u32, u32)>> = BinaryHeap::new();
-    let consider = |queue: &mut BinaryHeap<_>, parts: &[Part], left: u32, right: u32| {
+    let mut queue = BinaryHeap::new();
+    let consider = |queue: &mut BinaryHeap<Reverse<Join>>, parts: &[Part], left: u32, right: u32| {
         let (a, b) = (&parts[left as usize], &parts[right as usize]);
         if let Some((turn, token)) = join(a, b) {
-            queue.push(Reverse((turn, left, right, a.len + b.len, token)));
+            queue.push(Reverse(Join { turn, left, right, len: a.len + b.len, token }));
         }
     };
     for right in 1..parts.len() as u32 {
         consider(&mut queue, parts, right - 1, right);
     }
-    while let Some(Reverse((_, left, right, len, token))) = queue.pop() {
+    while let Some(Reverse(Join { left, right, len, token, .. })) = queue.pop() {
         // Either may have been merged with another neighbour since.
         let lens = [left, right].map(|index| parts[index as usize].len);
         if lens.contains(&0) || lens[0] + lens[1] != len {

@@ -70,7 +70,7 @@ impl Loader {
     }
 
     pub fn finish(self) -> JsResult<Engine> {
-        Ok(Engine::new(self.loader.finish()?))
+        Ok(Engine::new(self.loader.finish()?)?)
     }
 }
 

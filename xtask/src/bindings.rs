@@ -29,8 +29,16 @@ pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
         .with_context(|| format!("wasm-bindgen fails on {}", module.display()))
 }
 
-/// The worker holds one copy of the glue for all modules, so all must have the same.
+/// The worker holds two glues, one for modules that share their memory and one for the others.
 pub fn check_identical(variants: &[&Variant]) -> Result<()> {
+    for shared in [false, true] {
+        let alike: Vec<_> = variants.iter().copied().filter(|variant| variant.shared == shared).collect();
+        check_alike(&alike)?;
+    }
+    Ok(())
+}
+
+fn check_alike(variants: &[&Variant]) -> Result<()> {
     let Some((first, others)) = variants.split_first() else { return Ok(()) };
     let glue = |variant: &Variant| fs::read_to_string(package(variant).join(GLUE));
     let expected = glue(first)?;

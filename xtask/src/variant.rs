@@ -4,8 +4,13 @@ use anyhow::{Context, Result};
 
 pub struct Variant {
     pub name: &'static str,
-    /// `-C target-feature`, over rustc's defaults for wasm32.
+    /// Whether threads share its memory. wasm-bindgen's glue is another one then.
+    pub shared: bool,
+    /// `-C target-feature`, over rustc's defaults for wasm32. The same for all variants with a shared memory, and for all
+    /// without.
     pub target_features: &'static str,
+    /// What the engine's own crate may use over that.
+    pub own_features: &'static str,
     /// `-C link-arg`s.
     pub link_arguments: &'static [&'static str],
     /// What `wasm-opt` may assume, over `optimizer::FEATURES`.
@@ -20,7 +25,9 @@ pub struct Variant {
 pub const ALL: &[Variant] = &[
     Variant {
         name: "simd",
-        target_features: "+simd128,+bulk-memory",
+        shared: false,
+        target_features: ALONE,
+        own_features: "+simd128",
         link_arguments: &[],
         optimizer_features: &[],
         forbidden: &["relaxed_simd", "threads"],
@@ -28,12 +35,49 @@ pub const ALL: &[Variant] = &[
     },
     Variant {
         name: "relaxed",
-        target_features: "+simd128,+bulk-memory,+relaxed-simd",
+        shared: false,
+        target_features: ALONE,
+        own_features: "+relaxed-simd",
         link_arguments: &[],
         optimizer_features: &["--enable-relaxed-simd"],
         forbidden: &["threads"],
         required: &["simd", "relaxed_simd"],
     },
+    Variant {
+        name: "threads",
+        shared: true,
+        target_features: SHARED,
+        own_features: "+simd128",
+        link_arguments: SHARED_MEMORY,
+        optimizer_features: &["--enable-threads"],
+        forbidden: &["relaxed_simd"],
+        required: &["simd", "threads"],
+    },
+    Variant {
+        name: "relaxed-threads",
+        shared: true,
+        target_features: SHARED,
+        own_features: "+relaxed-simd",
+        link_arguments: SHARED_MEMORY,
+        optimizer_features: &["--enable-threads", "--enable-relaxed-simd"],
+        forbidden: &[],
+        required: &["simd", "relaxed_simd", "threads"],
+    },
+];
+
+const ALONE: &str = "+simd128,+bulk-memory";
+const SHARED: &str = "+simd128,+bulk-memory,+mutable-globals,+atomics";
+
+/// The page makes the memory, of at most 4 GiB and less where the browser has no room for that, and each thread
+/// makes its own stack and thread-locals.
+const SHARED_MEMORY: &[&str] = &[
+    "--shared-memory",
+    "--import-memory",
+    "--max-memory=4294967296",
+    "--export=__wasm_init_tls",
+    "--export=__tls_size",
+    "--export=__tls_align",
+    "--export=__tls_base",
 ];
 
 pub fn named(name: &str) -> Result<&'static Variant> {

@@ -11,18 +11,19 @@
 
 use crate::cpu::cache::{Layer, PAGE, Page};
 use crate::cpu::simd;
+use std::ops::Range;
 
 /// What one call computes.
 pub struct Attention<'a> {
     pub layer: &'a Layer,
-    /// Query heads.
+    /// Query heads of the model.
     pub heads: usize,
     pub scale: f32,
     pub softcap: Option<f32>,
     pub causal: bool,
     /// Position of the first row.
     pub start: usize,
-    /// Values from one row to the next, in `q` and in `out`.
+    /// Values from one row to the next in `q`.
     pub stride: usize,
 }
 
@@ -37,38 +38,44 @@ pub struct Scratch {
 /// The running state of one query.
 #[derive(Clone, Copy)]
 struct Query {
-    /// Where its head begins in `q` and `out`.
+    /// Where its head begins in `q`.
     at: usize,
+    /// Where it begins in `out`.
+    out: usize,
     position: usize,
     maximum: f32,
     sum: f32,
 }
 
 impl Attention<'_> {
-    /// Computes `rows` rows of queries.
-    pub fn run(&self, rows: usize, q: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    /// Computes some query heads of `rows` rows. `out` gets these heads, row by row.
+    pub fn run(&self, heads: Range<usize>, rows: usize, q: &[f32], out: &mut [f32], scratch: &mut Scratch) {
         let cache = self.layer.cache;
         let group = self.heads / cache.heads;
+        let width = heads.len() * cache.dim;
         for head in 0..cache.heads {
+            let shared = heads.start.max(head * group)..heads.end.min((head + 1) * group);
             scratch.queries.clear();
             for row in 0..rows {
-                for h in head * group..(head + 1) * group {
+                for h in shared.clone() {
                     let at = row * self.stride + h * cache.dim;
-                    out[at..at + cache.dim].fill(0.0);
+                    let to = row * width + (h - heads.start) * cache.dim;
+                    out[to..to + cache.dim].fill(0.0);
                     scratch.queries.push(Query {
                         at,
+                        out: to,
                         position: self.start + row,
                         maximum: f32::NEG_INFINITY,
                         sum: 0.0,
                     });
                 }
             }
-            for (index, page) in self.layer.pages.iter().enumerate() {
+            for (index, page) in self.layer.pages.iter().enumerate().filter(|_| !shared.is_empty()) {
                 self.page(index * PAGE, page, head, q, out, scratch);
             }
             for query in &scratch.queries {
                 let inverse = 1.0 / query.sum;
-                out[query.at..query.at + cache.dim].iter_mut().for_each(|x| *x *= inverse);
+                out[query.out..query.out + cache.dim].iter_mut().for_each(|x| *x *= inverse);
             }
         }
     }
@@ -131,7 +138,7 @@ impl Attention<'_> {
                 &scores[from..to],
                 rescale,
                 &values[from * dim..to * dim],
-                &mut out[query.at..query.at + dim],
+                &mut out[query.out..query.out + dim],
             );
         }
     }
