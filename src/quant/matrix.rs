@@ -94,8 +94,8 @@ impl Matrix {
         }
     }
 
-    /// Makes room for the next panel, number `panel`: its streams, all zero. What was reserved for a segment is cleared only now, when
-    /// it is in the cache for the packing that follows.
+    /// Makes room for the next panel, number `panel`: its streams, all zero. What was reserved for a segment is
+    /// cleared only now, when it is in the cache for the packing that follows.
     fn grow(&mut self, panel: usize) -> Result<(&mut [u8], &mut [u8])> {
         let units = self.units();
         let (codes, scales) = (units * self.packing.code_bytes / 16, units * self.packing.scale_bytes / 16);

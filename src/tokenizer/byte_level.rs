@@ -62,10 +62,10 @@ impl ByteLevel {
     }
 
     /// Appends the ids of `text`.
-    pub fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) {
+    pub fn encode(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         let mut spelled = String::new();
         let mut parts = Vec::new();
-        for range in self.words.words(text) {
+        for range in self.words.words(text)? {
             let word = &text[range];
             spelled.clear();
             match self.spelling {
@@ -85,6 +85,7 @@ impl ByteLevel {
             merge(&mut parts, |left, right| self.merges.find(left.token, right.token));
             ids.extend(parts.iter().filter(|part| part.len > 0).map(|part| part.token));
         }
+        Ok(())
     }
 
     /// The tokens that a word's merging begins with. What has no token is lost.

@@ -121,7 +121,7 @@ impl Tokenizer {
                 }
                 Fragment::Text(text) => {
                     match &self.merger {
-                        Merger::ByteLevel(merger) => merger.encode(&self.vocabulary, text, &mut ids),
+                        Merger::ByteLevel(merger) => merger.encode(&self.vocabulary, text, &mut ids)?,
                         Merger::SentencePiece(merger) => {
                             merger.encode(&self.vocabulary, text, begins, &mut ids)?;
                         }
