@@ -28,7 +28,9 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage },
       ability(
         crossOriginIsolated,
         "Isolated page",
-        "It has the headers that threads need, from its server or from a service worker.",
+        navigator.serviceWorker?.controller
+          ? "Its server does not send the headers that threads need: a service worker adds them."
+          : "Its server sends the headers that threads need.",
         `Threads need it, and it could not be had: ${isolation.reason}.`,
       ),
       ability(

@@ -76,7 +76,8 @@ export function noThreads({ threads }: WasmFeatures): string | undefined {
   if (globalThis.crossOriginIsolated !== true) {
     return (
       "the page is not cross-origin isolated, so workers can share no memory: serve it with the headers " +
-      "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp"
+      "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, or let isolate() of " +
+      "wisplm/isolation add them"
     );
   }
   return undefined;

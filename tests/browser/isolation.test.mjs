@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, beforeEach, afterEach, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { openBrowser, run } from "./harness.mjs";
+import { featuresOf, moduleOf, openBrowser, run } from "./harness.mjs";
 import { fixture, openSite, packageFolder } from "./site.mjs";
 
 const HTML = { type: "text/html; charset=utf-8" };
@@ -21,7 +20,7 @@ after(() => browser?.close());
 
 // A site of its own for each test: an origin without service workers.
 beforeEach(async () => {
-  site = await openSite({ isolate: false, mounts: { "/demo/": fileURLToPath(new URL("../../www", import.meta.url)) } });
+  site = await openSite({ isolate: false, mounts: { "/some/folder/pkg/": packageFolder } });
   site.put("/isolation-worker.js", worker, SCRIPT);
   putPage("/app.html");
 });
@@ -65,11 +64,81 @@ test("a page becomes isolated by one reload, and stays so", { timeout: 60_000 },
   await Promise.all([page.close(), other.close()]);
 });
 
+// Without `credentialless` the helper falls back on `require-corp`, which more browsers know.
+for (const policy of ["credentialless", "require-corp"]) {
+  test(`a model runs in the threads' build and writes, from this site and from another: ${policy}`, { timeout: 60_000 }, async () => {
+    const other = await openSite({ isolate: false });
+    try {
+      const page = await browser.open(site);
+      if (policy === "require-corp") await page.addInitScript(() => delete HTMLIFrameElement.prototype.credentialless);
+      const answered = page.waitForResponse((response) => response.fromServiceWorker());
+      await page.goto(new URL("/app.html", site.url).href);
+      assert.deepEqual(await settled(page), { state: "isolated", isolated: true });
+      assert.equal((await (await answered).allHeaders())["cross-origin-embedder-policy"], policy);
+      const bytes = fixture("tiny/llama-0.gguf");
+      const headers = { "access-control-allow-origin": "*" };
+      const urls = [site.put("/model.gguf", bytes), other.put("/model.gguf", bytes, { headers })];
+      const got = await run(
+        page,
+        async ({ load }, { urls }) => {
+          const got = [];
+          for (const url of urls) {
+            const model = await load(url, { threads: 2 });
+            const { text } = await model.generate("ab", { maxTokens: 4, temperature: 0 }).result;
+            got.push({ text, ...model.info.device, notices: model.info.notices });
+            await model.close();
+          }
+          return got;
+        },
+        { urls },
+      );
+      for (const { text, threads, features, notices } of got) {
+        assert.ok(text.length > 0);
+        assert.equal(text, got[0].text);
+        assert.equal(threads, 2);
+        assert.deepEqual(features, featuresOf("relaxed", true));
+        assert.deepEqual(notices, []);
+      }
+      const modules = site.requests.filter(({ path }) => path.endsWith(".wasm")).map(({ path }) => path);
+      assert.deepEqual([...new Set(modules)], [`/pkg/${moduleOf("relaxed", true)}`]);
+      assert.deepEqual(page.problems, []);
+      await page.close();
+    } finally {
+      await other.close();
+    }
+  });
+}
+
+test("in a folder of a site it isolates that folder", { timeout: 60_000 }, async () => {
+  site.remove("/isolation-worker.js");
+  site.put("/some/folder/isolation-worker.js", worker, SCRIPT);
+  putPage("/some/folder/app.html");
+  putPage("/some/folder/deep/app.html", { worker: "../isolation-worker.js" });
+  for (const path of ["/some/folder/app.html", "/some/folder/deep/app.html"]) {
+    const page = await browser.open(site, { path });
+    assert.deepEqual(await settled(page), { state: "isolated", isolated: true });
+    const device = await page.evaluate(async () => {
+      const { load } = await import("/some/folder/pkg/index.js");
+      const model = await load("/tiny/llama-0.gguf", { threads: 2 });
+      await model.close();
+      return { threads: model.info.device.threads, notices: model.info.notices };
+    });
+    assert.deepEqual(device, { threads: 2, notices: [] });
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  }
+  assert.equal(visits("/some/folder/app.html"), 2);
+  assert.equal(visits("/some/folder/deep/app.html"), 1, "the folder's service worker was there");
+  const outside = await browser.open(site);
+  assert.equal(await outside.evaluate(() => crossOriginIsolated), false);
+  await outside.close();
+});
+
 test("models are downloaded, resumed and kept as without it", { timeout: 60_000 }, async () => {
   const page = await browser.open(site, { path: "app.html" });
   await settled(page);
   const bytes = fixture("tiny/llama-0.gguf");
-  const url = site.put("/cut.gguf", bytes, { etag: '"one"', cut: [bytes.length >> 1] });
+  const url = site.put("/cut.gguf", bytes, { etag: '"one"', rate: 2e6, cut: [bytes.length >> 1] });
   const mark = site.requests.length;
   const texts = await run(
     page,
@@ -162,7 +231,7 @@ test("where it fails, it says why and does not reload again", { timeout: 60_000 
 test("what stands in the way is told, and nothing is reloaded", { timeout: 60_000 }, async () => {
   site.put("/own.js", "", SCRIPT);
   const cases = [
-    ["/none.html", { worker: "/none.js" }, /none\.js does not start/],
+    ["/none.html", { worker: "/none.js" }, /none\.js.* does not start.*404/],
     ["/deep.html", { worker: "/pkg/isolation-worker.js" }, /reaches pages below \/pkg\/ only/],
     ["/own.html", {}, /service worker of its own/, () => navigator.serviceWorker.register("/own.js")],
     ["/insecure.html", {}, /not secure/, undefined, () => Object.defineProperty(globalThis, "isSecureContext", { value: false })],
