@@ -10,7 +10,7 @@ mod program;
 pub mod simd;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, KvType};
 pub use weights::{Loading, Weights};
 
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ pub struct Executor {
     slots: Vec<Slot>,
     quantized: Quantized,
     scratch: Scratch,
+    kv_type: KvType,
     step: Option<Running>,
 }
 
@@ -88,7 +89,14 @@ impl Executor {
             weights.matrix(weight)?;
         }
         let (quantized, scratch) = (Quantized::default(), Scratch::default());
-        Ok(Executor { plan, weights, program, ropes, slots, quantized, scratch, step: None })
+        let kv_type = KvType::default();
+        Ok(Executor { plan, weights, program, ropes, slots, quantized, scratch, kv_type, step: None })
+    }
+
+    /// Stores keys and values as `kv_type`.
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
     }
 
     pub fn plan(&self) -> &Plan {
@@ -106,17 +114,14 @@ impl Executor {
             let kept =
                 cache.window.map_or(usize::MAX, |window| window.saturating_add(STEP_TOKENS + cache::PAGE));
             let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
-            [2, positions, cache.heads, cache.dim, size_of::<u16>()]
-                .iter()
-                .map(|n| *n as u64)
-                .product::<u64>()
+            (positions / cache::PAGE) as u64 * self.kv_type.page_bytes(cache) as u64
         };
         self.plan.caches.iter().map(bytes).sum()
     }
 
     /// An empty cache for a sequence of this model.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.plan.caches)
+        Cache::new(&self.plan.caches, self.kv_type)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -191,7 +196,7 @@ impl Executor {
         logits.resize(rows.len() * matrix.rows(), 0.0);
         multiply(matrix, rows.len(), values, &self.quantized, logits, matrix.rows())?;
         if let Some(cap) = softcap {
-            logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+            elementwise::softcap(logits, cap);
         }
         Ok(())
     }
@@ -275,7 +280,11 @@ impl Executor {
                 let (q, out) = pair(&mut self.slots, q, out)?;
                 let (causal, start, stride) = (self.plan.causal, running.start, q.stride);
                 let attention = Attention { layer, heads, scale, softcap, causal, start, stride };
-                attention.run(rows, &q.values, &mut out.values, &mut self.scratch);
+                let mut heads_of_rows = vec![0.0; rows * out.width];
+                attention.run(0..heads, rows, &q.values, &mut heads_of_rows, &mut self.scratch);
+                for (row, heads) in out.rows_mut().zip(heads_of_rows.chunks_exact(heads * layer.cache.dim)) {
+                    row.copy_from_slice(heads);
+                }
             }
             Step::Op(Op::Activate { f, x }) => {
                 self.slots[x.0].rows_mut().take(rows).for_each(|row| elementwise::activate(f, row));
