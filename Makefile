@@ -3,6 +3,7 @@
 define HELP
 make demo     set up, build, fetch the default model, serve the demo at http://localhost:$(PORT)/
 make test     set up, build, fetch the test models, run all tests
+make bench    set up, build, fetch two models, measure beside wllama and native llama.cpp (half an hour; ARGS="--help")
 make build    the complete npm package in pkg/, optimized (takes minutes)
 make setup    install what this machine lacks: a compiler for wasm32, Chromium, npm packages
 make models   fetch the default model and the test models
@@ -19,7 +20,7 @@ PACKAGE = pkg/$(INSTALLED)
 TEST_PACKAGES = $(patsubst %/package-lock.json,%/$(INSTALLED),$(wildcard tests/*/package-lock.json))
 
 .NOTPARALLEL:
-.PHONY: help demo test build setup models clean tools test-tools default-model package
+.PHONY: help demo test bench build setup models clean tools test-tools default-model package
 
 help:
 	@echo "$$HELP"
@@ -35,6 +36,11 @@ test: setup models
 	@$(MAKE) --no-print-directory package
 	$(STEP) "package tests" npm --prefix pkg test
 	$(STEP) "browser tests" npm --prefix tests/browser test
+
+# The quickly built package: it is as fast as the optimized one, which is only smaller.
+bench: tools test-tools $(PACKAGE) tests/browser/$(INSTALLED) bench/$(INSTALLED) package
+	$(STEP) "models" python3 scripts/models.py smollm2 gemma3
+	@npm --prefix bench run --silent bench -- $(ARGS)
 
 build: tools $(PACKAGE)
 	$(STEP) "optimized wasm" cargo xtask wasm --release
@@ -56,7 +62,7 @@ test-tools:
 # llama.cpp has a package per system and GPU: all but the one named are optional, large, and not on every registry,
 # while `ci` wants each of them in the lock file.
 NPM_INSTALL = ci
-tests/tokenizer/$(INSTALLED): NPM_INSTALL = install --no-save --omit=optional
+tests/tokenizer/$(INSTALLED) bench/$(INSTALLED): NPM_INSTALL = install --no-save --omit=optional
 
 %/$(INSTALLED): %/package-lock.json
 	$(STEP) "npm packages of $*" npm --prefix $* $(NPM_INSTALL) --ignore-scripts
@@ -69,4 +75,4 @@ default-model:
 	$(STEP) "default model" python3 scripts/models.py smollm2
 
 clean:
-	rm -rf target pkg/dist pkg/node_modules tests/*/node_modules
+	rm -rf target pkg/dist pkg/node_modules tests/*/node_modules bench/node_modules

@@ -340,8 +340,8 @@ fn a_models_cache_stays_within_its_announcement() {
             let tokens: Vec<u32> = (0..512).map(|k| k * 7 % 256).collect();
             let mut most = 0;
             for tokens in tokens.chunks(step) {
-                model.executor.begin(&cache, tokens).unwrap();
-                model.executor.advance(&mut cache, &mut || false).unwrap();
+                model.executor.begin(&mut [(&mut cache, tokens)]).unwrap();
+                model.executor.advance(&mut [&mut cache], &mut || false).unwrap();
                 most = most.max(cache.bytes());
             }
             assert_eq!(cache.len(), 512);

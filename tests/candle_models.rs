@@ -79,8 +79,8 @@ fn our_logits(model: &mut Model, tokens: &[u32], lengths: &[usize]) -> Vec<Vec<f
     let mut cache = model.executor.new_cache();
     let mut after = |length: usize| {
         let start = cache.len();
-        model.executor.begin(&cache, &tokens[start..length]).unwrap();
-        assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
+        model.executor.begin(&mut [(&mut cache, &tokens[start..length])]).unwrap();
+        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
         let mut logits = Vec::new();
         model.executor.logits(length - start - 1..length - start, &mut logits).unwrap();
         logits
@@ -299,8 +299,8 @@ fn bert_in_every_small_format() {
             let tokens = batch(&some_tokens(length));
             let want = flat(candle.forward(&tokens, &tokens.zeros_like().unwrap(), None).unwrap());
             let mut cache = model.executor.new_cache();
-            model.executor.begin(&cache, &some_tokens(length)).unwrap();
-            assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
+            model.executor.begin(&mut [(&mut cache, &some_tokens(length))]).unwrap();
+            assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
             let got: Vec<f32> = (0..length).flat_map(|row| model.executor.hidden(row).to_vec()).collect();
             errors.push(distance(&got, &want));
         }

@@ -81,8 +81,8 @@ fn answers_do_not_depend_on_how_a_prompt_is_cut() {
             tokens.iter().zip(&whole[1..]).take(60).map(|(token, want)| (*token, want.unwrap()))
         {
             let next = tokens[cache.len() + 1];
-            model.executor.begin(&cache, &[token]).unwrap();
-            assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
+            model.executor.begin(&mut [(&mut cache, &[token])]).unwrap();
+            assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
             model.executor.logits(0..1, &mut logits).unwrap();
             let got = wisplm::runtime::log_probability(&logits, next);
             assert_eq!(got.to_bits(), want.to_bits(), "{name} position {}", cache.len());

@@ -5,8 +5,8 @@ mod support;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use support::formats::{DECODED, FORMATS};
-use wisplm::cpu::activations::Quantized;
-use wisplm::cpu::kernels::matmul::multiply;
+use wisplm::cpu::activations::{GAIN, Quantized};
+use wisplm::cpu::kernels::{Unpacked, matmul::multiply};
 use wisplm::error::Code;
 use wisplm::gguf::TensorType;
 use wisplm::quant::{BLOCK, Matrix, Packer};
@@ -132,6 +132,19 @@ fn products_are_those_of_the_decoded_weights() {
     }
 }
 
+/// The product of a matrix with rows of activations, one row of outputs after the other.
+fn product(matrix: &Matrix, x: &[f32], tokens: usize) -> Vec<f32> {
+    let mut quantized = Quantized::default();
+    quantized.quantize(x, x.len() / tokens);
+    let mut out = vec![f32::NAN; tokens * matrix.rows()];
+    let put = |row: usize, first: usize, values: &[f32]| {
+        out[row * matrix.rows() + first..][..values.len()].copy_from_slice(values);
+    };
+    let unpacked = &mut Unpacked::default();
+    multiply(matrix, 0..matrix.panels(), 0..tokens, x, &quantized, unpacked, put).unwrap();
+    out
+}
+
 fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
     let (rows, cols, kind) = (matrix.rows(), matrix.cols(), matrix.packing().kind);
     let stride = cols.next_multiple_of(BLOCK);
@@ -140,14 +153,17 @@ fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
         row[..cols].copy_from_slice(&numbers(cols, 10 + token as u32));
     }
     let mut quantized = Quantized::default();
-    quantized.quantize(&x, stride);
-    let mut out = vec![f32::NAN; tokens * rows];
-    multiply(matrix, tokens, &x, &quantized, &mut out, rows).unwrap();
+    let out = product(matrix, &x, tokens);
     for token in 0..tokens {
         let seen: Vec<f64> = if matrix.packing().scale_bytes > 0 {
-            let row = quantized.row(token);
-            let value =
-                |k: usize| f64::from(row.codes[k]) * f64::from(row.blocks[k / BLOCK].d[k % BLOCK / 16]);
+            // A row has the same codes alone as in a tile.
+            quantized.quantize(&x[token * stride..(token + 1) * stride], stride);
+            let row = quantized.single().unwrap();
+            let value = |k: usize| {
+                let block = &row[k / BLOCK];
+                let code = block.codes.as_flattened()[k % BLOCK];
+                f64::from(code) * f64::from(block.d[k % BLOCK / 16] / GAIN)
+            };
             (0..cols).map(value).collect()
         } else {
             x[token * stride..][..cols].iter().map(|x| f64::from(*x)).collect()
@@ -174,19 +190,21 @@ fn tiles_and_single_rows_agree_to_the_bit() {
         let (bytes, _) = quantize(dtype, 9, cols, 4);
         let matrix = pack(kind, 9, cols, &bytes, bytes.len());
         let stride = cols.next_multiple_of(BLOCK);
-        let mut x = numbers(4 * stride, 5);
+        let mut x = numbers(6 * stride, 5);
         x.chunks_exact_mut(stride).for_each(|row| row[cols..].fill(0.0));
-        let mut quantized = Quantized::default();
-        quantized.quantize(&x, stride);
-        let mut together = vec![0.0; 4 * 9];
-        multiply(&matrix, 4, &x, &quantized, &mut together, 9).unwrap();
+        let together = product(&matrix, &x, 6);
         for (token, together) in together.chunks_exact(9).enumerate() {
-            let mut alone = vec![0.0; 9];
-            quantized.quantize(&x[token * stride..(token + 1) * stride], stride);
-            multiply(&matrix, 1, &x[token * stride..(token + 1) * stride], &quantized, &mut alone, 9)
-                .unwrap();
+            let alone = product(&matrix, &x[token * stride..(token + 1) * stride], 1);
             assert_eq!(alone, together, "{} row {token}", kind.name());
         }
+        // Some rows and panels of them.
+        let mut quantized = Quantized::default();
+        quantized.quantize(&x, stride);
+        let put = |row: usize, first: usize, values: &[f32]| {
+            assert!((1..5).contains(&row) && first == 8);
+            assert_eq!(values, &together[row * 9 + 8..row * 9 + 9], "{} row {row}", kind.name());
+        };
+        multiply(&matrix, 1..2, 1..5, &x, &quantized, &mut Unpacked::default(), put).unwrap();
     }
 }
 
@@ -201,11 +219,8 @@ fn extreme_codes_are_exact() {
     let matrix = pack(TensorType::Q8_0, 8, 576, &bytes, 34);
     for sign in [1.0_f32, -1.0] {
         let x = vec![sign * 127.0; 576];
-        let mut quantized = Quantized::default();
-        quantized.quantize(&x, 576);
-        let mut out = vec![0.0; 8];
-        multiply(&matrix, 1, &x, &quantized, &mut out, 8).unwrap();
-        assert_eq!(out, [sign * -128.0 * 127.0 * 576.0; 8]);
+        assert_eq!(product(&matrix, &x, 1), [sign * -128.0 * 127.0 * 576.0; 8]);
+        assert_eq!(product(&matrix, &x.repeat(2), 2), [sign * -128.0 * 127.0 * 576.0; 16]);
     }
 }
 

@@ -33,8 +33,8 @@ fn refuses(name: &str, code: Code, blamed: &str, change: impl FnOnce(&mut Draft)
 
 fn logits(model: &mut Model) -> Vec<u32> {
     let mut cache = model.executor.new_cache();
-    model.executor.begin(&cache, &[1, 50, 200, 7]).unwrap();
-    assert!(model.executor.advance(&mut cache, &mut || false).unwrap());
+    model.executor.begin(&mut [(&mut cache, &[1, 50, 200, 7])]).unwrap();
+    assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
     let mut logits = Vec::new();
     model.executor.logits(3..4, &mut logits).unwrap();
     logits.iter().map(|logit| logit.to_bits()).collect()
@@ -170,8 +170,8 @@ fn a_table_may_have_one_row() {
     let hidden = |draft: &Draft| {
         let mut executor = load(&draft.file(), 4096).unwrap().executor;
         let mut cache = executor.new_cache();
-        executor.begin(&cache, &[2, 100, 200, 3]).unwrap();
-        assert!(executor.advance(&mut cache, &mut || false).unwrap());
+        executor.begin(&mut [(&mut cache, &[2, 100, 200, 3])]).unwrap();
+        assert!(executor.advance(&mut [&mut cache], &mut || false).unwrap());
         executor.hidden(2).to_vec()
     };
     let two = Draft::tiny("bert-0");

@@ -93,8 +93,8 @@ fn loads_leave_nothing_behind() {
     for _ in 0..50 {
         let mut model = load(&file, 65_536).expect("the model is good");
         let mut cache = model.executor.new_cache();
-        model.executor.begin(&cache, &[1, 2, 3]).unwrap();
-        model.executor.advance(&mut cache, &mut || false).unwrap();
+        model.executor.begin(&mut [(&mut cache, &[1, 2, 3])]).unwrap();
+        model.executor.advance(&mut [&mut cache], &mut || false).unwrap();
         assert!(load(&file[..file.len() / 2], 65_536).is_err());
     }
     println!("{} bytes after 50 loads and 50 failed ones", HELD.get() - before);

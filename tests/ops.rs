@@ -161,8 +161,8 @@ fn run(plan: Plan, loading: Loading, before: &[u32], tokens: &[u32]) -> Executor
     let mut executor = Executor::new(plan, weights).unwrap();
     let mut cache = executor.new_cache();
     for tokens in [before, tokens] {
-        executor.begin(&cache, tokens).unwrap();
-        assert!(executor.advance(&mut cache, &mut || false).unwrap());
+        executor.begin(&mut [(&mut cache, tokens)]).unwrap();
+        assert!(executor.advance(&mut [&mut cache], &mut || false).unwrap());
     }
     executor
 }
@@ -187,7 +187,7 @@ fn embeddings_and_tables_are_looked_up() {
     let plan = b.finish(Head::Hidden { x }, 20, true);
     let (loading, tables) = weights(&plan);
     let tokens = [49, 0, 7, 7, 31];
-    let executor = run(plan, loading, &[1, 2, 3], &tokens);
+    let mut executor = run(plan, loading, &[1, 2, 3], &tokens);
     let want = (rows(&tables[0], &tokens) * 3.0).unwrap();
     let want = (want + rows(&tables[1], &[3, 4, 5, 6, 7])).unwrap();
     let want = values(&(want + rows(&tables[2], &[1; 5])).unwrap());

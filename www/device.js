@@ -22,8 +22,8 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage })
       ability(
         wasm.threads,
         "Threads",
-        `Possible, with ${plural(cores, "core")} here. This version computes on one.`,
-        "Not possible here. This version computes on one in any case.",
+        `There are ${plural(cores, "core")}: as many compute as help.`,
+        "Not possible on this page: one core computes.",
       ),
       ability(
         crossOriginIsolated,

@@ -8,13 +8,14 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const VARIANTS = ["simd", "relaxed"];
+const VARIANTS = ["simd", "relaxed", "threads", "relaxed-threads"];
 const home = dirname(dirname(fileURLToPath(import.meta.url)));
 const [folder] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
 const built = resolve(folder ?? join(home, "../target/pkg"));
 const dist = join(home, "dist");
 const scratch = join(home, "build");
 const glue = join(built, "simd/wisplm.js");
+const sharedGlue = join(built, "threads/wisplm.js");
 
 for (const variant of VARIANTS) {
   for (const file of ["wisplm.js", "wisplm.d.ts", "wisplm_bg.wasm"]) {
@@ -55,6 +56,10 @@ function checkTypes() {
 import type { Binding } from ${address(join(home, "src/worker/binding.js"))};
 export const binding: Binding = generated;
 export const start: (source: { module_or_path: WebAssembly.Module }) => Promise<unknown> = init;
+import initShared, * as generatedShared from ${address(sharedGlue)};
+export const shared: Binding = generatedShared;
+type Shared = { module_or_path: WebAssembly.Module; memory: WebAssembly.Memory; thread_stack_size?: number };
+export const startShared: (source: Shared) => Promise<unknown> = initShared;
 `,
   );
   run("typescript/bin/tsc", ["-p", "tsconfig.json"]);
@@ -71,7 +76,7 @@ async function bundle() {
     ...common,
     entryPoints: [join(home, "src/worker/main.ts")],
     outfile: join(dist, "worker.js"),
-    alias: { "wisplm-glue": glue },
+    alias: { "wisplm-glue": glue, "wisplm-glue-threads": sharedGlue },
     minifyWhitespace: true,
     minifySyntax: true,
   });

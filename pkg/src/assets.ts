@@ -2,30 +2,41 @@
 
 import { WispError } from "./errors.js";
 import type { WireModule } from "./protocol.js";
-import type { WasmFeatures } from "./probe.js";
+import { featureNames, type WasmFeatures } from "./probe.js";
 
-/** The builds that this browser can run, the best first, where `base` (or this module) says they lie. */
-export function modules(features: WasmFeatures, base: URL | undefined): WireModule[] {
+/**
+ * The builds that this browser can run, the best first, where `base` (or this module) says they lie. `shared`: those whose
+ * memory threads can share come before the others.
+ */
+export function modules(features: WasmFeatures, base: URL | undefined, shared: boolean): WireModule[] {
   // Each address is written as bundlers look for it: a literal, one level, resolved on the page.
-  const builds: WireModule[] = [
-    {
-      url: (base === undefined
-        ? new URL("./wisplm-simd.wasm", import.meta.url)
-        : new URL("wisplm-simd.wasm", base)
-      ).href,
-      features: ["simd128"],
-    },
+  const here =
+    base === undefined
+      ? {
+          simd: new URL("./wisplm-simd.wasm", import.meta.url),
+          relaxed: new URL("./wisplm-relaxed.wasm", import.meta.url),
+          threads: new URL("./wisplm-threads.wasm", import.meta.url),
+          relaxedThreads: new URL("./wisplm-relaxed-threads.wasm", import.meta.url),
+        }
+      : {
+          simd: new URL("wisplm-simd.wasm", base),
+          relaxed: new URL("wisplm-relaxed.wasm", base),
+          threads: new URL("wisplm-threads.wasm", base),
+          relaxedThreads: new URL("wisplm-relaxed-threads.wasm", base),
+        };
+  const builds = [
+    { url: here.relaxedThreads, relaxed: true, shared: true },
+    { url: here.threads, relaxed: false, shared: true },
+    { url: here.relaxed, relaxed: true, shared: false },
+    { url: here.simd, relaxed: false, shared: false },
   ];
-  if (features.relaxedSimd) {
-    builds.unshift({
-      url: (base === undefined
-        ? new URL("./wisplm-relaxed.wasm", import.meta.url)
-        : new URL("wisplm-relaxed.wasm", base)
-      ).href,
-      features: ["simd128", "relaxed-simd"],
-    });
-  }
-  return builds;
+  return builds
+    .filter((build) => (shared || !build.shared) && (features.relaxedSimd || !build.relaxed))
+    .map((build) => ({
+      url: build.url.href,
+      features: featureNames({ ...features, relaxedSimd: build.relaxed }, build.shared),
+      shared: build.shared,
+    }));
 }
 
 export function startWorker(base: URL | undefined): Worker {

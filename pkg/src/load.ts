@@ -5,12 +5,15 @@ import { aborted, fromWire, WispError } from "./errors.js";
 import { Link } from "./link.js";
 import { type Model, WorkerModel } from "./model.js";
 import { type LoadOptions, loadOptions } from "./options.js";
-import { obstacle, wasmFeatures } from "./probe.js";
-import type { FromWorker, ToWorker, WireLoad, WireSource } from "./protocol.js";
+import { noThreads, obstacle, wasmFeatures } from "./probe.js";
+import type { FromWorker, ToWorker, WireLoad, WireSource, WireThreads } from "./protocol.js";
 import { canTransferStreams, type ModelSource, Pumps, type Source, sources } from "./source.js";
 
 /** How long a worker may take to close its files before it is ended anyway. */
 const RELEASE_MS = 1000;
+
+/** The most threads that `"auto"` tries: beyond that a model small enough for a tab gains nothing. */
+const AUTO_THREADS = 8;
 
 /** What the page needs of a `Worker`. */
 export type LoadWorker = Pick<Worker, "postMessage" | "terminate" | "addEventListener">;
@@ -33,17 +36,33 @@ export async function load(source: ModelSource, options?: LoadOptions): Promise<
   if (blocked !== undefined) throw new WispError("unsupported-device", `no model can run here: ${blocked}`);
   const files = sources(source);
   const base = assetFolder(settings.assets?.baseUrl);
+  const threads = threadsOf(settings.threads, noThreads(features));
   return loadWith(() => startWorker(base), files, {
     ...settings,
-    modules: modules(features, base),
+    modules: modules(features, base, threads.count > 1),
+    threads,
   });
+}
+
+function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefined): WireThreads {
+  if (wanted === "auto") {
+    const cores = globalThis.navigator.hardwareConcurrency ?? 1;
+    return { count: obstacle === undefined ? Math.min(cores, AUTO_THREADS) : 1, exact: false };
+  }
+  if (wanted > 1 && obstacle !== undefined) {
+    throw new WispError("unsupported-device", `${wanted} threads cannot run here: ${obstacle}; or use threads "auto" or 1`, {
+      details: { option: "threads" },
+    });
+  }
+  return { count: wanted, exact: true };
 }
 
 /** Loads by a worker that speaks the protocol. */
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, cache = true, contextLength, kvType, signal, onProgress }: LoadOptions & Pick<WireLoad, "modules">,
+  { modules, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads"> &
+    Pick<WireLoad, "modules" | "threads">,
 ): Promise<Model> {
   return new Promise((resolve, reject) => {
     let worker: LoadWorker;
@@ -90,7 +109,7 @@ export function loadWith(
       } else if (message.type === "loaded") {
         state = "over";
         signal?.removeEventListener("abort", abandon);
-        resolve(new WorkerModel(link, message.info, message.memory, message.features, message.notices));
+        resolve(new WorkerModel(link, message.info, message.memory, message.features, message.threads, message.notices));
       }
     });
     worker.addEventListener("error", (event) => {
@@ -113,6 +132,6 @@ export function loadWith(
       return file;
     });
     const model = { ...(contextLength !== undefined && { contextLength }), ...(kvType !== undefined && { kvType }) };
-    post({ type: "load", load: { modules, sources: wires, cache, model } }, transfer);
+    post({ type: "load", load: { modules, threads, sources: wires, cache, model } }, transfer);
   });
 }

@@ -39,8 +39,9 @@ export interface ModelInfo {
     readonly kind: "wasm";
     /** In words. */
     readonly description: string;
+    /** How many compute. With `threads: "auto"` as many as helped when the model was loaded. */
     readonly threads: number;
-    /** What of the processor's features is in use, such as `"simd128"` and `"relaxed-simd"`. */
+    /** What of WebAssembly is in use, such as `"simd128"`, `"relaxed-simd"` and `"threads"`. */
     readonly features: readonly string[];
   };
   /** Bytes: of the weights, of a full context's keys and values, and the most that the engine has taken so far. */
@@ -93,13 +94,14 @@ export class WorkerModel implements Model {
   readonly #link: Link;
   #info: ModelInfo;
 
-  constructor(link: Link, info: WireInfo, memory: WireMemory, features: string[], notices: string[]) {
+  constructor(link: Link, info: WireInfo, memory: WireMemory, features: string[], threads: number, notices: string[]) {
     this.#link = link;
     const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
     const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
+    const many = threads === 1 ? "one thread" : `${threads} threads`;
     this.#info = {
       ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
-      device: { kind: "wasm", description: `WebAssembly, ${simd}, one thread`, threads: 1, features },
+      device: { kind: "wasm", description: `WebAssembly, ${simd}, ${many}`, threads, features },
       memory,
       notices,
     };

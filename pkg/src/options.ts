@@ -19,7 +19,10 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** What to compute on. This version has `"wasm"`, which `"auto"` (the default) picks; `"webgpu"` is refused. */
   device?: "auto" | "wasm" | "webgpu";
-  /** How many threads compute. This version has one: `"auto"` (the default) and `1` are the same, more are refused. */
+  /**
+   * How many threads compute. `"auto"`, the default, adds threads as long as they help on this machine at this moment, one
+   * per core at most. A number is taken as it is; more than one need a cross-origin isolated page, and are refused elsewhere.
+   */
   threads?: "auto" | number;
   /** The most tokens that a prompt and its continuation may have together; by default what the model was trained for, within reason. */
   contextLength?: number;
@@ -87,6 +90,9 @@ export interface TokenizeOptions {
   /** Whether control tokens written out in the text become those tokens. Default `false`: they stay text. */
   special?: boolean;
 }
+
+/** More threads than any machine has use for. */
+const MAX_THREADS = 64;
 
 type Check = (value: unknown, option: string) => void;
 
@@ -165,7 +171,9 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
     {
       device: oneOf("auto", "wasm", "webgpu"),
       threads: (value, option) => {
-        if (value !== "auto") positive(value, option);
+        if (value === "auto") return;
+        positive(value, option);
+        if ((value as number) > MAX_THREADS) throw wrong(option, `at most ${MAX_THREADS}`, value);
       },
       contextLength: positive,
       kvType: oneOf("f16", "q8_0"),
@@ -190,11 +198,6 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
   if (set.device === "webgpu") {
     throw new WispError("unsupported-device", 'this version has no WebGPU executor: use device "auto" or "wasm"', {
       details: { option: "device" },
-    });
-  }
-  if (typeof set.threads === "number" && set.threads > 1) {
-    throw new WispError("unsupported-device", 'this version computes on one thread: use threads "auto" or 1', {
-      details: { option: "threads" },
     });
   }
   return set;

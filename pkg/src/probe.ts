@@ -70,6 +70,18 @@ export function wasmFeatures(): WasmFeatures {
   };
 }
 
+/** Why threads cannot run here and what to do, or `undefined` where they can. */
+export function noThreads({ threads }: WasmFeatures): string | undefined {
+  if (!threads) return "this browser's WebAssembly has no threads";
+  if (globalThis.crossOriginIsolated !== true) {
+    return (
+      "the page is not cross-origin isolated, so workers can share no memory: serve it with the headers " +
+      "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp"
+    );
+  }
+  return undefined;
+}
+
 /** Why no model can run here, or `undefined` where one can. */
 export function obstacle(features: WasmFeatures): string | undefined {
   if (typeof WebAssembly !== "object") return "there is no WebAssembly here";
@@ -117,6 +129,7 @@ async function storage(): Promise<{ available: boolean; free?: number }> {
 export async function probe(): Promise<DeviceReport> {
   const features = wasmFeatures();
   const isolated = globalThis.crossOriginIsolated === true;
+  const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
   const [gpu, files] = await Promise.all([adapter(), storage()]);
   const blocked = obstacle(features);
   const reasons: string[] = [];
@@ -124,25 +137,25 @@ export async function probe(): Promise<DeviceReport> {
   if (features.simd && !features.relaxedSimd) {
     reasons.push("this browser's WebAssembly has no relaxed SIMD: the slower baseline build will run");
   }
-  if (!features.threads) reasons.push("this browser's WebAssembly has no threads");
-  else if (!isolated) reasons.push("the page is not cross-origin isolated (COOP and COEP headers): no shared memory");
-  reasons.push("this version computes on one WebAssembly thread");
+  const unthreaded = noThreads(features) ?? (cores === 1 ? "there is one processor" : undefined);
+  if (unthreaded !== undefined) reasons.push(`one thread will compute: ${unthreaded}`);
   reasons.push(gpu.reason ?? "this version does not compute on WebGPU");
   if (!files.available) {
     reasons.push("there is no private file system (it needs a secure page): models are downloaded every time");
   }
   return {
     device: blocked === undefined ? "wasm" : null,
-    wasm: { features: featureNames(features), threads: features.threads && isolated },
+    wasm: { features: featureNames(features, unthreaded === undefined), threads: features.threads && isolated },
     webgpu: { available: gpu.available, description: gpu.description },
     crossOriginIsolated: isolated,
-    cores: globalThis.navigator?.hardwareConcurrency ?? 1,
+    cores,
     storage: files,
     reasons,
   };
 }
 
-function featureNames({ simd, relaxedSimd }: WasmFeatures): string[] {
+/** The features of the build that runs. */
+export function featureNames({ simd, relaxedSimd }: WasmFeatures, shared: boolean): string[] {
   if (!simd) return [];
-  return relaxedSimd ? ["simd128", "relaxed-simd"] : ["simd128"];
+  return ["simd128", ...(relaxedSimd ? ["relaxed-simd"] : []), ...(shared ? ["threads"] : [])];
 }

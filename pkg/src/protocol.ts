@@ -14,11 +14,20 @@ export type WireSource =
 export interface WireModule {
   url: string;
   features: string[];
+  /** Whether threads can share its memory. */
+  shared: boolean;
+}
+
+/** How many threads: exactly so many, or at most. */
+export interface WireThreads {
+  count: number;
+  exact: boolean;
 }
 
 export interface WireLoad {
   /** The builds that this browser can run, the best first. */
   modules: WireModule[];
+  threads: WireThreads;
   sources: WireSource[];
   cache: boolean;
   /** What `Loader` takes beside the number of files. */
@@ -100,7 +109,7 @@ export interface Answers {
 
 export type FromWorker =
   | { type: "progress"; phase: "download" | "prepare" | "compile" | "warmup"; loaded: number; total: number }
-  | { type: "loaded"; info: WireInfo; memory: WireMemory; features: string[]; notices: string[] }
+  | { type: "loaded"; info: WireInfo; memory: WireMemory; features: string[]; threads: number; notices: string[] }
   | { type: "failed"; error: WireError }
   /** Answers `abandon`: nothing is held any more. */
   | { type: "released" }

@@ -94,6 +94,29 @@ export class FakeEngine implements Engine {
     return this.#vector;
   }
 
+  /** Helpers that have come. */
+  joined = 0;
+  threads = 1;
+  /** Milliseconds of a step on so many threads. */
+  stepMs: (threads: number) => number = () => 1;
+
+  helpers(): number {
+    return this.joined;
+  }
+
+  setThreads(threads: number): void {
+    if (threads > 1 + this.joined) throw typed("invalid-argument", "there are not so many threads");
+    this.threads = threads;
+  }
+
+  dismissOthers(): void {
+    this.joined = this.threads - 1;
+  }
+
+  trial(): number {
+    return this.stepMs(this.threads);
+  }
+
   cancel(): void {
     this.calls.push("cancel");
     this.#run = undefined;
@@ -151,7 +174,7 @@ export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { 
     }
     free(): void {}
   }
-  return { Loader, Sha256, seen };
+  return { Loader, Sha256, seen, help: () => {}, helperLost: () => {} };
 }
 
 /** A private file system in memory. */

@@ -25,7 +25,7 @@ test("load refuses what it does not know or does not have", async () => {
     [{ devise: "auto" }, "invalid-argument", "devise"],
     [{ device: "gpu" }, "invalid-argument", "device"],
     [{ device: "webgpu" }, "unsupported-device", "device"],
-    [{ threads: 4 }, "unsupported-device", "threads"],
+    [{ threads: 65 }, "invalid-argument", "threads"],
     [{ threads: 0 }, "invalid-argument", "threads"],
     [{ contextLength: 1.5 }, "invalid-argument", "contextLength"],
     [{ kvType: "q4_0" }, "invalid-argument", "kvType"],

@@ -7,20 +7,23 @@ import { MessageChannel } from "node:worker_threads";
 import { type LoadWorker, loadWith } from "../src/load.js";
 import type { Model } from "../src/model.js";
 import type { LoadOptions, LoadProgress } from "../src/options.js";
-import type { FromWorker, ToWorker } from "../src/protocol.js";
+import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
 import { type ModelSource, sources } from "../src/source.js";
 import { type Outside, Service } from "../src/worker/service.js";
 import { fakeBinding, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
 
-interface Options extends LoadOptions {
+interface Options extends Omit<LoadOptions, "threads"> {
   engine?: FakeEngine;
+  wanted?: WireThreads;
   outside?: Partial<Outside>;
 }
+
+const ALONE: WireThreads = { count: 1, exact: true };
 
 let ended = 0;
 
 // What `load` does, less the worker.
-function load(source: ModelSource, { engine, outside, ...options }: Options = {}): Promise<Model> {
+function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options }: Options = {}): Promise<Model> {
   const start = (): LoadWorker => {
     const { port1, port2 } = new MessageChannel();
     const service = new Service({
@@ -43,7 +46,8 @@ function load(source: ModelSource, { engine, outside, ...options }: Options = {}
     };
     return worker as unknown as LoadWorker;
   };
-  return loadWith(start, sources(source), { ...options, modules: [{ url: "https://host.test/x.wasm", features: [] }] });
+  const modules = [{ url: "https://host.test/x.wasm", features: [], shared: false }];
+  return loadWith(start, sources(source), { ...options, modules, threads: wanted });
 }
 
 function blob(length = 5000): Blob {
@@ -311,5 +315,37 @@ test("a trap ends the model with its cause", async () => {
   await assert.rejects(waiting, { code: "internal" });
   await assert.rejects(model.tokenize("x"), (error: { code: string; cause: Error }) => {
     return error.code === "internal" && error.cause.name === "RuntimeError";
+  });
+});
+
+test("a model with helpers says how many threads compute", async () => {
+  for (const [exact, threads] of [[true, 4], [false, 3]] as const) {
+    const engine = new FakeEngine();
+    engine.joined = 3;
+    engine.stepMs = (threads) => [0, 10, 6, 4, 4][threads]!;
+    const start: Outside["start"] = async () => ({
+      binding: fakeBinding(engine),
+      features: ["simd128", "threads"],
+      crew: { size: 3, problem: undefined },
+    });
+    await using(load(blob(), { engine, outside: { start }, wanted: { count: 4, exact } }), async ({ info }) => {
+      const description = `WebAssembly, SIMD, ${threads} threads`;
+      assert.deepEqual(info.device, { kind: "wasm", description, threads, features: ["simd128", "threads"] });
+      assert.deepEqual(info.notices, []);
+      assert.deepEqual([engine.threads, engine.joined], [threads, threads - 1], "the others have gone");
+    });
+  }
+});
+
+test("helpers that do not come are a notice", async () => {
+  const engine = new FakeEngine();
+  const start: Outside["start"] = async () => ({
+    binding: fakeBinding(engine),
+    features: ["threads"],
+    crew: { size: 1, problem: "no more workers" },
+  });
+  await using(load(blob(), { engine, outside: { start }, wanted: { count: 2, exact: true } }), async ({ info }) => {
+    assert.equal(info.device.threads, 1);
+    assert.deepEqual(info.notices, ["1 of 2 threads could not be started: no more workers"]);
   });
 });

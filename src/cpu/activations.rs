@@ -4,92 +4,194 @@
 //! operations in forty and takes a quarter off the error of a whole model: the mean |Δ log-probability| of
 //! SmolLM2-135M Q4_1 falls from 0.058 to 0.045.
 
-use super::simd::{self, Code};
+use super::simd::{self, Code, V};
 use crate::quant::BLOCK;
 
-/// What a kernel needs to know of 32 quantized activations a ≈ d·q, in two halves of 16.
-#[derive(Clone, Copy, Default)]
+/// What the scales are multiplied by: 2⁸⁰. Kernels read f16 scales of weights without the factor 2¹¹² that would
+/// take a multiplication per vector (`simd::f16_to_f32_unscaled`); this is part of it, and their sums get the rest
+/// at the end. All of it is exact, and neither end of the range is near: activations up to 2³⁷ do not overflow.
+pub const GAIN: f32 = 1_208_925_819_614_629_174_706_176.0;
+
+/// Rows that are multiplied together.
+pub const TILE: usize = 4;
+
+/// 32 quantized activations a ≈ d·q of one row, in two halves of 16, and what a kernel needs to know of them.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
 pub struct Block {
-    /// The scales d = max|a| / 127.
+    /// Groups of four columns.
+    pub codes: [[Code; 4]; 8],
+    /// GAIN · d of the halves, where d = max|a| / 127.
     pub d: [f32; 2],
-    /// d · Σ q, both halves.
+    /// GAIN · Σ d·q, both halves.
     pub sum: f32,
-    /// Σ q
-    pub halves: [i32; 2],
-    /// Σ |q| over the negative q.
-    pub negative: [i32; 2],
+    /// Where the sums of the halves begin: see [`Start`].
+    pub starts: [[i32; 2]; Start::COUNT],
 }
 
-/// Quantized rows of equal length, a multiple of 32.
+/// The same of four rows, side by side: a vector has one thing of all four.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub struct Tile {
+    pub codes: [[[Code; 4]; TILE]; 8],
+    pub d: [[f32; TILE]; 2],
+    pub sum: [f32; TILE],
+    pub starts: [[[i32; TILE]; 2]; Start::COUNT],
+}
+
+/// What sums of products of codes begin with, by how weights are coded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Zero is coded as 8: −8·Σ q.
+    Eight,
+    /// −16·Σ q
+    Sixteen,
+    /// −32·Σ q
+    ThirtyTwo,
+    /// Codes are signed: Σ |q| over the negative q, see `simd::Sums::add_signed`.
+    Signed,
+}
+
+impl Start {
+    const COUNT: usize = 4;
+}
+
+/// Quantized rows of equal length, a multiple of 32. One row is kept as it is, more are kept in tiles.
 #[derive(Default)]
 pub struct Quantized {
-    cols: usize,
-    codes: Vec<Code>,
-    blocks: Vec<Block>,
+    rows: usize,
+    /// Blocks of a row.
+    width: usize,
+    row: Vec<Block>,
+    tiles: Vec<Tile>,
 }
 
-/// One quantized row.
-#[derive(Clone, Copy)]
-pub struct Row<'a> {
-    pub codes: &'a [Code],
-    pub blocks: &'a [Block],
+/// What one row of a half becomes.
+struct Half {
+    codes: [[Code; 4]; 4],
+    d: f32,
+    sum: i32,
+    negative: i32,
 }
 
 impl Quantized {
     /// Quantizes `values`, rows of `cols` values (a multiple of 32).
     pub fn quantize(&mut self, values: &[f32], cols: usize) {
         debug_assert!(cols.is_multiple_of(BLOCK) && values.len().is_multiple_of(cols));
-        self.cols = cols;
-        self.codes.resize(values.len(), 0);
-        self.blocks.resize(values.len() / BLOCK, Block::default());
-        let (values, _) = values.as_chunks::<BLOCK>();
-        let (codes, _) = self.codes.as_chunks_mut::<BLOCK>();
-        for ((values, codes), block) in values.iter().zip(codes).zip(&mut self.blocks) {
-            *block = quantize(values, codes);
+        self.width = cols / BLOCK;
+        self.rows = values.len() / cols.max(1);
+        let (blocks, _) = values.as_chunks::<BLOCK>();
+        if self.rows == 1 {
+            self.row.resize(self.width, bytemuck::Zeroable::zeroed());
+            for (values, block) in blocks.iter().zip(&mut self.row) {
+                block.fill(values);
+            }
+            return;
+        }
+        let tiles = self.rows.div_ceil(TILE);
+        self.tiles.resize(tiles * self.width, bytemuck::Zeroable::zeroed());
+        for (row, blocks) in blocks.chunks_exact(self.width.max(1)).enumerate() {
+            let tiles = &mut self.tiles[row / TILE * self.width..];
+            for (values, tile) in blocks.iter().zip(tiles) {
+                tile.fill(row % TILE, values);
+            }
         }
     }
 
-    pub fn row(&self, row: usize) -> Row<'_> {
-        let blocks = self.cols / BLOCK;
-        Row {
-            codes: &self.codes[row * self.cols..(row + 1) * self.cols],
-            blocks: &self.blocks[row * blocks..(row + 1) * blocks],
-        }
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The blocks of the only row; `None` where there are more.
+    pub fn single(&self) -> Option<&[Block]> {
+        (self.rows == 1).then_some(&self.row[..])
+    }
+
+    /// The blocks of rows 4·`index` and on. What stands for rows beyond the last one has no meaning.
+    pub fn tile(&self, index: usize) -> &[Tile] {
+        &self.tiles[index * self.width..(index + 1) * self.width]
     }
 }
 
-fn quantize(values: &[f32; BLOCK], codes: &mut [Code; BLOCK]) -> Block {
-    let mut block = Block::default();
-    for (half, (values, codes)) in
-        values.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0).enumerate()
-    {
-        quantize_half(values, codes, half, &mut block);
+// SAFETY: integers and floats in fixed places, valid as zeros.
+unsafe impl bytemuck::Zeroable for Block {}
+// SAFETY: as above.
+unsafe impl bytemuck::Zeroable for Tile {}
+
+impl Block {
+    fn fill(&mut self, values: &[f32; BLOCK]) {
+        let mut sum = 0.0;
+        for (h, values) in values.as_chunks::<16>().0.iter().enumerate() {
+            let half = quantize_half(values);
+            self.codes[h * 4..h * 4 + 4].copy_from_slice(&half.codes);
+            self.d[h] = half.d;
+            sum += half.d * half.sum as f32;
+            for (start, of) in self.starts.iter_mut().zip(half.starts()) {
+                start[h] = of;
+            }
+        }
+        self.sum = sum;
     }
-    block
+}
+
+impl Tile {
+    fn fill(&mut self, row: usize, values: &[f32; BLOCK]) {
+        let mut sum = 0.0;
+        for (h, values) in values.as_chunks::<16>().0.iter().enumerate() {
+            let half = quantize_half(values);
+            for (group, codes) in half.codes.iter().enumerate() {
+                self.codes[h * 4 + group][row] = *codes;
+            }
+            self.d[h][row] = half.d;
+            sum += half.d * half.sum as f32;
+            for (start, of) in self.starts.iter_mut().zip(half.starts()) {
+                start[h][row] = of;
+            }
+        }
+        self.sum[row] = sum;
+    }
+}
+
+impl Half {
+    /// In the order of [`Start`].
+    fn starts(&self) -> [i32; Start::COUNT] {
+        [-8 * self.sum, -16 * self.sum, -32 * self.sum, self.negative]
+    }
 }
 
 /// q = round(a·127/max|a|), ties to even. Zeros, or values too small to divide by, give zeros.
-fn quantize_half(values: &[f32; 16], codes: &mut [Code; 16], half: usize, block: &mut Block) {
-    let quads: [_; 4] = std::array::from_fn(|k| simd::load_f32(values, k * 4));
-    let largest = quads.iter().fold(simd::splat_f32(0.0), |m, quad| simd::max_f32(m, simd::abs_f32(*quad)));
-    let largest = simd::to_f32s(largest).into_iter().fold(0.0, f32::max);
-    if !(largest > 1e-35 && largest.is_finite()) {
-        codes.fill(0);
-        return;
+#[inline(always)]
+fn quantize_half(values: &[f32; 16]) -> Half {
+    let (a, b) = (simd::load_f32(values, 0), simd::load_f32(values, 4));
+    let (c, d) = (simd::load_f32(values, 8), simd::load_f32(values, 12));
+    // From 0 on: what is not a number is dropped, and becomes a code of 0.
+    let largest = simd::max_f32(simd::splat_f32(0.0), simd::abs_f32(a));
+    let largest = simd::max_f32(simd::max_f32(largest, simd::abs_f32(b)), simd::abs_f32(c));
+    let largest = simd::to_f32s(simd::max_f32(largest, simd::abs_f32(d)));
+    let largest = largest[0].max(largest[1]).max(largest[2].max(largest[3]));
+    let usable = largest > 1e-35 && largest.is_finite();
+    let (scale, inverse) = if usable { (largest / 127.0, 127.0 / largest) } else { (0.0, 0.0) };
+    let inverse = simd::splat_f32(inverse);
+    let (a, b, c, d) = (nearest(a, inverse), nearest(b, inverse), nearest(c, inverse), nearest(d, inverse));
+    let sum = simd::add_i32(simd::add_i32(a, b), simd::add_i32(c, d));
+    let zero = simd::splat_i32(0);
+    let below = simd::add_i32(
+        simd::add_i32(simd::min_i32(a, zero), simd::min_i32(b, zero)),
+        simd::add_i32(simd::min_i32(c, zero), simd::min_i32(d, zero)),
+    );
+    Half {
+        codes: simd::narrow_codes([a, b, c, d]),
+        d: scale * GAIN,
+        sum: simd::sum_i32(sum),
+        negative: -simd::sum_i32(below),
     }
-    block.d[half] = largest / 127.0;
-    let inverse = simd::splat_f32(127.0 / largest);
-    for (quad, codes) in quads.into_iter().zip(codes.as_chunks_mut::<4>().0) {
-        let rounded = simd::to_f32s(simd::nearest_f32(simd::mul_f32(quad, inverse)));
-        for (code, rounded) in codes.iter_mut().zip(rounded) {
-            // At most ±127: |a|·(127/max|a|) rounds to no more.
-            let q = rounded as i32;
-            *code = q as Code;
-            block.halves[half] += q;
-            block.negative[half] += (-q).max(0);
-        }
-    }
-    block.sum += block.d[half] * block.halves[half] as f32;
+}
+
+/// At most ±127: |a|·(127/max|a|) rounds to no more.
+#[inline(always)]
+fn nearest(a: V, inverse: V) -> V {
+    simd::f32_to_i32(simd::nearest_f32(simd::mul_f32(a, inverse)))
 }
 
 #[cfg(test)]
@@ -101,15 +203,38 @@ mod tests {
         let values: [f32; BLOCK] = std::array::from_fn(|k| ((k * 7919) % 101) as f32 / 10.0 - 5.0);
         let mut quantized = Quantized::default();
         quantized.quantize(&values, BLOCK);
-        let row = quantized.row(0);
-        let block = row.blocks[0];
-        for (half, (codes, values)) in row.codes.chunks(16).zip(values.chunks(16)).enumerate() {
+        let block = quantized.single().unwrap()[0];
+        let mut sum = 0.0;
+        for (h, (codes, values)) in block.codes.chunks(4).zip(values.chunks(16)).enumerate() {
+            let codes = codes.as_flattened();
             for (code, value) in codes.iter().zip(values) {
-                assert!((f32::from(*code) * block.d[half] - value).abs() <= block.d[half] * 0.5001);
+                assert!((f32::from(*code) * block.d[h] / GAIN - value).abs() <= block.d[h] / GAIN * 0.5001);
             }
-            assert_eq!(block.halves[half], codes.iter().map(|code| i32::from(*code)).sum::<i32>());
+            let codes = || codes.iter().map(|code| i32::from(*code));
+            sum += block.d[h] * codes().sum::<i32>() as f32;
+            assert_eq!(block.starts[Start::Sixteen as usize][h], -16 * codes().sum::<i32>());
+            let negative: i32 = codes().map(|code| (-code).max(0)).sum();
+            assert_eq!(block.starts[Start::Signed as usize][h], negative);
         }
-        assert_eq!(block.sum, block.d[0] * block.halves[0] as f32 + block.d[1] * block.halves[1] as f32);
+        assert_eq!(block.sum, sum);
+    }
+
+    #[test]
+    fn a_tile_has_what_its_rows_have_alone() {
+        let values: Vec<f32> = (0..6 * 64).map(|k| ((k * 7919) % 1013) as f32 / 100.0 - 5.0).collect();
+        let mut together = Quantized::default();
+        together.quantize(&values, 64);
+        assert_eq!((together.rows(), together.single().is_none()), (6, true));
+        for (row, values) in values.chunks_exact(64).enumerate() {
+            let mut alone = Quantized::default();
+            alone.quantize(values, 64);
+            for (block, tile) in alone.single().unwrap().iter().zip(together.tile(row / TILE)) {
+                let t = row % TILE;
+                assert_eq!(tile.codes.map(|group| group[t]), block.codes);
+                assert_eq!((tile.d.map(|d| d[t]), tile.sum[t]), (block.d, block.sum));
+                assert_eq!(tile.starts.map(|start| start.map(|half| half[t])), block.starts);
+            }
+        }
     }
 
     #[test]
@@ -117,7 +242,7 @@ mod tests {
         for value in [0.0, 1e-40, f32::NAN, f32::INFINITY] {
             let mut quantized = Quantized::default();
             quantized.quantize(&[value; BLOCK], BLOCK);
-            assert!(quantized.row(0).codes.iter().all(|code| *code == 0));
+            assert!(quantized.single().unwrap()[0].codes.as_flattened().iter().all(|code| *code == 0));
         }
     }
 }

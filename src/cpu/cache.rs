@@ -15,6 +15,7 @@
 //! of the same 8 follow one another. So lanes are what is wanted (scores of positions, dimensions of the output), a
 //! word times a [`Factor`] is what has to be summed up, and everything is read in the order it lies in.
 
+use super::shared::{Parts, Shared};
 use super::simd::{self, Factor, Pair, SignedQuad, UnsignedQuad};
 use crate::error::{Error, Result};
 use crate::plan;
@@ -57,6 +58,7 @@ impl KvType {
 
 /// What a [`KvType`] stores.
 pub trait Codes {
+    type Code: bytemuck::Pod;
     /// What queries become.
     type Query: Factor;
     /// What probabilities become.
@@ -72,6 +74,8 @@ pub trait Codes {
 
     /// Packs the codes of a word.
     fn word(codes: &[i32]) -> u32;
+
+    fn code(code: i32) -> Self::Code;
 }
 
 /// Codes of 16 bits, up to 2¹³: sums of products must not exceed an i32, and what codes do not take of its bits is left
@@ -79,6 +83,7 @@ pub trait Codes {
 pub struct Sixteen;
 
 impl Codes for Sixteen {
+    type Code = i16;
     type Query = Pair;
     type Weight = Pair;
     const BLOCK: usize = 64;
@@ -92,12 +97,17 @@ impl Codes for Sixteen {
     fn word(codes: &[i32]) -> u32 {
         (codes[0] as u32 & 0xffff) | (codes[1] as u32) << 16
     }
+
+    fn code(code: i32) -> i16 {
+        code as i16
+    }
 }
 
 /// Codes of 8 bits.
 pub struct Eight;
 
 impl Codes for Eight {
+    type Code = i8;
     type Query = SignedQuad;
     type Weight = UnsignedQuad;
     const BLOCK: usize = 32;
@@ -109,6 +119,10 @@ impl Codes for Eight {
 
     fn word(codes: &[i32]) -> u32 {
         u32::from_le_bytes([codes[0] as u8, codes[1] as u8, codes[2] as u8, codes[3] as u8])
+    }
+
+    fn code(code: i32) -> i8 {
+        code as i8
     }
 }
 
@@ -177,8 +191,8 @@ pub struct Layer {
 /// Empty where the positions have left the window.
 #[derive(Default)]
 pub struct Page {
-    rows: Vec<Row>,
-    scales: Vec<f32>,
+    rows: Shared<Row>,
+    scales: Shared<f32>,
 }
 
 /// Keys or values of one head in a tile.
@@ -205,6 +219,15 @@ impl Cache {
         self.len == 0
     }
 
+    /// Makes room for `tokens` more positions in every layer, and frees what no later token can see.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        for layer in &mut self.layers {
+            layer.retire(self.len);
+            layer.reserve(self.len + tokens)?;
+        }
+        Ok(())
+    }
+
     /// Declares `tokens` more positions stored, after all layers have them.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
@@ -226,58 +249,100 @@ impl Layer {
         self.len == 0
     }
 
-    /// Makes room for positions up to `positions`.
-    pub fn reserve(&mut self, positions: usize) -> Result<()> {
-        while self.pages.len() * PAGE < positions {
+    /// Makes room for positions below `len`, which are those that a token may see.
+    pub fn reserve(&mut self, len: usize) -> Result<()> {
+        while self.pages.len() < len.div_ceil(PAGE) {
             self.pages.push(Page::new(self.kv_type.shape(self.cache.dim), self.cache.heads)?);
         }
+        self.len = len;
         Ok(())
     }
 
     /// Stores the keys and values of one row at `position`, the next one or one stored before.
     pub fn store(&mut self, position: usize, k: &[f32], v: &[f32]) -> Result<()> {
-        self.reserve(position + 1)?;
-        match self.kv_type {
-            KvType::F16 => self.store_as::<Sixteen>(position, k, v),
-            KvType::Q8_0 => self.store_as::<Eight>(position, k, v),
+        self.reserve(self.len.max(position + 1))?;
+        let heads = 0..self.cache.heads;
+        // SAFETY: `&mut self`: nobody else touches the layer.
+        unsafe {
+            self.store_keys(position, heads.clone(), k);
+            self.store_values(position, heads, v);
         }
-        self.len = self.len.max(position + 1);
         Ok(())
     }
 
-    fn store_as<C: Codes>(&mut self, position: usize, k: &[f32], v: &[f32]) {
-        let dim = self.cache.dim;
-        let shape = Shape::new::<C>(dim);
-        let (page, tile, slot) = (&mut self.pages[position / PAGE], position % PAGE / TILE, position % TILE);
+    /// Stores the keys of some heads at a position for which there is room.
+    ///
+    /// # Safety
+    /// No other thread touches the keys of these heads at this position, or reads any of the layer, meanwhile.
+    pub unsafe fn store_keys(&self, position: usize, heads: Range<usize>, k: &[f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.kv_type {
+                KvType::F16 => self.store_keys_as::<Sixteen>(position, heads, k),
+                KvType::Q8_0 => self.store_keys_as::<Eight>(position, heads, k),
+            }
+        }
+    }
+
+    /// Stores the values of some heads at a position for which there is room.
+    ///
+    /// # Safety
+    /// As for [`Layer::store_keys`].
+    pub unsafe fn store_values(&self, position: usize, heads: Range<usize>, v: &[f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.kv_type {
+                KvType::F16 => self.store_values_as::<Sixteen>(position, heads, v),
+                KvType::Q8_0 => self.store_values_as::<Eight>(position, heads, v),
+            }
+        }
+    }
+
+    unsafe fn store_keys_as<C: Codes>(&self, position: usize, heads: Range<usize>, k: &[f32]) {
+        let (shape, slot) = (Shape::new::<C>(self.cache.dim), position % TILE);
         let mut codes = [0; 64];
-        for (head, (k, v)) in k.chunks_exact(dim).zip(v.chunks_exact(dim)).enumerate().take(self.cache.heads)
-        {
-            let (rows, scales) =
-                (shape.part(shape.rows(), head, tile), shape.part(shape.scales(), head, tile));
-            let (key_rows, value_rows) = page.rows[rows].split_at_mut(shape.key_rows());
-            let (key_scales, value_scales) = page.scales[scales].split_at_mut(shape.blocks * TILE);
-            let key_rows = &mut key_rows[slot / ROW * shape.words[0]..][..shape.words[0]];
+        for (head, k) in heads.zip(k.chunks_exact(self.cache.dim)) {
+            let (rows, scales) = self.pages[position / PAGE].share(head, position % PAGE / TILE, shape);
+            let words: Parts<u32> = rows.cast();
+            let first = slot / ROW * shape.words[0] * ROW + slot % ROW;
             for (block, k) in k.chunks(C::BLOCK).enumerate() {
-                key_scales[block * TILE + slot] = quantize::<C>(k, &mut codes);
-                let rows = &mut key_rows[block * C::BLOCK / C::Query::WORD..];
-                for (row, codes) in
-                    rows.iter_mut().zip(codes[..k.len().next_multiple_of(ROW)].chunks(C::Query::WORD))
-                {
-                    row.0[slot % ROW] = C::word(codes);
+                let scale = quantize::<C>(k, &mut codes);
+                let from = first + block * C::BLOCK / C::Query::WORD * ROW;
+                // SAFETY: a scale and words of this position, which are this call's alone.
+                unsafe {
+                    scales.put(block * TILE + slot, scale);
+                    let codes = codes[..k.len().next_multiple_of(ROW)].chunks_exact(C::Query::WORD);
+                    for (word, codes) in codes.enumerate() {
+                        words.put(from + word * ROW, C::word(codes));
+                    }
                 }
             }
+        }
+    }
+
+    /// Codes of other positions lie in the same words, so each is written by itself: two threads may store neighbours.
+    unsafe fn store_values_as<C: Codes>(&self, position: usize, heads: Range<usize>, v: &[f32]) {
+        let (shape, slot) = (Shape::new::<C>(self.cache.dim), position % TILE);
+        let mut codes = [0; 64];
+        for (head, v) in heads.zip(v.chunks_exact(self.cache.dim)) {
+            let (rows, scales) = self.pages[position / PAGE].share(head, position % PAGE / TILE, shape);
+            let all: Parts<C::Code> = rows.cast();
+            let first = shape.key_rows() * ROW * C::Weight::WORD
+                + slot / C::Weight::WORD * ROW * C::Weight::WORD
+                + slot % C::Weight::WORD;
             for (block, v) in v.chunks(C::BLOCK).enumerate() {
-                value_scales[block * TILE + slot] = quantize::<C>(v, &mut codes);
-                let bits = 32 / C::Weight::WORD;
-                let (word, shift) = (slot / C::Weight::WORD, slot % C::Weight::WORD * bits);
-                let mask = (u32::MAX >> (32 - bits)) << shift;
-                let columns =
-                    value_rows[block * C::BLOCK / ROW * shape.words[1]..].chunks_exact_mut(shape.words[1]);
-                for (column, codes) in
-                    columns.zip(codes[..v.len().next_multiple_of(ROW)].as_chunks::<ROW>().0)
-                {
-                    for (value, code) in column[word].0.iter_mut().zip(codes) {
-                        *value = *value & !mask | (*code as u32) << shift & mask;
+                let scale = quantize::<C>(v, &mut codes);
+                let from = first + block * C::BLOCK * shape.words[1] * C::Weight::WORD;
+                // SAFETY: a scale and codes of this position, which are this call's alone.
+                unsafe {
+                    scales.put((shape.blocks + block) * TILE + slot, scale);
+                    for (eight, codes) in
+                        codes[..v.len().next_multiple_of(ROW)].as_chunks::<ROW>().0.iter().enumerate()
+                    {
+                        let from = from + eight * ROW * shape.words[1] * C::Weight::WORD;
+                        for (d, code) in codes.iter().enumerate() {
+                            all.put(from + d * C::Weight::WORD, C::code(*code));
+                        }
                     }
                 }
             }
@@ -297,29 +362,36 @@ impl Layer {
 impl Page {
     fn new(shape: Shape, heads: usize) -> Result<Self> {
         let shares = heads * (PAGE / TILE);
-        Ok(Page { rows: zeros(shares * shape.rows())?, scales: zeros(shares * shape.scales())? })
+        let mut page = Page::default();
+        if page.rows.resize(shares * shape.rows(), Row::default())
+            && page.scales.resize(shares * shape.scales(), 0.0)
+        {
+            return Ok(page);
+        }
+        Err(Error::out_of_memory(
+            "the key/value cache does not fit into memory: choose a smaller contextLength",
+        ))
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&*self.rows) + size_of_val(&*self.scales)
+        self.rows.len() * size_of::<Row>() + self.scales.len() * size_of::<f32>()
+    }
+
+    /// Rows and scales of one head in a tile: of its keys, then of its values.
+    fn share(&self, head: usize, tile: usize, shape: Shape) -> (Parts<'_, Row>, Parts<'_, f32>) {
+        let (rows, scales) = (shape.part(shape.rows(), head, tile), shape.part(shape.scales(), head, tile));
+        (self.rows.parts().slice(rows), self.scales.parts().slice(scales))
     }
 
     /// Keys and values of one head in a tile.
     pub fn tile(&self, head: usize, tile: usize, shape: Shape) -> [Half<'_>; 2] {
-        let (keys, values) = self.rows[shape.part(shape.rows(), head, tile)].split_at(shape.key_rows());
-        let (scales, _) = self.scales[shape.part(shape.scales(), head, tile)].as_chunks();
-        let (key_scales, value_scales) = scales.split_at(shape.blocks);
+        let (rows, scales) = self.share(head, tile, shape);
+        // SAFETY: a layer is read after a barrier that all threads pass when they have stored.
+        let (rows, scales) = unsafe { (rows.read(0..shape.rows()), scales.read(0..shape.scales())) };
+        let (keys, values) = rows.split_at(shape.key_rows());
+        let (key_scales, value_scales) = scales.as_chunks().0.split_at(shape.blocks);
         [Half { rows: keys, scales: key_scales }, Half { rows: values, scales: value_scales }]
     }
-}
-
-fn zeros<T: bytemuck::Zeroable + Clone>(len: usize) -> Result<Vec<T>> {
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(len).map_err(|_| {
-        Error::out_of_memory("the key/value cache does not fit into memory: choose a smaller contextLength")
-    })?;
-    memory.resize(len, T::zeroed());
-    Ok(memory)
 }
 
 /// Writes the codes of up to 64 values and returns their scale. Values too small to divide by become zeros, and so do

@@ -1,71 +1,81 @@
 //! The CPU executor: runs a plan with SIMD kernels over packed weights.
 //!
-//! A step takes some tokens of one sequence through all ops of the plan, row by row of activations. It can
-//! stop between any two ops and go on later, so that a cancellation never waits for a whole step.
+//! A step takes some tokens of one or more sequences through all ops of the plan, row by row of activations. A team
+//! of threads walks the same [`program`] in lockstep. A step can stop, between any two ops or at a barrier where
+//! there are several threads, and go on later, so that a cancellation never waits for a whole step.
 
 pub mod activations;
 pub mod cache;
 pub mod kernels;
-mod program;
+pub mod program;
+mod shared;
 pub mod simd;
+pub mod team;
+mod walk;
 mod weights;
 
 pub use cache::{Cache, KvType};
+pub use team::Team;
 pub use weights::{Loading, Weights};
 
+use crate::cpu::kernels::elementwise;
 use crate::error::{Error, Result};
-use crate::plan::{self, Head, Norm, Op, Pairs, Plan, Row, SlotId};
-use crate::quant::BLOCK;
-use activations::Quantized;
-use kernels::attention::{Attention, Scratch};
-use kernels::{elementwise, matmul::multiply, norm, rotary};
-use program::Step;
+use crate::plan::{self, Head, Op, Plan};
+use crate::quant::PANEL;
+use kernels::matmul::multiply;
+use kernels::rotary;
+use program::{Place, Program, Split, Step};
+use shared::{Parts, Rows, Slots, lane};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use team::Member;
+use walk::{Lane, Rotation, Segment, Walk};
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that the
 /// activations stay in a core's cache.
 const STEP_TOKENS: usize = 128;
+/// Rows per thread from which a step is split by rows: what a product takes at once, twice.
+const ROWS_PER_THREAD: usize = 8;
+/// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
+const ROW_UNIT: usize = kernels::TILE;
+
+/// Tokens of a text that an encoder is tried on.
+const TRIAL_TOKENS: usize = 64;
 
 /// A plan with its weights, ready to run.
 pub struct Executor {
     plan: Plan,
     weights: Weights,
-    program: Vec<Step>,
+    by_rows: Program,
+    /// Where there is more than one thread.
+    by_columns: Option<Program>,
     ropes: Vec<Rotation>,
-    slots: Vec<Slot>,
-    quantized: Quantized,
-    scratch: Scratch,
+    slots: Slots,
+    threads: usize,
+    team: Team,
+    lanes: Vec<Mutex<Lane>>,
     kv_type: KvType,
     step: Option<Running>,
-}
-
-/// A slot's memory: one row per token, filled up with zeros to a multiple of 32.
-struct Slot {
-    width: usize,
-    stride: usize,
-    values: Vec<f32>,
-}
-
-struct Rotation {
-    pairs: Pairs,
-    frequencies: Vec<f32>,
-    magnitude: f32,
-    /// Sines and cosines of the running step's positions.
-    angles: Vec<[f32; 2]>,
+    /// The row of the head's slot where the last step's first token is.
+    result: usize,
 }
 
 /// The step in progress.
 struct Running {
     tokens: Vec<u32>,
-    start: usize,
+    segments: Vec<Segment>,
+    by_columns: bool,
     /// The next step of the program.
     at: usize,
 }
 
+/// Nowhere: no thread pauses.
+const GOING_ON: usize = usize::MAX;
+
 impl Executor {
     pub fn new(plan: Plan, weights: Weights) -> Result<Self> {
-        let program = program::compile(&plan, &weights)?;
-        let slots = plan.slots.iter().map(|width| Slot::new(*width)).collect();
+        let by_rows = program::by_rows(&plan, &weights)?;
         let mut ropes = Vec::new();
         for rope in &plan.ropes {
             let mut frequencies = rope.frequencies.clone();
@@ -78,19 +88,26 @@ impl Executor {
                     *frequency /= factor;
                 }
             }
-            ropes.push(Rotation {
-                pairs: rope.pairs,
-                frequencies,
-                magnitude: rope.magnitude,
-                angles: vec![],
-            });
+            let (pairs, magnitude) = (rope.pairs, rope.magnitude);
+            ropes.push(Rotation { pairs, frequencies, magnitude, angles: vec![] });
         }
         if let Head::Logits { weight, .. } = plan.head {
             weights.matrix(weight)?;
         }
-        let (quantized, scratch) = (Quantized::default(), Scratch::default());
-        let kv_type = KvType::default();
-        Ok(Executor { plan, weights, program, ropes, slots, quantized, scratch, kv_type, step: None })
+        Ok(Executor {
+            slots: Slots::new(&plan.slots),
+            plan,
+            weights,
+            by_rows,
+            by_columns: None,
+            ropes,
+            threads: 1,
+            team: Team::alone(),
+            lanes: vec![Mutex::default()],
+            kv_type: KvType::default(),
+            step: None,
+            result: 0,
+        })
     }
 
     /// Stores keys and values as `kv_type`.
@@ -129,6 +146,61 @@ impl Executor {
         if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
     }
 
+    /// Computes with the leader of `team`, and for now on one thread.
+    pub fn set_team(&mut self, team: Team) -> Result<()> {
+        self.team = team;
+        self.set_threads(1)
+    }
+
+    /// The team, to see who has come to help.
+    pub fn team(&self) -> &Team {
+        &self.team
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Computes on `threads` threads of the team. Drops a step in progress.
+    pub fn set_threads(&mut self, threads: usize) -> Result<()> {
+        let there_are = 1 + self.team.core().helpers();
+        if !(1..=there_are.min(team::MAX_THREADS)).contains(&threads) {
+            let message = format!("threads is {threads}, and there are {there_are}");
+            return Err(Error::invalid_argument(message));
+        }
+        self.step = None;
+        self.by_columns =
+            (threads > 1).then(|| program::by_columns(&self.plan, &self.weights, threads)).transpose()?;
+        self.threads = threads;
+        self.lanes.resize_with(threads, Mutex::default);
+        Ok(())
+    }
+
+    /// Lets the helpers go that are not needed for the threads set.
+    pub fn dismiss_others(&mut self) {
+        self.team.dismiss_from(self.threads);
+    }
+
+    /// Takes a step as the model's work has many: over one token and to its logits, or for an encoder over a short
+    /// text.
+    pub fn trial(&mut self) -> Result<()> {
+        let generates = matches!(self.plan.head, Head::Logits { .. });
+        let tokens = vec![0; if generates { 1 } else { TRIAL_TOKENS.min(self.plan.context_length) }];
+        let mut cache = self.new_cache();
+        self.begin(&mut [(&mut cache, &tokens)])?;
+        self.advance(&mut [&mut cache], &mut || false)?;
+        if generates { self.logits([0], &mut Vec::new()) } else { Ok(()) }
+    }
+
+    /// The program for steps of `rows` tokens.
+    pub fn program(&self, rows: usize) -> &Program {
+        match &self.by_columns {
+            Some(program) if rows < ROWS_PER_THREAD * self.threads => program,
+            _ => &self.by_rows,
+        }
+    }
+
     /// Refuses tokens that the model does not know.
     pub fn check(&self, tokens: &[u32]) -> Result<()> {
         let vocabulary = self.plan.ops.iter().find_map(|op| match op {
@@ -141,206 +213,194 @@ impl Executor {
         Ok(())
     }
 
-    /// Begins a step over `tokens`, which follow what `cache` holds. A step in progress is dropped.
-    pub fn begin(&mut self, cache: &Cache, tokens: &[u32]) -> Result<()> {
-        let start = cache.len();
-        self.check(tokens)?;
-        for slot in &mut self.slots {
-            slot.resize(tokens.len())?;
+    /// Begins a step: for each sequence, tokens that follow what its cache holds. Its rows are the tokens, one
+    /// sequence after the other. A step in progress is dropped.
+    pub fn begin(&mut self, batch: &mut [(&mut Cache, &[u32])]) -> Result<()> {
+        self.step = None;
+        let (mut tokens, mut segments) = (Vec::new(), Vec::new());
+        for (cache, sequence) in batch.iter_mut() {
+            self.check(sequence)?;
+            cache.reserve(sequence.len())?;
+            segments.push(Segment { rows: tokens.len()..tokens.len() + sequence.len(), start: cache.len() });
+            tokens.extend_from_slice(sequence);
         }
+        let rows = tokens.len();
+        let by_columns = std::ptr::from_ref(self.program(rows)) != &raw const self.by_rows;
+        // Behind the rows that all threads see, a lane for each.
+        self.slots.resize(if by_columns { lane(rows, self.threads) } else { rows })?;
+        self.result = if self.program(rows).result == Place::Lane { lane(rows, 0) } else { 0 };
         for rope in &mut self.ropes {
             let pairs = rope.frequencies.len();
-            rope.angles.resize(tokens.len() * pairs, [0.0; 2]);
-            for (row, angles) in rope.angles.chunks_exact_mut(pairs.max(1)).enumerate() {
-                rotary::angles(start + row, &rope.frequencies, rope.magnitude, angles);
+            rope.angles.resize(rows * pairs, [0.0; 2]);
+            let positions =
+                segments.iter().flat_map(|segment| segment.start..segment.start + segment.rows.len());
+            for (position, angles) in positions.zip(rope.angles.chunks_exact_mut(pairs.max(1))) {
+                rotary::angles(position, &rope.frequencies, rope.magnitude, angles);
             }
         }
-        self.step = Some(Running { tokens: tokens.to_vec(), start, at: 0 });
+        self.step = Some(Running { tokens, segments, by_columns, at: 0 });
         Ok(())
     }
 
-    /// Goes on with the step until it is done (true) or `pause` says to stop (false). `pause` is asked between
-    /// ops.
-    pub fn advance(&mut self, cache: &mut Cache, pause: &mut dyn FnMut() -> bool) -> Result<bool> {
-        let Some(mut step) = self.step.take() else {
+    /// Goes on with the step until it is done (true) or `pause` says to stop (false). `caches` are those that it was
+    /// begun with. `pause` is asked between ops, or at barriers where there are several threads.
+    pub fn advance(&mut self, caches: &mut [&mut Cache], pause: &mut dyn FnMut() -> bool) -> Result<bool> {
+        let Some(mut running) = self.step.take() else {
             return Err(Error::internal("no step was begun"));
         };
-        while let Some(next) = self.program.get(step.at).copied() {
-            self.run(next, &step, cache)?;
-            step.at += 1;
-            if pause() {
-                self.step = Some(step);
-                return Ok(false);
-            }
+        if caches.len() != running.segments.len() {
+            return Err(Error::internal("a step goes on with other sequences than it was begun with"));
         }
-        cache.advance(step.tokens.len());
+        let program = match &self.by_columns {
+            Some(program) if running.by_columns => program,
+            _ => &self.by_rows,
+        };
+        let job = Job {
+            executor: Parted {
+                plan: &self.plan,
+                weights: &self.weights,
+                ropes: &self.ropes,
+                slots: &self.slots,
+                lanes: &self.lanes,
+            },
+            program,
+            running: &running,
+            caches: &caches.iter().map(|cache| &**cache).collect::<Vec<_>>(),
+            pause_at: AtomicUsize::new(GOING_ON),
+            error: Mutex::default(),
+        };
+        self.team.run(self.threads, &mut |member| job.walk(member, &mut *pause), &|member| {
+            job.walk(member, &mut || false)
+        })?;
+        let at = job.pause_at.into_inner();
+        if let Some(error) = job.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        if at != GOING_ON && at < program.steps.len() {
+            running.at = at;
+            self.step = Some(running);
+            return Ok(false);
+        }
+        for (cache, segment) in caches.iter_mut().zip(&running.segments) {
+            cache.advance(segment.rows.len());
+        }
         Ok(true)
     }
 
-    /// Drops the step in progress. What it stored in its cache lies beyond the cache's length.
+    /// Drops the step in progress. What it stored in its caches lies beyond their length.
     pub fn cancel(&mut self) {
         self.step = None;
     }
 
     /// The logits of some rows of the last step, one row of the vocabulary's length after the other.
-    pub fn logits(&mut self, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<()> {
+    pub fn logits(&mut self, rows: impl IntoIterator<Item = usize>, logits: &mut Vec<f32>) -> Result<()> {
         let Head::Logits { weight, x, softcap } = self.plan.head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it has no head to generate or score with",
             ));
         };
         let matrix = self.weights.matrix(weight)?;
-        let slot = &self.slots[x.0];
-        let values = &slot.values[rows.start * slot.stride..rows.end * slot.stride];
-        self.quantized.quantize(values, slot.stride);
-        logits.resize(rows.len() * matrix.rows(), 0.0);
-        multiply(matrix, rows.len(), values, &self.quantized, logits, matrix.rows())?;
-        if let Some(cap) = softcap {
-            elementwise::softcap(logits, cap);
+        let stride = matrix.cols().next_multiple_of(crate::quant::BLOCK);
+        let mut values = Vec::new();
+        for row in rows {
+            values.extend_from_slice(self.slots.row(x, self.result + row));
+            values.resize(values.len().next_multiple_of(stride), 0.0);
         }
-        Ok(())
+        let count = values.len() / stride;
+        logits.resize(count * matrix.rows(), 0.0);
+        let parts = Parts::of(logits);
+        let split = Split::even(matrix.rows(), PANEL, self.threads);
+        let error = Mutex::new(None);
+        let work = |member: &Member| {
+            let columns = split.range(member.index);
+            let mut lane = self.lanes[member.index].lock().unwrap_or_else(PoisonError::into_inner);
+            let Lane { quantized, unpacked, .. } = &mut *lane;
+            quantized.quantize(&values, stride);
+            let panels = columns.start / PANEL..columns.end.div_ceil(PANEL);
+            let put = |row: usize, first: usize, outputs: &[f32]| {
+                let at = row * matrix.rows() + first;
+                // SAFETY: outputs of this thread's own panels.
+                unsafe { parts.write(at..at + outputs.len()) }.copy_from_slice(outputs);
+            };
+            if let Err(failed) = multiply(matrix, panels, 0..count, &values, quantized, unpacked, put) {
+                *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed);
+            }
+            if let Some(cap) = softcap {
+                for row in 0..count {
+                    let at = row * matrix.rows();
+                    // SAFETY: as above.
+                    let own = unsafe { parts.write(at + columns.start..at + columns.end) };
+                    elementwise::softcap(own, cap);
+                }
+            }
+        };
+        self.team.run(self.threads, &mut |member| work(member), &work)?;
+        error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// The hidden state of one row of the last step.
-    pub fn hidden(&self, row: usize) -> &[f32] {
+    pub fn hidden(&mut self, row: usize) -> &[f32] {
         let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
-        let slot = &self.slots[x.0];
-        &slot.values[row * slot.stride..][..slot.width]
+        self.slots.row(x, self.result + row)
     }
+}
 
-    fn run(&mut self, step: Step, running: &Running, cache: &mut Cache) -> Result<()> {
-        let rows = running.tokens.len();
-        match step {
-            Step::Quantize(x) => {
-                let slot = &self.slots[x.0];
-                self.quantized.quantize(&slot.values[..rows * slot.stride], slot.stride);
-            }
-            Step::Op(Op::Embed { table, scale, out }) => {
-                let table = self.weights.matrix(table)?;
-                for (token, row) in running.tokens.iter().zip(self.slots[out.0].rows_mut()) {
-                    table.row(*token as usize, row);
-                    row.iter_mut().for_each(|x| *x *= scale);
-                }
-            }
-            Step::Op(Op::AddRow { table, row: index, x }) => {
-                let table = self.weights.matrix(table)?;
-                let mut addend = vec![0.0; table.cols()];
-                for (row, x) in self.slots[x.0].rows_mut().enumerate().take(rows) {
-                    let index = match index {
-                        Row::Position => running.start + row,
-                        Row::Fixed(index) => index,
-                    };
-                    table.row(index, &mut addend);
-                    elementwise::add(x, &addend);
-                }
-            }
-            Step::Op(Op::Norm { norm, eps, width, x, out }) => {
-                self.copy(x, out);
-                for row in self.slots[out.0].rows_mut().take(rows) {
-                    for run in row.chunks_exact_mut(width) {
-                        match norm {
-                            Norm::Rms { weight } => norm::rms(run, self.weights.vector(weight)?, eps),
-                            Norm::Layer { weight, bias } => {
-                                norm::layer(
-                                    run,
-                                    self.weights.vector(weight)?,
-                                    self.weights.vector(bias)?,
-                                    eps,
-                                );
-                            }
-                        }
-                    }
-                }
-            }
-            Step::Op(Op::MatMul { weight, bias, x, out }) => {
-                let matrix = self.weights.matrix(weight)?;
-                let bias = bias.map(|bias| self.weights.vector(bias)).transpose()?;
-                let (x, out) = pair(&mut self.slots, x, out)?;
-                multiply(matrix, rows, &x.values, &self.quantized, &mut out.values, out.stride)?;
-                if let Some(bias) = bias {
-                    out.rows_mut().take(rows).for_each(|row| elementwise::add(row, bias));
-                }
-            }
-            Step::Op(Op::Rotate { rope, dim, x }) => {
-                let rope = &self.ropes[rope.0];
-                let angles = rope.angles.chunks_exact(rope.frequencies.len().max(1));
-                for (row, angles) in self.slots[x.0].rows_mut().zip(angles) {
-                    rotary::rotate(row, dim, rope.pairs, angles);
-                }
-            }
-            Step::Op(Op::Store { cache: layer, k, v }) => {
-                let layer = &mut cache.layers[layer];
-                for row in 0..rows {
-                    layer.store(running.start + row, self.slots[k.0].row(row), self.slots[v.0].row(row))?;
-                }
-            }
-            Step::Op(Op::Attend { cache: layer, heads, scale, softcap, q, out }) => {
-                let layer = &mut cache.layers[layer];
-                layer.retire(running.start);
-                let (q, out) = pair(&mut self.slots, q, out)?;
-                let (causal, start, stride) = (self.plan.causal, running.start, q.stride);
-                let attention = Attention { layer, heads, scale, softcap, causal, start, stride };
-                let mut heads_of_rows = vec![0.0; rows * out.width];
-                attention.run(0..heads, rows, &q.values, &mut heads_of_rows, &mut self.scratch);
-                for (row, heads) in out.rows_mut().zip(heads_of_rows.chunks_exact(heads * layer.cache.dim)) {
-                    row.copy_from_slice(heads);
-                }
-            }
-            Step::Op(Op::Activate { f, x }) => {
-                self.slots[x.0].rows_mut().take(rows).for_each(|row| elementwise::activate(f, row));
-            }
-            Step::Op(Op::Gate { f, x, y }) => {
-                let (y, x) = pair(&mut self.slots, y, x)?;
-                for (row, x) in x.rows_mut().enumerate().take(rows) {
-                    elementwise::gate(f, x, y.row(row));
-                }
-            }
-            Step::Op(Op::Add { x, y }) => {
-                let (y, x) = pair(&mut self.slots, y, x)?;
-                for (row, x) in x.rows_mut().enumerate().take(rows) {
-                    elementwise::add(x, y.row(row));
-                }
-            }
-        }
-        Ok(())
-    }
+/// What the threads of a step see of an executor.
+struct Parted<'a> {
+    plan: &'a Plan,
+    weights: &'a Weights,
+    ropes: &'a [Rotation],
+    slots: &'a Slots,
+    lanes: &'a [Mutex<Lane>],
+}
 
-    fn copy(&mut self, from: SlotId, to: SlotId) {
-        if from != to
-            && let Ok([from, to]) = self.slots.get_disjoint_mut([from.0, to.0])
-        {
-            to.values.copy_from_slice(&from.values);
+/// Going on with a step, for all threads.
+struct Job<'a> {
+    executor: Parted<'a>,
+    program: &'a Program,
+    running: &'a Running,
+    caches: &'a [&'a Cache],
+    /// The step of the program before which all stop.
+    pause_at: AtomicUsize,
+    error: Mutex<Option<Error>>,
+}
+
+impl Job<'_> {
+    fn walk(&self, member: &Member, pause: &mut dyn FnMut() -> bool) {
+        let Parted { plan, weights, ropes, slots, lanes } = self.executor;
+        let Running { tokens, segments, at, .. } = self.running;
+        let (thread, all) = (member.index, tokens.len());
+        let own = share(all, ROW_UNIT, thread, member.threads);
+        let mut lane = lanes[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: each thread makes one view and walks the program, which was checked, passing all its barriers.
+        let view = unsafe { slots.view(Rows { all, own, thread }) };
+        let (program, caches) = (self.program, self.caches);
+        let mut walk =
+            Walk { plan, weights, ropes, program, tokens, segments, caches, thread, view, lane: &mut lane };
+        for (index, step) in program.steps.iter().enumerate().skip(*at) {
+            if let Err(error) = walk.step(*step) {
+                *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                return member.give_up();
+            }
+            // Where all can stop, thread 0 decides before the others go on. One thread can stop anywhere, and looks
+            // after what takes time: a look at the clock costs a tenth of a microsecond.
+            let met = *step == Step::Barrier;
+            if (met || (member.threads == 1 && step.takes_time())) && thread == 0 && pause() {
+                self.pause_at.store(index + 1, Ordering::SeqCst);
+            }
+            if met && member.barrier().is_err() {
+                return;
+            }
+            if self.pause_at.load(Ordering::Relaxed) == index + 1 {
+                return;
+            }
         }
     }
 }
 
-/// `read` and `write`, which must be different slots.
-fn pair(slots: &mut [Slot], read: SlotId, write: SlotId) -> Result<(&Slot, &mut Slot)> {
-    match slots.get_disjoint_mut([read.0, write.0]) {
-        Ok([read, write]) => Ok((read, write)),
-        Err(_) => Err(Error::internal("an op reads the slot that it writes")),
-    }
-}
-
-impl Slot {
-    fn new(width: usize) -> Self {
-        Slot { width, stride: width.next_multiple_of(BLOCK), values: Vec::new() }
-    }
-
-    fn resize(&mut self, rows: usize) -> Result<()> {
-        let len = rows * self.stride;
-        self.values.try_reserve(len.saturating_sub(self.values.len())).map_err(|_| {
-            Error::out_of_memory("the activations do not fit into memory: choose a smaller model")
-        })?;
-        self.values.resize(len, 0.0);
-        Ok(())
-    }
-
-    fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.stride..][..self.width]
-    }
-
-    fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.width])
-    }
+/// A thread's part of `all` rows.
+fn share(all: usize, unit: usize, thread: usize, threads: usize) -> Range<usize> {
+    let units = all.div_ceil(unit);
+    let edge = |thread: usize| (units * thread / threads * unit).min(all);
+    edge(thread)..edge(thread + 1)
 }

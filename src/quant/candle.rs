@@ -37,12 +37,11 @@ fn decode<B: GgmlType>(bytes: &[u8], weights: &mut [f32]) {
 }
 
 impl Decoded {
-    /// Decodes one block and writes it as consecutive Q8_0 blocks. Returns false if a value is not finite.
+    /// Decodes one block and appends it as Q8_0 blocks. Returns false if a value is not finite.
     pub fn to_q8_0(&self, block: &[u8], q8_0: &mut Vec<u8>) -> bool {
         let mut weights = [0.0; 256];
         let weights = &mut weights[..self.unit];
         (self.decode)(block, weights);
-        q8_0.clear();
         for weights in weights.chunks_exact(BLOCK) {
             let largest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
             if !weights.iter().all(|w| w.is_finite()) {
@@ -58,7 +57,7 @@ impl Decoded {
                 weights.iter().map(|w| (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
             );
         }
-        debug_assert!(q8_0.len() == self.unit / BLOCK * Q8_0::FILE_BYTES);
+        debug_assert!(q8_0.len().is_multiple_of(Q8_0::FILE_BYTES));
         true
     }
 }

@@ -1,9 +1,10 @@
 //! A packed weight matrix, and the packer that fills it as a tensor's bytes arrive.
 
 use super::candle::{DECODED, Decoded};
-use super::{BLOCK, Format, PANEL, Packing, Q8_0, packing_of};
+use super::{Format, PANEL, Packing, Q8_0, packing_of};
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
+use std::borrow::Cow;
 
 /// Codes of one allocation, about: small enough that a header's promise costs nothing before its bytes come,
 /// large enough that the allocator does not show.
@@ -93,68 +94,61 @@ impl Matrix {
         }
     }
 
-    /// Makes room for the panels up to that of `row`.
-    fn grow_to(&mut self, row: usize) -> Result<()> {
-        let wanted = row / PANEL / self.panels_per_segment + 1;
-        while self.segments.len() < wanted {
-            let panels =
-                self.panels_per_segment.min(self.panels() - self.segments.len() * self.panels_per_segment);
-            let codes = zeroed(panels * self.units() * self.packing.code_bytes)?;
-            let scales = zeroed(panels * self.units() * self.packing.scale_bytes)?;
-            self.segments.push(Segment { codes, scales });
+    /// Makes room for the next panel, number `panel`: its streams, all zero. What was reserved for a segment is cleared only now, when
+    /// it is in the cache for the packing that follows.
+    fn grow(&mut self, panel: usize) -> Result<(&mut [u8], &mut [u8])> {
+        let units = self.units();
+        let (codes, scales) = (units * self.packing.code_bytes / 16, units * self.packing.scale_bytes / 16);
+        if panel.is_multiple_of(self.panels_per_segment) {
+            let panels = self.panels_per_segment.min(self.panels() - panel);
+            self.segments
+                .push(Segment { codes: reserved(panels * codes)?, scales: reserved(panels * scales)? });
         }
-        Ok(())
-    }
-
-    fn put(&mut self, row: usize, unit: usize, bytes: &[u8]) -> bool {
-        let (code_bytes, scale_bytes) = (self.packing.code_bytes, self.packing.scale_bytes);
-        let place = row / PANEL % self.panels_per_segment * self.units() + unit;
-        let segment = &mut self.segments[row / PANEL / self.panels_per_segment];
-        let codes: &mut [u8] = bytemuck::cast_slice_mut(&mut segment.codes);
-        let scales: &mut [u8] = bytemuck::cast_slice_mut(&mut segment.scales);
-        let codes = &mut codes[place * code_bytes..(place + 1) * code_bytes];
-        let scales = &mut scales[place * scale_bytes..(place + 1) * scale_bytes];
-        (self.packing.pack)(bytes, row % PANEL, codes, scales)
+        let Some(segment) = self.segments.last_mut() else {
+            return Err(Error::internal("a panel came before the first"));
+        };
+        Ok((extended(&mut segment.codes, codes), extended(&mut segment.scales, scales)))
     }
 }
 
-fn zeroed(bytes: usize) -> Result<Vec<u128>> {
+fn reserved(vectors: usize) -> Result<Vec<u128>> {
     let mut memory = Vec::new();
-    let len = bytes.div_ceil(16);
-    memory.try_reserve_exact(len).map_err(|_| {
-        Error::out_of_memory("the model's weights do not fit into memory: choose a smaller model or format")
-    })?;
-    memory.resize(len, 0);
+    memory.try_reserve_exact(vectors).map_err(|_| out_of_memory())?;
     Ok(memory)
 }
 
-/// Fills a [`Matrix`] from a tensor's bytes, in chunks of any size.
-pub struct Packer {
-    matrix: Matrix,
-    source: Source,
-    /// Bytes of a unit that a chunk's end cut in two.
-    carry: Vec<u8>,
-    row: usize,
-    unit: usize,
+fn out_of_memory() -> Error {
+    Error::out_of_memory("the model's weights do not fit into memory: choose a smaller model or format")
 }
 
-/// How a unit of the file becomes units of the matrix.
-enum Source {
-    Direct,
-    Decoded { format: &'static Decoded, q8_0: Vec<u8> },
+/// Adds zeros, and returns them.
+fn extended(memory: &mut Vec<u128>, vectors: usize) -> &mut [u8] {
+    let start = memory.len();
+    memory.resize(start + vectors, 0);
+    bytemuck::cast_slice_mut(&mut memory[start..])
+}
+
+/// Fills a [`Matrix`] from a tensor's bytes, in chunks of any size, a panel at a time.
+pub struct Packer {
+    matrix: Matrix,
+    decoded: Option<&'static Decoded>,
+    /// Bytes of a panel that a chunk's end cut in two.
+    carry: Vec<u8>,
+    /// Panels that are packed.
+    panels: usize,
 }
 
 impl Packer {
     /// A packer for `rows` × `cols` weights of type `kind`. Refuses types without a kernel or a decoder.
     pub fn new(kind: TensorType, rows: usize, cols: usize) -> Result<Self> {
-        let (packing, source, unit) = if let Some(packing) = packing_of(kind) {
+        let (packing, decoded, unit) = if let Some(packing) = packing_of(kind) {
             // Floats may have rows of any length: their units are only our way of counting.
             let unit = if packing.scale_bytes == 0 { 1 } else { packing.unit };
-            (packing, Source::Direct, unit)
+            (packing, None, unit)
         } else if let Some(format) = DECODED.iter().find(|format| format.kind == kind)
             && let Some(packing) = packing_of(Q8_0::KIND)
         {
-            (packing, Source::Decoded { format, q8_0: Vec::new() }, format.unit)
+            (packing, Some(format), format.unit)
         } else {
             let message = format!("block format {} has no kernel in this version", kind.name());
             return Err(Error::unsupported_model(message));
@@ -165,94 +159,92 @@ impl Packer {
                 kind.name()
             )));
         }
-        Ok(Packer { matrix: Matrix::new(packing, rows, cols), source, carry: Vec::new(), row: 0, unit: 0 })
+        let matrix = Matrix::new(packing, rows, cols);
+        Ok(Packer { matrix, decoded, carry: Vec::new(), panels: 0 })
     }
 
-    /// Bytes of the next unit in the file. The last unit of a row of floats may be shorter.
-    fn next_bytes(&self) -> usize {
-        match &self.source {
-            Source::Decoded { format, .. } => format.file_bytes,
-            Source::Direct => {
-                let packing = self.matrix.packing;
-                let columns = packing.unit.min(self.matrix.cols - self.unit * packing.unit);
-                packing.file_bytes * columns / packing.unit
-            }
-        }
+    /// Bytes of a row in the file.
+    fn row_bytes(&self) -> usize {
+        let (unit, bytes) = match self.decoded {
+            Some(format) => (format.unit, format.file_bytes),
+            None => (self.matrix.packing.unit, self.matrix.packing.file_bytes),
+        };
+        self.matrix.cols * bytes / unit
+    }
+
+    /// Rows of the next panel that the file has.
+    fn next_rows(&self) -> usize {
+        PANEL.min(self.matrix.rows - self.panels * PANEL)
     }
 
     /// Takes the next bytes of the tensor.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
-        if !self.carry.is_empty() {
-            let missing = self.next_bytes() - self.carry.len();
-            let (head, rest) = bytes.split_at(missing.min(bytes.len()));
-            self.carry.extend_from_slice(head);
-            bytes = rest;
-            if head.len() < missing {
-                return Ok(());
-            }
-            let unit = std::mem::take(&mut self.carry);
-            self.pack(&unit)?;
-            self.carry = unit;
-            self.carry.clear();
-        }
-        loop {
-            if self.row == self.matrix.rows && !bytes.is_empty() {
+        while !bytes.is_empty() {
+            let panel = self.next_rows() * self.row_bytes();
+            if panel == 0 {
                 return Err(Error::invalid_model("a tensor has more bytes than its shape and type allow"));
             }
-            if bytes.is_empty() {
-                return Ok(());
+            if self.carry.is_empty() && bytes.len() >= panel {
+                let (rows, rest) = bytes.split_at(panel);
+                self.pack(rows)?;
+                bytes = rest;
+                continue;
             }
-            let next = self.next_bytes();
-            if bytes.len() < next {
-                self.carry.extend_from_slice(bytes);
-                return Ok(());
-            }
-            let (unit, rest) = bytes.split_at(next);
-            self.pack(unit)?;
+            let missing = panel - self.carry.len();
+            let (head, rest) = bytes.split_at(missing.min(bytes.len()));
+            self.carry.try_reserve(head.len()).map_err(|_| out_of_memory())?;
+            self.carry.extend_from_slice(head);
             bytes = rest;
+            if head.len() == missing {
+                let rows = std::mem::take(&mut self.carry);
+                self.pack(&rows)?;
+                self.carry = rows;
+                self.carry.clear();
+            }
         }
+        Ok(())
     }
 
-    fn pack(&mut self, unit: &[u8]) -> Result<()> {
-        if self.unit == 0 {
-            self.matrix.grow_to(self.row)?;
-        }
-        let finite = match &mut self.source {
-            Source::Direct => {
-                self.unit += 1;
-                let full = self.matrix.packing.file_bytes;
-                if unit.len() == full {
-                    self.matrix.put(self.row, self.unit - 1, unit)
-                } else {
-                    let mut padded = [0; BLOCK * 4];
-                    padded[..unit.len()].copy_from_slice(unit);
-                    self.matrix.put(self.row, self.unit - 1, &padded[..full])
+    /// Packs the next panel, given the bytes of those of its rows that the file has.
+    fn pack(&mut self, rows: &[u8]) -> Result<()> {
+        let count = self.next_rows();
+        let first = self.panels * PANEL;
+        let finite = |finite: bool| match finite {
+            true => Ok(()),
+            false => Err(Error::invalid_model(format!(
+                "a value or block scale is not a finite number, in rows {first} to {}",
+                first + count - 1
+            ))),
+        };
+        let rows = match self.decoded {
+            None => Cow::Borrowed(rows),
+            Some(format) => {
+                let mut q8_0 = Vec::new();
+                for block in rows.chunks_exact(format.file_bytes) {
+                    finite(format.to_q8_0(block, &mut q8_0))?;
                 }
-            }
-            Source::Decoded { format, q8_0 } => {
-                let finite = format.to_q8_0(unit, q8_0);
-                for unit in q8_0.chunks_exact(Q8_0::FILE_BYTES) {
-                    self.matrix.put(self.row, self.unit, unit);
-                    self.unit += 1;
-                }
-                finite
+                Cow::Owned(q8_0)
             }
         };
-        if !finite {
-            let message = format!("a value or block scale is not a finite number, in row {}", self.row);
-            return Err(Error::invalid_model(message));
-        }
-        if self.unit == self.matrix.units() {
-            self.unit = 0;
-            self.row += 1;
-        }
+        let pack = self.matrix.packing.pack;
+        let (codes, scales) = self.matrix.grow(self.panels)?;
+        finite(if count == PANEL {
+            pack(&rows, codes, scales)
+        } else {
+            // Zeros give codes and scales of zero.
+            let mut padded = rows.into_owned();
+            padded.resize(padded.len() / count * PANEL, 0);
+            pack(&padded, codes, scales)
+        })?;
+        self.panels += 1;
         Ok(())
     }
 
     /// The matrix, once all of its bytes have come.
     pub fn finish(self) -> Result<Matrix> {
-        if self.row < self.matrix.rows {
-            return Err(Error::invalid_model(format!("{} of {} rows arrived", self.row, self.matrix.rows)));
+        if self.panels < self.matrix.panels() {
+            let message = format!("{} of {} panels of rows arrived", self.panels, self.matrix.panels());
+            return Err(Error::invalid_model(message));
         }
         Ok(self.matrix)
     }

@@ -9,6 +9,7 @@
 mod candle;
 mod codes;
 mod float;
+mod lanes;
 mod matrix;
 mod q4;
 mod q4_k;
@@ -28,6 +29,7 @@ pub use q6_k::Q6K;
 pub use q8_0::Q8_0;
 
 use crate::gguf::TensorType;
+use lanes::{Rows, any_sign16};
 
 /// Rows that are interleaved.
 pub const PANEL: usize = 8;
@@ -37,7 +39,7 @@ pub const BLOCK: usize = 32;
 /// A block format that has kernels.
 pub trait Format: 'static {
     const KIND: TensorType;
-    /// Columns of one unit: what `pack` takes at a time.
+    /// Columns of one unit.
     const UNIT: usize;
     /// Bytes of one unit of one row, in the file.
     const FILE_BYTES: usize;
@@ -46,9 +48,9 @@ pub trait Format: 'static {
     /// Bytes of scales of one unit of a panel.
     const SCALE_BYTES: usize;
 
-    /// Puts one unit of row `row` (within the panel) in its place. Returns false when a scale or value is
-    /// not finite: such a model is refused.
-    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool;
+    /// Packs a panel: `rows` has the bytes of its 8 rows in the file, one after the other; `codes` and `scales` are
+    /// the panel's streams. Returns false when a scale or value is not finite: such a model is refused.
+    fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool;
 
     /// The weights of one unit of one row, as f32: the exact values that the kernels work with.
     fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]);
@@ -61,7 +63,7 @@ pub struct Packing {
     pub file_bytes: usize,
     pub code_bytes: usize,
     pub scale_bytes: usize,
-    pub pack: fn(&[u8], usize, &mut [u8], &mut [u8]) -> bool,
+    pub pack: fn(&[u8], &mut [u8], &mut [u8]) -> bool,
     pub unpack: fn(&[u8], &[u8], usize, &mut [f32]),
 }
 
@@ -97,10 +99,50 @@ pub fn packing_of(kind: TensorType) -> Option<&'static Packing> {
     PACKINGS.iter().find(|packing| packing.kind == kind)
 }
 
-/// Copies the two bytes of an f16 and says whether it is finite.
-fn put_f16(from: &[u8], to: &mut [u8], index: usize) -> bool {
-    to[index * 2..index * 2 + 2].copy_from_slice(&from[..2]);
-    u16::from_le_bytes([from[0], from[1]]) & 0x7c00 != 0x7c00
+/// Packs a panel unit by unit. `FILE`, `CODES` and `SCALES` are the bytes of a unit, as constants: so the slices of
+/// a unit have a known length, and loops over it neither check nor count.
+#[inline(always)]
+fn by_units<const FILE: usize, const CODES: usize, const SCALES: usize>(
+    rows: &[u8],
+    codes: &mut [u8],
+    scales: &mut [u8],
+    pack: impl Fn(Rows<'_>, &mut [u8; CODES], &mut [u8; SCALES]) -> bool,
+) -> bool {
+    let rows = Rows::new(rows);
+    let units = codes.as_chunks_mut().0.iter_mut().zip(scales.as_chunks_mut().0);
+    let mut finite = true;
+    for (unit, (codes, scales)) in units.enumerate() {
+        finite &= pack(rows.from(unit * FILE), codes, scales);
+    }
+    finite
+}
+
+/// Puts the f16 at byte `at` of each row's unit among `scales`, as vector `index`. Says whether all are finite: the
+/// exponent of those that are not is all ones, and adding one to it carries into the sign.
+#[inline(always)]
+fn put_f16s(unit: Rows<'_>, at: usize, scales: &mut [u8], index: usize) -> bool {
+    let values = unit.eight(at);
+    values.put(scales, index);
+    !any_sign16(values, 0x0400)
+}
+
+/// Puts the f16 at byte `at` of each row, times `sign`, as the `index`th run of f32 values. Super-blocks' scales are
+/// often subnormal f16 numbers, which kernels could not widen quickly. Returns false if one is not finite.
+fn put_f32s(unit: Rows<'_>, at: usize, sign: f32, scales: &mut [u8], index: usize) -> bool {
+    let halves = unit.eight(at).to_bytes();
+    let mut finite = true;
+    for (half, bytes) in halves.as_chunks::<2>().0.iter().zip(scales[index * 32..].as_chunks_mut::<4>().0) {
+        let value = half::f16::from_le_bytes(*half).to_f32() * sign;
+        finite &= value.is_finite();
+        *bytes = value.to_le_bytes();
+    }
+    finite
+}
+
+/// Reads the f32 at `index` of a run of f32 values.
+fn get_f32(from: &[u8], index: usize) -> f32 {
+    let (values, _) = from.as_chunks::<4>();
+    f32::from_le_bytes(values[index])
 }
 
 /// Reads the f16 at `index` of a run of f16 values.

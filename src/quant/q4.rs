@@ -1,6 +1,6 @@
 //! Q4_0 and Q4_1: 32 nibbles, column j low and column j + 16 high in byte j.
 
-use super::{BLOCK, Codes, Format, Nibbles, get_f16, put_f16};
+use super::{BLOCK, Codes, Format, Nibbles, by_units, get_f16, put_f16s};
 use crate::gguf::TensorType;
 
 /// 18 bytes: f16 d, 16 bytes of codes. y = d·(q − 8).
@@ -13,9 +13,16 @@ impl Format for Q4_0 {
     const CODE_BYTES: usize = Nibbles::BYTES;
     const SCALE_BYTES: usize = 16;
 
-    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool {
-        Nibbles::put_pairs(codes, row, &unit[2..18]);
-        put_f16(unit, scales, row)
+    fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool {
+        by_units::<{ Self::FILE_BYTES }, { Self::CODE_BYTES }, { Self::SCALE_BYTES }>(
+            rows,
+            codes,
+            scales,
+            |unit, codes, scales| {
+                Nibbles::put(codes, |half, p| unit.four(half, 2 + 4 * p));
+                put_f16s(unit, 0, scales, 0)
+            },
+        )
     }
 
     fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]) {
@@ -36,9 +43,16 @@ impl Format for Q4_1 {
     const CODE_BYTES: usize = Nibbles::BYTES;
     const SCALE_BYTES: usize = 32;
 
-    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool {
-        Nibbles::put_pairs(codes, row, &unit[4..20]);
-        put_f16(unit, scales, row) & put_f16(&unit[2..], scales, 8 + row)
+    fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool {
+        by_units::<{ Self::FILE_BYTES }, { Self::CODE_BYTES }, { Self::SCALE_BYTES }>(
+            rows,
+            codes,
+            scales,
+            |unit, codes, scales| {
+                Nibbles::put(codes, |half, p| unit.four(half, 4 + 4 * p));
+                put_f16s(unit, 0, scales, 0) & put_f16s(unit, 2, scales, 1)
+            },
+        )
     }
 
     fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]) {

@@ -1,7 +1,8 @@
 //! Q5_K: 176 bytes for 256 columns: f16 d, f16 dmin, 12 bytes of 6-bit scales, 32 bytes of fifth bits (bit g
 //! of byte l belongs to column l of block g), 128 bytes of nibbles as in Q4_K. y = d·s·q − dmin·m.
 
-use super::{BLOCK, Codes, FiveBits, Format, q4_k};
+use super::lanes::Lanes;
+use super::{BLOCK, Codes, FiveBits, Format, by_units, q4_k};
 use crate::gguf::TensorType;
 
 /// 5-bit codes in super-blocks.
@@ -14,16 +15,24 @@ impl Format for Q5K {
     const CODE_BYTES: usize = 8 * FiveBits::BYTES;
     const SCALE_BYTES: usize = q4_k::SCALE_BYTES;
 
-    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool {
-        let (high, nibbles) = (&unit[16..48], &unit[48..]);
-        for (g, packed) in codes.chunks_exact_mut(FiveBits::BYTES).enumerate() {
-            let block: [u8; BLOCK] = std::array::from_fn(|l| {
-                let nibble = nibbles[g / 2 * 32 + l] >> (g % 2 * 4) & 15;
-                nibble | (high[l] >> g & 1) << 4
-            });
-            FiveBits::put(packed, row, &block);
-        }
-        q4_k::put_scales(unit, row, scales)
+    fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool {
+        by_units::<{ Self::FILE_BYTES }, { Self::CODE_BYTES }, { Self::SCALE_BYTES }>(
+            rows,
+            codes,
+            scales,
+            |unit, codes, scales| {
+                for (g, codes) in codes.as_chunks_mut::<{ FiveBits::BYTES }>().0.iter_mut().enumerate() {
+                    let pairs = |half, p| q4_k::nibbles(unit, half, 48 + g / 2 * 32 + 4 * p, g % 2);
+                    let high = |half| {
+                        (0..8).fold(Lanes::ZERO, |bits, j| {
+                            bits | (unit.four(half, 16 + 4 * j) >> g as u32 & 0x0101_0101) << j as u32
+                        })
+                    };
+                    FiveBits::put(codes, pairs, high);
+                }
+                q4_k::put_scales(unit, scales)
+            },
+        )
     }
 
     fn unpack(codes: &[u8], scales: &[u8], row: usize, out: &mut [f32]) {

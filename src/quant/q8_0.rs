@@ -1,6 +1,6 @@
 //! Q8_0: 34 bytes for 32 columns, f16 d and 32 signed bytes. y = d·q.
 
-use super::{BLOCK, Bytes, Codes, Format, get_f16, put_f16};
+use super::{BLOCK, Bytes, Codes, Format, by_units, get_f16, put_f16s};
 use crate::gguf::TensorType;
 
 /// y = d·q, q in −128..=127.
@@ -13,10 +13,16 @@ impl Format for Q8_0 {
     const CODE_BYTES: usize = Bytes::BYTES;
     const SCALE_BYTES: usize = 16;
 
-    fn pack(unit: &[u8], row: usize, codes: &mut [u8], scales: &mut [u8]) -> bool {
-        let (bytes, _) = unit[2..].as_chunks::<BLOCK>();
-        Bytes::put(codes, row, &bytes[0]);
-        put_f16(unit, scales, row)
+    fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool {
+        by_units::<{ Self::FILE_BYTES }, { Self::CODE_BYTES }, { Self::SCALE_BYTES }>(
+            rows,
+            codes,
+            scales,
+            |unit, codes, scales| {
+                Bytes::put(codes, |half, group| unit.four(half, 2 + 4 * group));
+                put_f16s(unit, 0, scales, 0)
+            },
+        )
     }
 
     fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]) {

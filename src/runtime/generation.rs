@@ -111,11 +111,11 @@ impl Generation {
                     let count = executor.step_tokens(total - done);
                     let tokens: Vec<u32> =
                         self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
-                    executor.begin(&self.cache, &tokens)?;
+                    executor.begin(&mut [(&mut self.cache, &tokens)])?;
                     *self.stepping.insert(count)
                 }
             };
-            if !executor.advance(&mut self.cache, pause)? {
+            if !executor.advance(&mut [&mut self.cache], pause)? {
                 return Ok(self.prefill_progress());
             }
             self.stepping = None;

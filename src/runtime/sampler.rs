@@ -113,7 +113,7 @@ impl Sampler {
         // More than k are at hand only from time to time, and each time the floor rises.
         let most = (k * 2).max(1024);
         for (run, values) in (0..).zip(logits.chunks(RUN)) {
-            if !(simd::maximum(values) >= floor) {
+            if simd::maximum(values) < floor {
                 continue;
             }
             for (token, &logit) in (run * RUN as u32..).zip(values) {

@@ -55,11 +55,11 @@ impl Score {
             match self.stage {
                 Stage::Idle => {
                     let count = executor.step_tokens(self.tokens.len() - done);
-                    executor.begin(&self.cache, &self.tokens[done..done + count])?;
+                    executor.begin(&mut [(&mut self.cache, &self.tokens[done..done + count])])?;
                     self.stage = Stage::Step(count);
                 }
                 Stage::Step(count) => {
-                    if !executor.advance(&mut self.cache, pause)? {
+                    if !executor.advance(&mut [&mut self.cache], pause)? {
                         return Ok(false);
                     }
                     self.stage = Stage::Head { row: 0, count };

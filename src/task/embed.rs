@@ -61,8 +61,8 @@ impl Embedding {
             ));
         }
         check_input(executor, tokens, 0)?;
-        let cache = executor.new_cache();
-        executor.begin(&cache, tokens)?;
+        let mut cache = executor.new_cache();
+        executor.begin(&mut [(&mut cache, tokens)])?;
         Ok(Embedding { pooling, normalize, tokens: tokens.len(), cache })
     }
 
@@ -72,7 +72,7 @@ impl Embedding {
         executor: &mut Executor,
         pause: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Vec<f32>>> {
-        if !executor.advance(&mut self.cache, pause)? {
+        if !executor.advance(&mut [&mut self.cache], pause)? {
             return Ok(None);
         }
         let mut vector = match self.pooling {

@@ -1,6 +1,8 @@
 //! A loaded model, from the worker's side: one run at a time, in slices.
 
 use super::JsResult;
+use super::helper::core;
+use crate::cpu::Team;
 use crate::error::{Error, Result};
 use crate::loader::Model;
 use crate::runtime::{Finish, Generation, Options, Progress, Score};
@@ -108,6 +110,32 @@ impl Engine {
         Ok(self.slice(&mut || now() >= end)?.to_string())
     }
 
+    /// Helpers that have come and wait for work.
+    pub fn helpers(&self) -> u32 {
+        self.model.executor.team().core().helpers() as u32
+    }
+
+    /// Computes on this many threads, one of them the caller's, the others helpers'. Drops the run in progress.
+    #[wasm_bindgen(js_name = setThreads)]
+    pub fn set_threads(&mut self, threads: u32) -> JsResult<()> {
+        self.cancel();
+        Ok(self.model.executor.set_threads(threads as usize)?)
+    }
+
+    /// Lets the helpers go that are not needed for the threads set.
+    #[wasm_bindgen(js_name = dismissOthers)]
+    pub fn dismiss_others(&mut self) {
+        self.model.executor.dismiss_others();
+    }
+
+    /// Milliseconds of one step over a single token, to compare numbers of threads. Drops the run in progress.
+    pub fn trial(&mut self) -> JsResult<f64> {
+        self.cancel();
+        let start = now();
+        self.model.executor.trial()?;
+        Ok(now() - start)
+    }
+
     /// The vector of a finished embedding.
     #[wasm_bindgen(js_name = takeVector)]
     pub fn take_vector(&mut self) -> Vec<f32> {
@@ -122,8 +150,9 @@ impl Engine {
 }
 
 impl Engine {
-    pub(super) fn new(model: Model) -> Self {
-        Engine { model, run: None, vector: Vec::new() }
+    pub(super) fn new(mut model: Model) -> Result<Self> {
+        model.executor.set_team(Team::of(core()))?;
+        Ok(Engine { model, run: None, vector: Vec::new() })
     }
 
     fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {

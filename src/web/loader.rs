@@ -47,6 +47,6 @@ impl Loader {
     }
 
     pub fn finish(self) -> JsResult<Engine> {
-        Ok(Engine::new(self.0.finish()?))
+        Ok(Engine::new(self.0.finish()?)?)
     }
 }

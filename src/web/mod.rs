@@ -4,6 +4,7 @@
 //! `{ code, message, details }`. `pkg/src/worker/binding.ts` has the types.
 
 mod engine;
+mod helper;
 mod loader;
 
 pub use engine::Engine;

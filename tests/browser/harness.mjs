@@ -1,7 +1,7 @@
 // A browser with a page on a site, and code run in that page.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 
@@ -17,8 +17,19 @@ const FLAGS = [
   "--use-webgpu-adapter=swiftshader",
 ];
 
-/** The builds of the engine, by the features that a page reports. */
+/** What WebAssembly can do in the browsers that tests open. An isolated page can have threads as well. */
 export const VARIANTS = { relaxed: ["simd128", "relaxed-simd"], simd: ["simd128"] };
+
+/** The features that a page reports of the build that runs. */
+export function featuresOf(variant, isolated) {
+  return isolated && cpus().length > 1 ? [...VARIANTS[variant], "threads"] : VARIANTS[variant];
+}
+
+/** The build's file. */
+export function moduleOf(variant, isolated) {
+  const threads = { relaxed: "relaxed-threads", simd: "threads" };
+  return `wisplm-${isolated && cpus().length > 1 ? threads[variant] : variant}.wasm`;
+}
 
 export function chromiumPath() {
   const { CHROMIUM, PATH = "" } = process.env;
@@ -73,14 +84,29 @@ class Browser {
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
+  /** Workers of all pages, helpers' among them, as the system counts their threads. */
+  async workers() {
+    let count = 0;
+    for (const process of await this.#renderers()) {
+      for (const thread of entries(`/proc/${process}/task`)) {
+        if (read(`/proc/${process}/task/${thread}/comm`).startsWith("DedicatedWorker")) count++;
+      }
+    }
+    return count;
+  }
+
   /** Bytes of memory that each of the browser's page processes holds, by its number; see `Resident`. */
   async resident() {
+    const resident = new Resident();
+    for (const process of await this.#renderers()) resident.add(process);
+    return resident;
+  }
+
+  async #renderers() {
     const session = await this.context.browser().newBrowserCDPSession();
     const { processInfo } = await session.send("SystemInfo.getProcessInfo");
     await session.detach();
-    const resident = new Resident();
-    for (const { id, type } of processInfo) if (type === "renderer") resident.add(id);
-    return resident;
+    return processInfo.filter(({ type }) => type === "renderer").map(({ id }) => id);
   }
 }
 
@@ -90,7 +116,7 @@ class Resident {
   #processes = new Map();
 
   add(process) {
-    const status = statusOf(process);
+    const status = read(`/proc/${process}/status`);
     const bytes = (field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
     this.own += bytes("RssAnon") + bytes("RssShmem");
     this.#processes.set(process, { all: bytes("VmRSS"), peak: bytes("VmHWM") });
@@ -109,12 +135,20 @@ class Resident {
   }
 }
 
-function statusOf(process) {
+// What has ended since has nothing to say.
+function read(path) {
   try {
-    return readFileSync(`/proc/${process}/status`, "utf8");
+    return readFileSync(path, "utf8");
   } catch {
-    // It has ended since.
     return "";
+  }
+}
+
+function entries(folder) {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
 }
 

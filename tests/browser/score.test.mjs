@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fixtureJson, openSite } from "./site.mjs";
-import { openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
 
 // Bars for float models: what f16 keys and values cost.
 const TINY_ERROR = 0.002;
@@ -87,7 +87,7 @@ for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m"]) {
     const inputs = texts.map(({ text }) => text);
     const answers = await onBoth((page) => scoreIn(page, `/models/${name}.gguf`, inputs));
     for (const [variant, { features, scores }] of Object.entries(answers)) {
-      assert.deepEqual(features, VARIANTS[variant]);
+      assert.deepEqual(features, featuresOf(variant, true));
       // The last text is the others joined: the mean is theirs, as llama.cpp's is.
       const all = [];
       for (const [i, { name: text, tokens, logprobs, llamaCpp }] of texts.entries()) {

@@ -269,7 +269,8 @@ test("options that load does not have, or cannot follow, are refused", { timeout
     [{ kvType: "q3" }, "invalid-argument"],
     [{ device: "webgpu" }, "unsupported-device"],
     [{ device: "npu" }, "invalid-argument"],
-    [{ threads: 64 }, "unsupported-device"],
+    [{ threads: 65 }, "invalid-argument"],
+    [{ threads: "many" }, "invalid-argument"],
     [{ cache: "yes" }, "invalid-argument"],
   ];
   for (const [options, code] of cases) {

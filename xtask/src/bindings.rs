@@ -13,12 +13,12 @@ use crate::variant::Variant;
 pub const MODULE: &str = "wisplm_bg.wasm";
 pub const GLUE: &str = "wisplm.js";
 
-/// Writes the module and its glue into `folder`.
-pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
+/// Writes the module and its glue, as `NAME.js` and `NAME_bg.wasm`, into `folder`.
+pub fn generate(module: &Path, name: &str, folder: &Path, profile: Profile) -> Result<()> {
     let names = profile == Profile::Dev;
     Bindgen::new()
         .input_path(module)
-        .out_name("wisplm")
+        .out_name(name)
         .web(true)?
         .typescript(true)
         // The worker is told where the module lies; a default URL would have bundlers look for a second copy.
@@ -29,8 +29,16 @@ pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
         .with_context(|| format!("wasm-bindgen fails on {}", module.display()))
 }
 
-/// The worker holds one copy of the glue for all modules, so all must have the same.
+/// The worker holds two glues, one for modules that share their memory and one for the others.
 pub fn check_identical(variants: &[&Variant]) -> Result<()> {
+    for shared in [false, true] {
+        let alike: Vec<_> = variants.iter().copied().filter(|variant| variant.shared == shared).collect();
+        check_alike(&alike)?;
+    }
+    Ok(())
+}
+
+fn check_alike(variants: &[&Variant]) -> Result<()> {
     let Some((first, others)) = variants.split_first() else { return Ok(()) };
     let glue = |variant: &Variant| fs::read_to_string(package(variant).join(GLUE));
     let expected = glue(first)?;

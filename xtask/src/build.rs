@@ -28,14 +28,29 @@ impl Profile {
     }
 }
 
-/// Builds the module and returns where it lies.
-pub fn module(compiler: &Compiler, variant: &Variant, profile: Profile) -> Result<PathBuf> {
+/// The engine, and the package that runs its kernels alone for `bench/`.
+pub const ENGINE: &str = "wisplm";
+pub const KERNELS: &str = "wisplm-kernels";
+
+/// Builds a package's module and returns where it lies.
+pub fn module(compiler: &Compiler, package: &str, variant: &Variant, profile: Profile) -> Result<PathBuf> {
     // A folder per variant: with remapped paths among the flags, cargo gives the variants' files the same names.
     let folder = root().join(format!("target/wasm-{}", variant.name));
     let status = compiler
         .cargo()
         .current_dir(root())
-        .args(["build", "--locked", "--lib", "--target", TARGET, BUILD_STD, "--profile", profile.name()])
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            package,
+            "--lib",
+            "--target",
+            TARGET,
+            BUILD_STD,
+            "--profile",
+            profile.name(),
+        ])
         .arg("--target-dir")
         .arg(&folder)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(compiler, variant)?.join("\x1f"))
@@ -44,7 +59,7 @@ pub fn module(compiler: &Compiler, variant: &Variant, profile: Profile) -> Resul
     if !status.success() {
         bail!("the variant {:?} does not compile", variant.name);
     }
-    Ok(folder.join(TARGET).join(profile.name()).join("wisplm.wasm"))
+    Ok(folder.join(TARGET).join(profile.name()).join(format!("{}.wasm", package.replace('-', "_"))))
 }
 
 fn flags(compiler: &Compiler, variant: &Variant) -> Result<Vec<String>> {

@@ -20,6 +20,7 @@ use variant::Variant;
 const USAGE: &str = "\
 cargo xtask wasm [--release] [--variant NAME|all]   build the modules and their JS glue into target/pkg/NAME/
     --release    whole-program optimization, names stripped, then wasm-opt; sizes are printed
+cargo xtask bench [--variant NAME|all]              build the kernels' micro-benchmarks into target/pkg/bench-NAME/
 cargo xtask compiler                                print the compiler that builds for wasm32, or how to get one";
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["wasm", options @ ..] => wasm(options),
+        ["bench", options @ ..] => bench(options),
         ["compiler"] => {
             println!("{}", Compiler::find()?);
             Ok(())
@@ -45,7 +47,8 @@ fn run() -> Result<()> {
     }
 }
 
-fn wasm(mut options: &[&str]) -> Result<()> {
+/// The profile and variants that options ask for.
+fn choice(mut options: &[&str]) -> Result<(Profile, Vec<&'static Variant>)> {
     let mut profile = Profile::Dev;
     let mut variants: Vec<&Variant> = variant::ALL.iter().collect();
     while let Some((option, rest)) = options.split_first() {
@@ -62,14 +65,18 @@ fn wasm(mut options: &[&str]) -> Result<()> {
             _ => bail!("unknown option {option:?}\n{USAGE}"),
         };
     }
+    Ok((profile, variants))
+}
 
+fn wasm(options: &[&str]) -> Result<()> {
+    let (profile, variants) = choice(options)?;
     let compiler = Compiler::find()?;
     eprintln!("compiler: {compiler}");
     for variant in &variants {
         eprintln!("building {} ({})", variant.name, profile.name());
-        let module = build::module(&compiler, variant, profile)?;
+        let module = build::module(&compiler, build::ENGINE, variant, profile)?;
         let folder = package(variant);
-        bindings::generate(&module, &folder, profile)?;
+        bindings::generate(&module, "wisplm", &folder, profile)?;
         if profile == Profile::Release {
             optimizer::run(&folder.join(bindings::MODULE), variant)?;
         }
@@ -77,6 +84,19 @@ fn wasm(mut options: &[&str]) -> Result<()> {
     }
     bindings::check_identical(&variants)?;
     sizes::print(&variants, profile)
+}
+
+/// The kernels alone: what each does of what the tab could.
+fn bench(options: &[&str]) -> Result<()> {
+    let (profile, variants) = choice(options)?;
+    let compiler = Compiler::find()?;
+    for variant in variants {
+        eprintln!("building the micro-benchmarks, {}", variant.name);
+        let module = build::module(&compiler, build::KERNELS, variant, profile)?;
+        let folder = root().join("target/pkg").join(format!("bench-{}", variant.name));
+        bindings::generate(&module, "wisplm_kernels", &folder, profile)?;
+    }
+    Ok(())
 }
 
 /// The repository's root.

@@ -13,17 +13,18 @@ use crate::variant::Variant;
 
 /// Prints the table; the compressed columns, which take a while, only of what will be packaged.
 pub fn print(variants: &[&Variant], profile: Profile) -> Result<()> {
-    println!("{:<24} {:>12} {:>12} {:>12}", "bytes", "raw", "gzip -9", "brotli -11");
+    println!("{:<32} {:>12} {:>12} {:>12}", "bytes", "raw", "gzip -9", "brotli -11");
     for (index, variant) in variants.iter().enumerate() {
-        // The glue is the same for all.
-        let files = if index == 0 { &[GLUE, MODULE][..] } else { &[MODULE] };
+        // The glue is the same for all that share their memory, and for all that do not.
+        let known = variants[..index].iter().any(|earlier| earlier.shared == variant.shared);
+        let files = if known { &[MODULE][..] } else { &[GLUE, MODULE] };
         for file in files {
             let bytes = std::fs::read(package(variant).join(file))?;
-            let name = if *file == MODULE { format!("{}/{file}", variant.name) } else { (*file).to_owned() };
+            let name = format!("{}/{file}", variant.name);
             match profile {
-                Profile::Dev => println!("{name:<24} {:>12}", bytes.len()),
+                Profile::Dev => println!("{name:<32} {:>12}", bytes.len()),
                 Profile::Release => {
-                    println!("{name:<24} {:>12} {:>12} {:>12}", bytes.len(), gzip(&bytes)?, brotli(&bytes)?);
+                    println!("{name:<32} {:>12} {:>12} {:>12}", bytes.len(), gzip(&bytes)?, brotli(&bytes)?);
                 }
             }
         }

@@ -27,6 +27,14 @@ export interface Engine {
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
+  /** How many helpers have come. */
+  helpers(): number;
+  /** One thread is the caller's, the others are helpers. */
+  setThreads(threads: number): void;
+  /** Lets the helpers go that are not needed. */
+  dismissOthers(): void;
+  /** Milliseconds of one small step. */
+  trial(): number;
   takeVector(): Float32Array;
   cancel(): void;
   free(): void;
@@ -35,6 +43,10 @@ export interface Engine {
 export interface Binding {
   Sha256: new () => Sha256;
   Loader: new (options: string) => Loader;
+  /** Makes the calling worker a helper; returns when it is dismissed. */
+  help(): void;
+  /** Says that `help` has trapped. */
+  helperLost(): void;
 }
 
 /** What `advance` says. */

@@ -4,5 +4,22 @@ declare module "wisplm-glue" {
 
   export const Loader: Binding["Loader"];
   export const Sha256: Binding["Sha256"];
+  export const help: Binding["help"];
+  export const helperLost: Binding["helperLost"];
   export default function init(source: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+}
+
+// The same for the builds that share their memory.
+declare module "wisplm-glue-threads" {
+  import type { Binding } from "./binding.js";
+
+  export const Loader: Binding["Loader"];
+  export const Sha256: Binding["Sha256"];
+  export const help: Binding["help"];
+  export const helperLost: Binding["helperLost"];
+  export default function init(source: {
+    module_or_path: WebAssembly.Module;
+    memory: WebAssembly.Memory;
+    thread_stack_size?: number;
+  }): Promise<unknown>;
 }

@@ -1,7 +1,18 @@
 // The worker's message loop: one load, then requests one after the other.
 
 import { aborted, toWire, WispError } from "../errors.js";
-import type { Answers, FromWorker, ToWorker, WireInfo, WireLoad, WireMemory, WireModule, WireRequest, WireSource } from "../protocol.js";
+import type {
+  Answers,
+  FromWorker,
+  ToWorker,
+  WireInfo,
+  WireLoad,
+  WireMemory,
+  WireModule,
+  WireRequest,
+  WireSource,
+  WireThreads,
+} from "../protocol.js";
 import type { Binding, Engine } from "./binding.js";
 import { call, translated, Trap } from "./fault.js";
 import { loadEngine } from "./loading.js";
@@ -9,12 +20,18 @@ import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
 import { abortedGeneration, embed, generate, score } from "./run.js";
 import { type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
+import { employ, type Helpers } from "./threads.js";
 
 /** The worker's ties to the browser. */
 export interface Outside extends Pick<Surroundings, "storage" | "locks" | "fetch" | "pause"> {
   post(message: FromWorker, transfer?: Transferable[]): void;
-  /** Compiles the best of the builds. */
-  start(modules: WireModule[], signal: AbortSignal): Promise<{ binding: Binding; features: string[] }>;
+  /** Starts the best of the builds, and workers to help it if it can have some. */
+  start(
+    modules: WireModule[],
+    threads: WireThreads,
+    signal: AbortSignal,
+    notice: (text: string) => void,
+  ): Promise<{ binding: Binding; features: string[]; crew?: Helpers }>;
 }
 
 interface Job {
@@ -73,24 +90,26 @@ export class Service {
       post({ type: "progress", phase, loaded, total });
     try {
       report("compile", 0, 1);
-      const { binding, features } = await this.#outside.start(load.modules, signal);
+      const notice = (text: string): void => void (this.#notices.includes(text) || this.#notices.push(text));
+      const { binding, features, crew } = await this.#outside.start(load.modules, load.threads, signal, notice);
       report("compile", 1, 1);
       const around: Surroundings = {
         ...this.#outside,
         cache: load.cache,
         Sha256: binding.Sha256,
         signal,
-        notice: (text) => void (this.#notices.includes(text) || this.#notices.push(text)),
+        notice,
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
       const engine = await loadEngine(binding, load, open, report, signal);
       const info = JSON.parse(call(() => engine.info())) as WireInfo;
       report("warmup", 0, 1);
+      const threads = crew === undefined ? 1 : await employ(engine, crew, load.threads, signal, notice);
       await warmUp(engine, info, signal);
       report("warmup", 1, 1);
       this.#loaded = { engine, info };
-      post({ type: "loaded", info, memory: memoryOf({ engine, info }), features, notices: this.#notices });
+      post({ type: "loaded", info, memory: memoryOf({ engine, info }), features, threads, notices: this.#notices });
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }

@@ -87,7 +87,7 @@ impl Attention<'_> {
     }
 
     fn tile<C: Codes>(&self, first: usize, tile: [Half; 2], scratch: &mut Scratch, shape: Shape) {
-        let count = scratch.len();
+        let count = scratch.count();
         for at in (0..count).step_by(CHUNK) {
             match count - at {
                 1 => self.chunk::<C, 1>(first, tile, scratch.chunk(at, shape), shape),
@@ -154,9 +154,9 @@ impl Attention<'_> {
                 for query in 0..N {
                     let (rescale, factor) =
                         (simd::splat_f32(rescale[query]), simd::splat_f32(factors[query]));
-                    for half in 0..2 {
+                    for (half, sum) in sums[query].into_iter().enumerate() {
                         let old = simd::mul_f32(simd::load_f32(&outputs[query], half * 4), rescale);
-                        let new = simd::mul_f32(simd::i32_to_f32(sums[query][half]), factor);
+                        let new = simd::mul_f32(simd::i32_to_f32(sum), factor);
                         simd::store_f32(&mut outputs[query], half * 4, simd::add_f32(old, new));
                     }
                 }
@@ -212,20 +212,20 @@ fn products<F: Factor, const N: usize>(
     start: &[i32; N],
 ) -> [[V; 2]; N] {
     let mut sums = [[F::sums(0); 2]; N];
-    for query in 0..N {
-        sums[query] = [F::sums(start[query]); 2];
+    for (sums, start) in sums.iter_mut().zip(start) {
+        *sums = [F::sums(*start); 2];
     }
     for (word, row) in rows.iter().enumerate() {
         let (low, high) = (simd::load_u32(&row.0, 0), simd::load_u32(&row.0, 4));
-        for query in 0..N {
+        for (query, [first, second]) in sums.iter_mut().enumerate() {
             let factor = factor(word, query).widen();
-            F::add(&mut sums[query][0], low, factor);
-            F::add(&mut sums[query][1], high, factor);
+            F::add(first, low, factor);
+            F::add(second, high, factor);
         }
     }
     let mut products = [[simd::splat_i32(0); 2]; N];
-    for query in 0..N {
-        products[query] = [F::finish(sums[query][0]), F::finish(sums[query][1])];
+    for (products, [first, second]) in products.iter_mut().zip(sums) {
+        *products = [F::finish(first), F::finish(second)];
     }
     products
 }

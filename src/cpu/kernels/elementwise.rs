@@ -63,8 +63,8 @@ fn zip(x: &mut [f32], y: &[f32], f: impl Fn(V, V) -> V) {
             simd::load_f32(other, 8),
             simd::load_f32(other, 12),
         ];
-        for k in 0..4 {
-            let z = f(simd::load_f32(run, k * 4), others[k]);
+        for (k, other) in others.into_iter().enumerate() {
+            let z = f(simd::load_f32(run, k * 4), other);
             simd::store_f32(run, k * 4, z);
         }
     }

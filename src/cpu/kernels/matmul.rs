@@ -1,55 +1,63 @@
 //! Product of a packed matrix with rows of activations.
 //!
-//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs), each against all rows in tiles of four, so
-//! that a panel is read from memory once and stays in the first cache while the rows pass.
+//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs). One row reads the packed panel; more rows have it
+//! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
+//! while the rows pass.
 
-use super::{Product, TILE, product_of};
-use crate::cpu::activations::Quantized;
+use super::{Product, Unpacked, product_of};
+use crate::cpu::activations::{Quantized, TILE};
 use crate::error::{Error, Result};
 use crate::quant::{BLOCK, Matrix, PANEL};
+use std::ops::Range;
 
-/// out[t] = matrix · x[t] for `rows` rows, given as f32 (padded with zeros) and as `quantized`.
+/// The products of some panels of `matrix` with some rows of activations, given as f32 (padded with zeros) and as
+/// `quantized`. `put` gets them as (row, first output, up to 8 outputs). A product's bits do not depend on what else is
+/// computed with it.
 pub fn multiply(
     matrix: &Matrix,
-    rows: usize,
+    panels: Range<usize>,
+    rows: Range<usize>,
     x: &[f32],
     quantized: &Quantized,
-    out: &mut [f32],
-    out_stride: usize,
+    unpacked: &mut Unpacked,
+    mut put: impl FnMut(usize, usize, &[f32]),
 ) -> Result<()> {
     let Some(product) = product_of(matrix.packing().kind) else {
         return Err(Error::internal("a packed format has no product"));
     };
     let x_stride = matrix.cols().next_multiple_of(BLOCK);
     let float = |row: usize| &x[row * x_stride..(row + 1) * x_stride];
-    for index in 0..matrix.panels() {
+    for index in panels {
         let panel = matrix.panel(index);
         let first = index * PANEL;
         let outputs = PANEL.min(matrix.rows() - first);
-        let mut put = |row: usize, values: &[f32; PANEL]| {
-            let at = row * out_stride + first;
-            out[at..at + outputs].copy_from_slice(&values[..outputs]);
-        };
-        let tiles = rows / TILE * TILE;
-        for row in (0..tiles).step_by(TILE) {
-            let mut values = [[0.0; PANEL]; TILE];
-            match product {
-                Product::Int8 { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| quantized.row(row + t)), &mut values);
-                }
-                Product::Float { tile, .. } => {
-                    tile(panel, &std::array::from_fn(|t| float(row + t)), &mut values)
-                }
-            }
-            values.iter().enumerate().for_each(|(t, values)| put(row + t, values));
+        let mut values = [[0.0; PANEL]; TILE];
+        if let Product::Int8 { one, .. } = product
+            && let Some(row) = quantized.single()
+        {
+            one(panel, row, &mut values[0]);
+            put(rows.start, first, &values[0][..outputs]);
+            continue;
         }
-        for row in tiles..rows {
-            let mut values = [[0.0; PANEL]; 1];
+        if let Product::Int8 { unpack, .. } = product {
+            unpack(panel, unpacked);
+        }
+        for index in rows.start / TILE..rows.end.div_ceil(TILE) {
+            let taken = rows.start.max(index * TILE)..rows.end.min((index + 1) * TILE);
             match product {
-                Product::Int8 { one, .. } => one(panel, &[quantized.row(row)], &mut values),
-                Product::Float { one, .. } => one(panel, &[float(row)], &mut values),
+                Product::Int8 { tile, .. } => tile(unpacked, quantized.tile(index), &mut values),
+                Product::Float { tile, .. } if taken.len() == TILE => {
+                    tile(panel, &std::array::from_fn(|t| float(index * TILE + t)), &mut values);
+                }
+                Product::Float { one, .. } => {
+                    for row in taken.clone() {
+                        one(panel, &[float(row)], std::array::from_mut(&mut values[row % TILE]));
+                    }
+                }
             }
-            put(row, &values[0]);
+            for row in taken {
+                put(row, first, &values[row % TILE][..outputs]);
+            }
         }
     }
     Ok(())

@@ -8,27 +8,40 @@ pub mod norm;
 mod quantized;
 mod queries;
 pub mod rotary;
+mod source;
 mod unpack;
+mod unpacked;
 
-use super::activations::Row;
+pub use unpacked::Unpacked;
+
+pub use super::activations::TILE;
+
+use super::activations::{Block, Tile};
 use crate::gguf::TensorType;
-use crate::quant::Panel;
-use crate::quant::{self, Bytes, FiveBits, Format, Nibbles, PANEL, SixBits};
-use quantized::{Halves, Pair, Single, Super};
+use crate::quant::{self, Bytes, Codes, FiveBits, Format, Nibbles, PANEL, Panel, SixBits};
+use source::{
+    FromEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single, Super, SuperHalves,
+};
 
-/// Rows of activations that a tile takes at once: each unpacked weight is used four times, and the sums
-/// (2 × 4 vectors) still fit the 16 registers of x86.
-pub const TILE: usize = 4;
+/// The outputs of a panel for one row.
+type Outputs = [f32; PANEL];
 
-/// A product of the 8 rows of a panel with T rows of int8 activations.
-type Int8<const T: usize> = fn(Panel, &[Row; T], &mut [[f32; PANEL]; T]);
-/// The same with f32 activations, rows padded with zeros to whole units.
-type Float<const T: usize> = fn(Panel, &[&[f32]; T], &mut [[f32; PANEL]; T]);
-
-/// The products of a panel with one row of activations, and with [`TILE`].
+/// How a panel of some format is multiplied.
 pub enum Product {
-    Int8 { one: Int8<1>, tile: Int8<TILE> },
-    Float { one: Float<1>, tile: Float<TILE> },
+    /// With int8 activations.
+    Int8 {
+        /// One row, from the packed panel.
+        one: fn(Panel, &[Block], &mut Outputs),
+        /// Readies a panel for `tile`.
+        unpack: fn(Panel, &mut Unpacked),
+        /// Four rows, from the unpacked panel.
+        tile: fn(&Unpacked, &[Tile], &mut [Outputs; TILE]),
+    },
+    /// With f32 activations, rows padded with zeros to whole units.
+    Float {
+        one: fn(Panel, &[&[f32]; 1], &mut [Outputs; 1]),
+        tile: fn(Panel, &[&[f32]; TILE], &mut [Outputs; TILE]),
+    },
 }
 
 /// One line of the table of products.
@@ -37,12 +50,25 @@ struct Kernel {
     product: Product,
 }
 
-const fn int8<F: Format, K: quantized::Unit>() -> Kernel {
-    assert!(K::CODE_BYTES == F::CODE_BYTES && K::SCALE_BYTES == F::SCALE_BYTES);
+const fn int8<F: Format, L: Layout>() -> Kernel {
+    assert!(F::UNIT == L::BLOCKS * quant::BLOCK && F::SCALE_BYTES == L::SCALE_BYTES);
+    assert!(F::CODE_BYTES == L::BLOCKS * L::Codes::BYTES);
     Kernel {
         kind: F::KIND,
-        product: Product::Int8 { one: quantized::product::<K, 1>, tile: quantized::product::<K, TILE> },
+        product: Product::Int8 { one: one::<L>, unpack: unpack::<L>, tile: tile::<L::Rule> },
     }
+}
+
+fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut Outputs) {
+    quantized::one::<L>(panel, row, out);
+}
+
+fn unpack<L: Layout>(panel: Panel, unpacked: &mut Unpacked) {
+    unpacked.fill::<L>(panel);
+}
+
+fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) {
+    quantized::tile::<R>(unpacked, rows, out);
 }
 
 const fn float<F: Format + float::Values>() -> Kernel {
@@ -56,14 +82,14 @@ static KERNELS: &[Kernel] = &[
     float::<quant::F32>(),
     float::<quant::F16>(),
     float::<quant::Bf16>(),
-    int8::<quant::Q4_0, Single<Nibbles, 8>>(),
+    int8::<quant::Q4_0, Single<Nibbles, FromEight>>(),
     int8::<quant::Q4_1, Pair<Nibbles>>(),
-    int8::<quant::Q5_0, Single<FiveBits, 16>>(),
+    int8::<quant::Q5_0, Single<FiveBits, FromSixteen>>(),
     int8::<quant::Q5_1, Pair<FiveBits>>(),
-    int8::<quant::Q8_0, Single<Bytes, 0>>(),
+    int8::<quant::Q8_0, Single<Bytes, Signed>>(),
     int8::<quant::Q4K, Super<Nibbles>>(),
     int8::<quant::Q5K, Super<FiveBits>>(),
-    int8::<quant::Q6K, Halves<SixBits, 32>>(),
+    int8::<quant::Q6K, SuperHalves<SixBits, HalvesFromThirtyTwo>>(),
 ];
 
 /// The product for a packed format.

@@ -1,224 +1,194 @@
-//! Product of a panel of quantized weights with T rows of int8 activations.
+//! Products of a panel of quantized weights with int8 activations.
 //!
-//! out[t][r] = Σ_blocks d_w·(Σ_halves d_a·Σ_k (w_k − zero)·a_k) (+ m_w·Σ d_a·a_k): integer sums over 16 columns are
-//! exact, and are scaled and added in f32 in the order of the columns. The order does not depend on
-//! T, so that a prompt taken at once, in pieces or token by token gives the same bits.
+//! out[t][r] = Σ_blocks s·(d₀·Σ_k (w_k − zero)·a_k + d₁·Σ_k (w_k − zero)·a_k) (+ m·Σ_k d·a_k): integer sums over the 16
+//! columns of a half are exact, and are scaled and added in f32 in the order of the columns. The order depends
+//! neither on how many rows are taken at once nor on where the weights are read from, so that a prompt taken at once,
+//! in pieces or token by token gives the same bits.
 //!
-//! Shape: one panel (8 rows: two vectors of four) × T activation rows. Unpacked codes are used T times; one
-//! broadcast of four activations serves 8 rows.
+//! Shape: one panel (8 rows: two vectors of four) × one activation row, or four. One row reads the packed panel; four
+//! read it unpacked (`unpacked.rs`) from the first cache.
+//!
+//! Per 32 columns × 8 rows and activation row there are 16 dot products and 6 multiplications for 2 × 8 scales, all
+//! for the same two of the four vector units of a Zen 5: 8/11 of the peak of dot products is the most to be had.
 
-use super::unpack::Unpack;
-use crate::cpu::activations::Row;
-use crate::cpu::simd::{self, Sums, V};
-use crate::quant::{BLOCK, PANEL, Panel};
-use std::marker::PhantomData;
+use super::source::{Layout, Packed, Rule};
+use super::unpacked::{self, Unpacked};
+use crate::cpu::activations::{Block, TILE, Tile};
+use crate::cpu::simd::{self, Quad, SPAN, Sixteen, Sums, V};
+use crate::quant::{PANEL, Panel};
 
-type Totals<const T: usize> = [[V; 2]; T];
-
-/// How the scales of a unit are read and applied.
-pub trait Unit {
-    /// Blocks of 32 columns in a unit.
-    const BLOCKS: usize;
-    const CODE_BYTES: usize;
-    const SCALE_BYTES: usize;
-
-    /// Adds the products of one unit. `first` is the activations' block that it begins with.
-    fn add<const T: usize>(
-        codes: &[u8],
-        scales: &[u8],
-        rows: &[Row; T],
-        first: usize,
-        totals: &mut Totals<T>,
-    );
-}
-
-/// The product of a panel with T rows.
-pub fn product<U: Unit, const T: usize>(panel: Panel, rows: &[Row; T], out: &mut [[f32; PANEL]; T]) {
-    let mut totals = [[simd::splat_f32(0.0); 2]; T];
-    let units = panel.codes.chunks_exact(U::CODE_BYTES).zip(panel.scales.chunks_exact(U::SCALE_BYTES));
-    for (u, (codes, scales)) in units.enumerate() {
-        U::add(codes, scales, rows, u * U::BLOCKS, &mut totals);
-    }
-    for (out, total) in out.iter_mut().zip(totals) {
-        simd::store_f32(out, 0, total[0]);
-        simd::store_f32(out, 4, total[1]);
-    }
-}
-
-/// d_a·Σ (w − zero)·a over one half (16 columns) of a block.
+/// The product of a packed panel with one row.
 #[inline(always)]
-fn half<C: Unpack, const T: usize>(
-    codes: &[u8],
-    rows: &[Row; T],
-    block: usize,
-    half: usize,
-    zero: i32,
-) -> Totals<T> {
-    let mut sums = [[Sums::new(0); 2]; T];
-    for (sums, row) in sums.iter_mut().zip(rows) {
-        let block = &row.blocks[block];
-        let start =
-            if C::SIGNED { simd::signed_start(block.negative[half]) } else { -zero * block.halves[half] };
-        *sums = [Sums::new(start); 2];
+pub fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut [f32; PANEL]) {
+    let mut totals = [simd::splat_f32(0.0); 2];
+    let mut row = row.iter();
+    Packed::<L>::for_each(panel, |weights| {
+        let Some(activations) = row.next() else { return };
+        let low = half_of_one::<L>(weights, activations, 0);
+        let high = half_of_one::<L>(weights, activations, 1);
+        let sum = simd::splat_f32(activations.sum);
+        let minima = if L::Rule::MINIMA { weights.minima() } else { totals };
+        let second = if L::Rule::HALVES { weights.scales(1) } else { totals };
+        totals = total::<L::Rule>(totals, low, high, weights.scales(0), second, minima, sum);
+    });
+    let rescale = simd::splat_f32(L::RESCALE);
+    simd::store_f32(out, 0, simd::mul_f32(totals[0], rescale));
+    simd::store_f32(out, 4, simd::mul_f32(totals[1], rescale));
+}
+
+/// d·Σ (w − zero)·a over the 16 columns of half `h`.
+#[inline(always)]
+fn half_of_one<L: Layout>(weights: Packed<L>, activations: &Block, h: usize) -> [V; 2] {
+    let begin = match L::Rule::START {
+        Some(start) => simd::splat_i32(activations.starts[start as usize][h]),
+        None => simd::splat_i32(0),
+    };
+    let mut sums = [Sums::new(begin_signed::<L::Rule>(begin)); 2];
+    let (codes, _) = activations.codes.as_chunks::<4>();
+    let sixteen = Sixteen::load(&codes[h]);
+    for group in 0..4 {
+        add::<L::Rule, 2>(&mut sums, weights.group(h * 4 + group), sixteen.quad(group));
     }
-    for group in half * 4..half * 4 + 4 {
-        let weights = C::group(codes, group);
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let quad = simd::load_quad(row.codes, block * BLOCK + group * 4);
-            for (sum, weights) in sums.iter_mut().zip(weights) {
-                if C::SIGNED { sum.add_signed(weights, quad) } else { sum.add_unsigned(weights, quad) }
-            }
+    let d = simd::splat_f32(activations.d[h]);
+    [scaled(sums[0], d), scaled(sums[1], d)]
+}
+
+/// The product of an unpacked panel with four rows.
+///
+/// The sums of the rows are rotated against each other: lane r of vector k is for activation row (r + k) mod 4, so that
+/// one load of four rows' activations and three rotations serve 8 × 4 outputs, and scales need no broadcasts.
+#[inline(always)]
+pub fn tile<R: Rule>(weights: &Unpacked, rows: &[Tile], out: &mut [[f32; PANEL]; TILE]) {
+    let mut totals = [[simd::splat_f32(0.0); 2]; TILE];
+    // Not a constant to the compilers: unrolled, all loads would come first, and V8 would keep them on the stack.
+    let groups = std::hint::black_box(4);
+    for (weights, activations) in weights.blocks().iter().zip(rows) {
+        // SAFETY: a half has four groups.
+        let low = unsafe { half_of_tile::<R>(weights, activations, 0, groups) };
+        // SAFETY: as above.
+        let high = unsafe { half_of_tile::<R>(weights, activations, 1, groups) };
+        let scales = load(&weights.scales[0]);
+        let second = if R::HALVES { load(&weights.scales[1]) } else { scales };
+        let minima = if R::MINIMA { load(&weights.minima) } else { scales };
+        let sums = rotations(simd::load_f32(&activations.sum, 0));
+        for k in 0..TILE {
+            totals[k] = total::<R>(totals[k], low[k], high[k], scales, second, minima, sums[k]);
         }
     }
-    let mut products = [[simd::splat_f32(0.0); 2]; T];
-    for ((products, sums), row) in products.iter_mut().zip(sums).zip(rows) {
-        let d = simd::splat_f32(row.blocks[block].d[half]);
-        for (product, sum) in products.iter_mut().zip(sums) {
-            *product = simd::mul_f32(simd::i32_to_f32(sum.finish()), d);
+    let rescale = simd::splat_f32(weights.rescale());
+    for v in 0..2 {
+        let [a, b, c, d] = totals.map(|eight| eight[v]);
+        for (t, row) in [(a, d, c, b), (b, a, d, c), (c, b, a, d), (d, c, b, a)].into_iter().enumerate() {
+            let row = simd::diagonal(row.0, row.1, row.2, row.3);
+            simd::store_f32(&mut out[t], v * 4, simd::mul_f32(row, rescale));
+        }
+    }
+}
+
+/// The same as [`half_of_one`], rotated.
+///
+/// # Safety
+/// `groups` is at most 4.
+#[inline(always)]
+unsafe fn half_of_tile<R: Rule>(
+    weights: &unpacked::Block,
+    activations: &Tile,
+    h: usize,
+    groups: usize,
+) -> [[V; 2]; TILE] {
+    let mut products = [[simd::splat_f32(0.0); 2]; TILE];
+    let d = rotations(simd::load_f32(&activations.d[h], 0));
+    let begin = match R::START {
+        Some(start) => simd::load_i32(&activations.starts[start as usize][h]),
+        None => simd::splat_i32(0),
+    };
+    let begin = rotations(begin_signed::<R>(begin));
+    for first in (0..2).step_by(SPAN) {
+        let mut sums = [[Sums::new(begin[0]); SPAN]; TILE];
+        for k in 1..TILE {
+            sums[k] = [Sums::new(begin[k]); SPAN];
+        }
+        let mut w = weights.codes[h * 8 + first..].as_ptr();
+        let mut a = activations.codes[h * 4..].as_ptr();
+        for _ in 0..groups {
+            // SAFETY: four groups of two vectors of weights, and of four codes of four rows.
+            let (codes, quads) = unsafe {
+                let mut codes = [simd::load_at(w.cast()); SPAN];
+                if SPAN == 2 {
+                    codes[1] = simd::load_at(w.add(1).cast());
+                }
+                (codes, Quad::load_rotated(a.cast()))
+            };
+            for k in 0..TILE {
+                add::<R, SPAN>(&mut sums[k], codes, quads[k]);
+            }
+            // SAFETY: at most one past the half's end.
+            (w, a) = unsafe { (w.add(2), a.add(1)) };
+        }
+        for k in 0..TILE {
+            for v in 0..SPAN {
+                products[k][first + v] = scaled(sums[k][v], d[k]);
+            }
         }
     }
     products
 }
 
-/// d_a·Σ (w − zero)·a over a whole block.
 #[inline(always)]
-fn whole<C: Unpack, const T: usize>(codes: &[u8], rows: &[Row; T], block: usize, zero: i32) -> Totals<T> {
-    let mut sums = half::<C, T>(codes, rows, block, 0, zero);
-    for (sums, more) in sums.iter_mut().zip(half::<C, T>(codes, rows, block, 1, zero)) {
-        sums[0] = simd::add_f32(sums[0], more[0]);
-        sums[1] = simd::add_f32(sums[1], more[1]);
-    }
-    sums
+fn rotations(v: V) -> [V; TILE] {
+    [v, simd::rotate::<1>(v), simd::rotate::<2>(v), simd::rotate::<3>(v)]
 }
 
-/// total += scale · x, for the 8 rows of a panel
 #[inline(always)]
-fn add_scaled(total: &mut [V; 2], scale: (V, V), x: [V; 2]) {
-    total[0] = simd::add_f32(total[0], simd::mul_f32(scale.0, x[0]));
-    total[1] = simd::add_f32(total[1], simd::mul_f32(scale.1, x[1]));
+fn begin_signed<R: Rule>(begin: V) -> V {
+    if R::SIGNED { simd::signed_start(begin) } else { begin }
 }
 
-/// One f16 scale per 32 columns: Q4_0, Q5_0, Q8_0. y = d·(q − ZERO).
-pub struct Single<C, const ZERO: i32>(PhantomData<C>);
-
-impl<C: Unpack, const ZERO: i32> Unit for Single<C, ZERO> {
-    const BLOCKS: usize = 1;
-    const CODE_BYTES: usize = C::BYTES;
-    const SCALE_BYTES: usize = 16;
-
-    #[inline(always)]
-    fn add<const T: usize>(
-        codes: &[u8],
-        scales: &[u8],
-        rows: &[Row; T],
-        first: usize,
-        totals: &mut Totals<T>,
-    ) {
-        let codes = &codes[..C::BYTES];
-        let d = simd::f16_to_f32(simd::load(scales, 0));
-        for (total, sum) in totals.iter_mut().zip(whole::<C, T>(codes, rows, first, ZERO)) {
-            add_scaled(total, d, sum);
-        }
+#[inline(always)]
+fn add<R: Rule, const N: usize>(sums: &mut [Sums; N], w: [V; N], quad: Quad) {
+    for v in 0..N {
+        if R::SIGNED { sums[v].add_signed(w[v], quad) } else { sums[v].add_unsigned(w[v], quad) }
     }
 }
 
-/// An f16 scale and an f16 minimum per 32 columns: Q4_1, Q5_1. y = d·q + m.
-pub struct Pair<C>(PhantomData<C>);
-
-impl<C: Unpack> Unit for Pair<C> {
-    const BLOCKS: usize = 1;
-    const CODE_BYTES: usize = C::BYTES;
-    const SCALE_BYTES: usize = 32;
-
-    #[inline(always)]
-    fn add<const T: usize>(
-        codes: &[u8],
-        scales: &[u8],
-        rows: &[Row; T],
-        first: usize,
-        totals: &mut Totals<T>,
-    ) {
-        let codes = &codes[..C::BYTES];
-        let d = simd::f16_to_f32(simd::load(scales, 0));
-        let m = simd::f16_to_f32(simd::load(scales, 16));
-        let sums = whole::<C, T>(codes, rows, first, 0);
-        for ((total, sum), row) in totals.iter_mut().zip(sums).zip(rows) {
-            add_scaled(total, d, sum);
-            add_scaled(total, m, [simd::splat_f32(row.blocks[first].sum); 2]);
-        }
-    }
+/// d·Σ (w − zero)·a
+#[inline(always)]
+fn scaled(sums: Sums, d: V) -> V {
+    simd::mul_f32(simd::i32_to_f32(sums.finish()), d)
 }
 
-/// f16 d and dmin per 256 columns, a byte s and a byte m per 32: Q4_K, Q5_K. y = d·s·q − dmin·m.
-pub struct Super<C>(PhantomData<C>);
-
-impl<C: Unpack> Unit for Super<C> {
-    const BLOCKS: usize = 8;
-    const CODE_BYTES: usize = 8 * C::BYTES;
-    const SCALE_BYTES: usize = 160;
-
-    #[inline(always)]
-    fn add<const T: usize>(
-        codes: &[u8],
-        scales: &[u8],
-        rows: &[Row; T],
-        first: usize,
-        totals: &mut Totals<T>,
-    ) {
-        let mut products = [[simd::splat_f32(0.0); 2]; T];
-        let mut minima = products;
-        for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
-            let bytes = simd::load(scales, 32 + g * 16);
-            let s = simd::low_u8_to_f32(bytes);
-            let m = simd::low_u8_to_f32(simd::high_half(bytes));
-            let sums = whole::<C, T>(codes, rows, first + g, 0);
-            for (t, row) in rows.iter().enumerate() {
-                add_scaled(&mut products[t], s, sums[t]);
-                add_scaled(&mut minima[t], m, [simd::splat_f32(row.blocks[first + g].sum); 2]);
-            }
-        }
-        let (d0, d1) = simd::f16_to_f32(simd::load(scales, 0));
-        let (m0, m1) = simd::f16_to_f32(simd::load(scales, 16));
-        for (t, total) in totals.iter_mut().enumerate() {
-            for (half, (d, m)) in [(d0, m0), (d1, m1)].into_iter().enumerate() {
-                let less = simd::mul_f32(m, minima[t][half]);
-                let sum = simd::sub_f32(simd::mul_f32(d, products[t][half]), less);
-                total[half] = simd::add_f32(total[half], sum);
-            }
+/// The totals with a block added.
+#[inline(always)]
+fn total<R: Rule>(
+    totals: [V; 2],
+    low: [V; 2],
+    high: [V; 2],
+    scales: [V; 2],
+    second: [V; 2],
+    minima: [V; 2],
+    sum: V,
+) -> [V; 2] {
+    let mut totals = totals;
+    for v in 0..2 {
+        totals[v] = if R::HALVES {
+            add_product(add_product(totals[v], scales[v], low[v]), second[v], high[v])
+        } else {
+            add_product(totals[v], scales[v], simd::add_f32(low[v], high[v]))
+        };
+        if R::MINIMA {
+            totals[v] = add_product(totals[v], minima[v], sum);
         }
     }
+    totals
 }
 
-/// f16 d per 256 columns, a signed byte s per 16: Q6_K. y = d·s·(q − ZERO).
-pub struct Halves<C, const ZERO: i32>(PhantomData<C>);
+/// total + a·b
+#[inline(always)]
+fn add_product(total: V, a: V, b: V) -> V {
+    simd::add_f32(total, simd::mul_f32(a, b))
+}
 
-impl<C: Unpack, const ZERO: i32> Unit for Halves<C, ZERO> {
-    const BLOCKS: usize = 8;
-    const CODE_BYTES: usize = 8 * C::BYTES;
-    const SCALE_BYTES: usize = 144;
-
-    #[inline(always)]
-    fn add<const T: usize>(
-        codes: &[u8],
-        scales: &[u8],
-        rows: &[Row; T],
-        first: usize,
-        totals: &mut Totals<T>,
-    ) {
-        let mut products = [[simd::splat_f32(0.0); 2]; T];
-        for (g, codes) in codes.chunks_exact(C::BYTES).enumerate() {
-            let bytes = simd::load(scales, 16 + g * 16);
-            let scales = [simd::low_i8_to_f32(bytes), simd::low_i8_to_f32(simd::high_half(bytes))];
-            for (h, s) in scales.into_iter().enumerate() {
-                let sums = half::<C, T>(codes, rows, first + g, h, ZERO);
-                for (product, sum) in products.iter_mut().zip(sums) {
-                    add_scaled(product, s, sum);
-                }
-            }
-        }
-        let d = simd::f16_to_f32(simd::load(scales, 0));
-        for (total, product) in totals.iter_mut().zip(products) {
-            add_scaled(total, d, product);
-        }
-    }
+#[inline(always)]
+fn load(from: &[f32; PANEL]) -> [V; 2] {
+    [simd::load_f32(from, 0), simd::load_f32(from, 4)]
 }

@@ -68,7 +68,7 @@ impl Query {
 
 impl Scratch {
     /// How many queries there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.queries.len()
     }
 

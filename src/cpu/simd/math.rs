@@ -62,7 +62,7 @@ pub fn tanh(x: V) -> V {
     let far = sub_f32(one, div_f32(two, add_f32(one, exp(mul_f32(two, x)))));
     let square = mul_f32(x, x);
     let mut p = splat_f32(-6.268_506_4e-3);
-    for c in [2.111_046e-2, -5.387_381_5e-2, 1.333_291_4e-1, -3.333_333_1e-1] {
+    for c in [2.111_046e-2, -5.387_381_5e-2, 1.333_291_4e-1, -3.333_333e-1] {
         p = add_f32(mul_f32(p, square), splat_f32(c));
     }
     let near = add_f32(x, mul_f32(mul_f32(p, square), x));

@@ -61,6 +61,29 @@ pub fn f16_to_f32_unscaled(v: V) -> (V, V) {
     (low, high)
 }
 
+/// Widens f16 values as [`f16_to_f32_unscaled`] does, with its constant kept in a register.
+#[derive(Clone, Copy)]
+pub struct F16(V);
+
+impl F16 {
+    #[inline(always)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        F16(opaque(splat_i32(0x8fff_e000_u32 as i32)))
+    }
+
+    #[inline(always)]
+    pub fn widen(self, v: V) -> [V; 2] {
+        [and(shl_i32::<13>(extend_low_i16(v)), self.0), and(shl_i32::<13>(extend_high_i16(v)), self.0)]
+    }
+}
+
+/// The same vector, but not a constant to the compilers.
+#[inline(always)]
+pub fn opaque(v: V) -> V {
+    std::hint::black_box(v)
+}
+
 /// The factor that [`f16_to_f32_unscaled`] leaves to its caller: 2¹¹².
 pub const F16_SCALE: f32 = 5_192_296_858_534_827_628_530_496_329_220_096.0;
 

@@ -41,6 +41,16 @@ pub fn load(bytes: &[u8], at: usize) -> V {
     V(bytes[at..at + 16].try_into().unwrap())
 }
 
+/// Reads 16 bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+pub unsafe fn load_at(at: *const u8) -> V {
+    // SAFETY: the caller's promise; no alignment is needed.
+    V(unsafe { at.cast::<[u8; 16]>().read_unaligned() })
+}
+
 #[inline(always)]
 pub fn load_f32(values: &[f32], at: usize) -> V {
     let lanes: F = values[at..at + 4].try_into().unwrap();
@@ -56,6 +66,17 @@ pub fn store_f32(values: &mut [f32], at: usize, v: V) {
 pub fn load_u32(words: &[u32], at: usize) -> V {
     let lanes: [u32; 4] = words[at..at + 4].try_into().unwrap();
     V(bytemuck::cast(lanes))
+}
+
+#[inline(always)]
+pub fn store(bytes: &mut [u8; 16], v: V) {
+    *bytes = v.0;
+}
+
+/// Four integers.
+#[inline(always)]
+pub fn load_i32(values: &[i32; 4]) -> V {
+    from_i(*values)
 }
 
 #[inline(always)]
@@ -148,6 +169,17 @@ pub fn nearest_f32(a: V) -> V {
 pub fn add_i32(a: V, b: V) -> V {
     let (a, b) = (i(a), i(b));
     from_i(std::array::from_fn(|k| a[k].wrapping_add(b[k])))
+}
+
+#[inline(always)]
+pub fn min_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| a[k].min(b[k])))
+}
+
+#[inline(always)]
+pub fn sum_i32(a: V) -> i32 {
+    i(a).iter().sum()
 }
 
 #[inline(always)]
@@ -244,26 +276,72 @@ pub fn high_half(a: V) -> V {
     V(std::array::from_fn(|k| a.0[8 + k % 8]))
 }
 
+/// Lane r of the result is lane (r + K) mod 4.
+#[inline(always)]
+pub fn rotate<const K: usize>(a: V) -> V {
+    let a = i(a);
+    from_i(std::array::from_fn(|r| a[(r + K) % 4]))
+}
+
+/// Lane 0 of a, 1 of b, 2 of c, 3 of d.
+#[inline(always)]
+pub fn diagonal(a: V, b: V, c: V, d: V) -> V {
+    from_i([i(a)[0], i(b)[1], i(c)[2], i(d)[3]])
+}
+
 /// How a quantized activation is stored.
 pub type Code = i8;
+/// Vectors of weights' rows that a tile takes at a time.
+pub const SPAN: usize = 2;
 
-/// Four activations.
+/// Four activations for each lane.
 #[derive(Clone, Copy)]
-pub struct Quad([i8; 4]);
+pub struct Quad([[i8; 4]; 4]);
+
+/// Sixteen activations of one row.
+#[derive(Clone, Copy)]
+pub struct Sixteen([[i8; 4]; 4]);
 
 /// Four i32 sums in the making.
 #[derive(Clone, Copy)]
 pub struct Sums(I);
 
+impl Sixteen {
+    #[inline(always)]
+    pub fn load(codes: &[[Code; 4]; 4]) -> Self {
+        Sixteen(*codes)
+    }
+
+    /// Four of them, the same in all lanes.
+    #[inline(always)]
+    pub fn quad(self, group: usize) -> Quad {
+        Quad([self.0[group]; 4])
+    }
+}
+
+impl Quad {
+    /// Four activations of each of four rows. Lane r of vector k has row (r + k) mod 4.
+    ///
+    /// # Safety
+    /// Sixteen codes are there.
+    #[inline(always)]
+    pub unsafe fn load_rotated(at: *const Code) -> [Quad; 4] {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { at.cast::<[[i8; 4]; 4]>().read_unaligned() };
+        std::array::from_fn(|k| Quad(std::array::from_fn(|r| rows[(r + k) % 4])))
+    }
+}
+
+/// Sixteen codes in groups of four, given as integers within ±127.
 #[inline(always)]
-pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-    Quad(codes[at..at + 4].try_into().unwrap())
+pub fn narrow_codes(integers: [V; 4]) -> [[Code; 4]; 4] {
+    integers.map(|four| i(four).map(|q| q as Code))
 }
 
 impl Sums {
     #[inline(always)]
-    pub fn new(start: i32) -> Self {
-        Sums([start; 4])
+    pub fn new(start: V) -> Self {
+        Sums(i(start))
     }
 
     #[inline(always)]
@@ -275,7 +353,7 @@ impl Sums {
     pub fn add_signed(&mut self, weights: V, quad: Quad) {
         for (lane, sum) in self.0.iter_mut().enumerate() {
             for t in 0..4 {
-                *sum += i32::from(weights.0[lane * 4 + t] as i8) * i32::from(quad.0[t]);
+                *sum += i32::from(weights.0[lane * 4 + t] as i8) * i32::from(quad.0[lane][t]);
             }
         }
     }
@@ -287,6 +365,6 @@ impl Sums {
 }
 
 #[inline(always)]
-pub fn signed_start(_negative_sum: i32) -> i32 {
-    0
+pub fn signed_start(_negative_sums: V) -> V {
+    splat_i32(0)
 }

@@ -13,6 +13,16 @@ pub fn load(bytes: &[u8], at: usize) -> V {
     unsafe { v128_load(bytes.as_ptr().cast()) }
 }
 
+/// Reads 16 bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+pub unsafe fn load_at(at: *const u8) -> V {
+    // SAFETY: the caller's promise; no alignment is needed.
+    unsafe { v128_load(at.cast()) }
+}
+
 #[inline(always)]
 pub fn load_f32(values: &[f32], at: usize) -> V {
     let values: &[f32; 4] = values[at..at + 4].try_into().unwrap();
@@ -32,6 +42,19 @@ pub fn load_u32(words: &[u32], at: usize) -> V {
     let words: &[u32; 4] = words[at..at + 4].try_into().unwrap();
     // SAFETY: as in `load`.
     unsafe { v128_load(words.as_ptr().cast()) }
+}
+
+#[inline(always)]
+pub fn store(bytes: &mut [u8; 16], v: V) {
+    // SAFETY: the pointer is to 16 writable bytes.
+    unsafe { v128_store(bytes.as_mut_ptr().cast(), v) }
+}
+
+/// Four integers.
+#[inline(always)]
+pub fn load_i32(values: &[i32; 4]) -> V {
+    // SAFETY: the pointer is to 16 readable bytes.
+    unsafe { v128_load(values.as_ptr().cast()) }
 }
 
 #[inline(always)]
@@ -140,6 +163,18 @@ pub fn add_i32(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn min_i32(a: V, b: V) -> V {
+    i32x4_min(a, b)
+}
+
+/// The sum of the four lanes.
+#[inline(always)]
+pub fn sum_i32(a: V) -> i32 {
+    (i32x4_extract_lane::<0>(a) + i32x4_extract_lane::<1>(a))
+        + (i32x4_extract_lane::<2>(a) + i32x4_extract_lane::<3>(a))
+}
+
+#[inline(always)]
 pub fn shl_i32<const N: u32>(a: V) -> V {
     i32x4_shl(a, N)
 }
@@ -232,6 +267,25 @@ pub fn high_half(a: V) -> V {
     u64x2_shuffle::<1, 1>(a, a)
 }
 
+/// Lane r of the result is lane (r + K) mod 4.
+#[inline(always)]
+pub fn rotate<const K: usize>(a: V) -> V {
+    match K {
+        1 => i32x4_shuffle::<1, 2, 3, 0>(a, a),
+        2 => i32x4_shuffle::<2, 3, 0, 1>(a, a),
+        3 => i32x4_shuffle::<3, 0, 1, 2>(a, a),
+        _ => a,
+    }
+}
+
+/// Lane 0 of a, 1 of b, 2 of c, 3 of d.
+#[inline(always)]
+pub fn diagonal(a: V, b: V, c: V, d: V) -> V {
+    let low = i32x4_shuffle::<0, 5, 0, 5>(a, b);
+    let high = i32x4_shuffle::<2, 7, 2, 7>(c, d);
+    i32x4_shuffle::<0, 1, 4, 5>(low, high)
+}
+
 pub use dot::*;
 
 /// Relaxed SIMD: one instruction multiplies 16 bytes by 16 bytes and adds groups of four to i32 lanes. It is
@@ -242,26 +296,67 @@ mod dot {
 
     /// How a quantized activation is stored.
     pub type Code = i8;
+    /// Vectors of weights' rows that a tile takes at a time: 8 sums, 2 of weights, 4 of activations in 16 registers.
+    pub const SPAN: usize = 2;
 
-    /// Four activations, in every 32-bit lane.
+    /// Four activations in every 32-bit lane.
     #[derive(Clone, Copy)]
     pub struct Quad(V);
+
+    /// Sixteen activations of one row.
+    #[derive(Clone, Copy)]
+    pub struct Sixteen(V);
 
     /// Four i32 sums in the making.
     #[derive(Clone, Copy)]
     pub struct Sums(V);
 
+    impl Sixteen {
+        #[inline(always)]
+        pub fn load(codes: &[[Code; 4]; 4]) -> Self {
+            // SAFETY: the pointer is to 16 readable bytes.
+            Sixteen(unsafe { v128_load(codes.as_ptr().cast()) })
+        }
+
+        /// Four of them, the same in all lanes.
+        #[inline(always)]
+        pub fn quad(self, group: usize) -> Quad {
+            Quad(match group {
+                0 => i32x4_shuffle::<0, 0, 0, 0>(self.0, self.0),
+                1 => i32x4_shuffle::<1, 1, 1, 1>(self.0, self.0),
+                2 => i32x4_shuffle::<2, 2, 2, 2>(self.0, self.0),
+                _ => i32x4_shuffle::<3, 3, 3, 3>(self.0, self.0),
+            })
+        }
+    }
+
+    impl Quad {
+        /// Four activations of each of four rows. Lane r of vector k has row (r + k) mod 4.
+        ///
+        /// # Safety
+        /// Sixteen codes are there.
+        #[inline(always)]
+        pub unsafe fn load_rotated(at: *const Code) -> [Quad; 4] {
+            // SAFETY: the caller's promise.
+            let v = unsafe { v128_load(at.cast()) };
+            [Quad(v), Quad(rotate::<1>(v)), Quad(rotate::<2>(v)), Quad(rotate::<3>(v))]
+        }
+    }
+
+    /// Sixteen codes in groups of four, given as integers within ±127.
     #[inline(always)]
-    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-        let quad: &[i8; 4] = codes[at..at + 4].try_into().unwrap();
-        // SAFETY: the pointer is to 4 readable bytes.
-        Quad(unsafe { v128_load32_splat(quad.as_ptr().cast()) })
+    pub fn narrow_codes([a, b, c, d]: [V; 4]) -> [[Code; 4]; 4] {
+        let v = i8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+        let mut codes = [[0; 4]; 4];
+        // SAFETY: the pointer is to 16 writable bytes.
+        unsafe { v128_store(codes.as_mut_ptr().cast(), v) };
+        codes
     }
 
     impl Sums {
         #[inline(always)]
-        pub fn new(start: i32) -> Self {
-            Sums(i32x4_splat(start))
+        pub fn new(start: V) -> Self {
+            Sums(start)
         }
 
         /// Adds, per lane, the four products of unsigned weights (0..=127) and signed activations.
@@ -271,7 +366,7 @@ mod dot {
         }
 
         /// Adds, per lane, four products of signed weights and activations, **less the sum of |a| over the
-        /// negative activations a**, which [`signed_start`] supplies in advance.
+        /// negative activations a**, which the sums begin with.
         ///
         /// |a| serves as the 7-bit operand, and w ^ mask = −w − 1 where a < 0: |a|·(−w − 1) = a·w + a.
         #[inline(always)]
@@ -287,23 +382,32 @@ mod dot {
         }
     }
 
-    /// What [`Sums::add_signed`] must start from: Σ |a| over the negative activations of the block.
+    /// What the sums of [`Sums::add_signed`] begin with, given Σ |a| over the negative activations of a half.
     #[inline(always)]
-    pub fn signed_start(negative_sum: i32) -> i32 {
-        negative_sum
+    pub fn signed_start(negative_sums: V) -> V {
+        negative_sums
     }
 }
 
 /// Plain SIMD: products of 16-bit integers, added in pairs. Activations are kept as i16, and the two halves
-/// of a pair are brought together once per block.
+/// of a pair are brought together once per half block.
 #[cfg(not(target_feature = "relaxed-simd"))]
 mod dot {
     use super::*;
 
     pub type Code = i16;
+    /// 4 × 2 vectors of sums, 4 of activations and 2 of weights in 16 registers.
+    pub const SPAN: usize = 1;
+
+    /// Four activations for each of two rows of weights, and for each of two more.
+    #[derive(Clone, Copy)]
+    pub struct Quad {
+        low: V,
+        high: V,
+    }
 
     #[derive(Clone, Copy)]
-    pub struct Quad(V);
+    pub struct Sixteen([V; 2]);
 
     #[derive(Clone, Copy)]
     pub struct Sums {
@@ -314,17 +418,53 @@ mod dot {
         high: V,
     }
 
+    impl Sixteen {
+        #[inline(always)]
+        pub fn load(codes: &[[Code; 4]; 4]) -> Self {
+            // SAFETY: the pointers are to 16 readable bytes each.
+            unsafe { Sixteen([v128_load(codes.as_ptr().cast()), v128_load(codes.as_ptr().add(2).cast())]) }
+        }
+
+        #[inline(always)]
+        pub fn quad(self, group: usize) -> Quad {
+            let v = self.0[group / 2];
+            let low = if group % 2 == 0 { i64x2_shuffle::<0, 0>(v, v) } else { i64x2_shuffle::<1, 1>(v, v) };
+            Quad { low, high: low }
+        }
+    }
+
+    impl Quad {
+        /// # Safety
+        /// As for the relaxed form.
+        #[inline(always)]
+        pub unsafe fn load_rotated(at: *const Code) -> [Quad; 4] {
+            // SAFETY: the caller's promise.
+            let (a, b) = unsafe { (v128_load(at.cast()), v128_load(at.add(8).cast())) };
+            let (ab, ba) = (i64x2_shuffle::<1, 2>(a, b), i64x2_shuffle::<1, 2>(b, a));
+            [
+                Quad { low: a, high: b },
+                Quad { low: ab, high: ba },
+                Quad { low: b, high: a },
+                Quad { low: ba, high: ab },
+            ]
+        }
+    }
+
     #[inline(always)]
-    pub fn load_quad(codes: &[Code], at: usize) -> Quad {
-        let quad: &[i16; 4] = codes[at..at + 4].try_into().unwrap();
-        // SAFETY: the pointer is to 8 readable bytes.
-        Quad(unsafe { v128_load64_splat(quad.as_ptr().cast()) })
+    pub fn narrow_codes([a, b, c, d]: [V; 4]) -> [[Code; 4]; 4] {
+        let mut codes = [[0; 4]; 4];
+        // SAFETY: the pointers are to 16 writable bytes each.
+        unsafe {
+            v128_store(codes.as_mut_ptr().cast(), i16x8_narrow_i32x4(a, b));
+            v128_store(codes.as_mut_ptr().add(2).cast(), i16x8_narrow_i32x4(c, d));
+        }
+        codes
     }
 
     impl Sums {
         #[inline(always)]
-        pub fn new(start: i32) -> Self {
-            Sums { start: i32x4_splat(start), low: i32x4_splat(0), high: i32x4_splat(0) }
+        pub fn new(start: V) -> Self {
+            Sums { start, low: i32x4_splat(0), high: i32x4_splat(0) }
         }
 
         #[inline(always)]
@@ -334,8 +474,8 @@ mod dot {
 
         #[inline(always)]
         pub fn add_signed(&mut self, weights: V, quad: Quad) {
-            self.low = i32x4_add(self.low, i32x4_dot_i16x8(i16x8_extend_low_i8x16(weights), quad.0));
-            self.high = i32x4_add(self.high, i32x4_dot_i16x8(i16x8_extend_high_i8x16(weights), quad.0));
+            self.low = i32x4_add(self.low, i32x4_dot_i16x8(i16x8_extend_low_i8x16(weights), quad.low));
+            self.high = i32x4_add(self.high, i32x4_dot_i16x8(i16x8_extend_high_i8x16(weights), quad.high));
         }
 
         #[inline(always)]
@@ -347,7 +487,7 @@ mod dot {
     }
 
     #[inline(always)]
-    pub fn signed_start(_negative_sum: i32) -> i32 {
-        0
+    pub fn signed_start(_negative_sums: V) -> V {
+        i32x4_splat(0)
     }
 }

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import * as esbuild from "esbuild";
 import * as vite from "vite";
 import { serve } from "../../../www/serve.mjs";
-import { openBrowser, VARIANTS } from "../harness.mjs";
+import { featuresOf, openBrowser } from "../harness.mjs";
 import { pack, PAGE } from "./project.mjs";
 
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
@@ -42,7 +42,9 @@ async function outcome(url, { options, variant } = {}) {
     assert.equal(result.error, undefined, `${result.error}: ${problems.join("; ")}`);
     assert.deepEqual(problems, []);
     assert.equal(result.tokens.length, 8);
-    assert.deepEqual(result.device.features, VARIANTS[variant ?? "relaxed"]);
+    assert.deepEqual(result.device.features, featuresOf(variant ?? "relaxed", result.isolated));
+    assert.equal(result.device.threads, result.isolated ? 2 : 1);
+    assert.deepEqual(result.notices, []);
     // Everywhere the same model, and so the same words.
     expected ??= result.tokens;
     assert.deepEqual(result.tokens, expected);
@@ -89,7 +91,7 @@ for (const isolate of [false, true]) {
     await vite.build(config);
     const assets = readdirSync(join(root, "dist/assets"));
     t.diagnostic(assets.join(", "));
-    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 2, "both builds of the engine, once each");
+    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 4, "all builds of the engine, once each");
     const headers = isolate ? ISOLATION : {};
     const server = await vite.preview({ ...config, preview: { host: "127.0.0.1", port: 0, headers } });
     try {
@@ -116,12 +118,12 @@ test("an esbuild bundle, the package's files beside it or elsewhere", { timeout:
   const from = join(root, "node_modules/wisplm/dist");
   const copyTo = (folder) => {
     mkdirSync(folder, { recursive: true });
-    for (const name of ["worker.js", "wisplm-simd.wasm", "wisplm-relaxed.wasm"]) copyFileSync(join(from, name), join(folder, name));
+    for (const name of readdirSync(from).filter((name) => /^worker.js$|.wasm$/.test(name))) copyFileSync(join(from, name), join(folder, name));
   };
   writeFileSync(join(out, "index.html"), PAGE);
   copyFileSync(join(root, "public/model.gguf"), join(out, "model.gguf"));
   copyTo(join(out, "engine"));
-  const server = await serve({ isolate: false, mounts: { "/": out } });
+  const server = await serve({ isolate: true, mounts: { "/": out } });
   try {
     await outcome(server.url, { options: { assets: { baseUrl: "engine/" } } });
     copyTo(out);

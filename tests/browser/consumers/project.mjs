@@ -13,12 +13,12 @@ const execute = promisify(execFile);
 export const APPLICATION = `import { load } from "wisplm";
 
 try {
-  const model = await load(new URL("model.gguf", document.baseURI), { ...globalThis.options });
+  const model = await load(new URL("model.gguf", document.baseURI), { threads: crossOriginIsolated ? 2 : 1, ...globalThis.options });
   let text = "";
   const generation = model.generate("ab ab ab", { maxTokens: 8, temperature: 0, ignoreEos: true });
   for await (const delta of generation) text += delta;
   const { tokens } = await generation.result;
-  globalThis.outcome = { text, tokens, device: model.info.device, isolated: crossOriginIsolated };
+  globalThis.outcome = { text, tokens, device: model.info.device, notices: model.info.notices, isolated: crossOriginIsolated };
   await model.close();
 } catch (error) {
   globalThis.outcome = { error: [error.name, error.code, error.message, String(error.cause)].join(" ") };

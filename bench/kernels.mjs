@@ -1,0 +1,41 @@
+// The micro-benchmarks: each kernel beside what the tab can do at most.
+
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { KERNELS } from "./plan.mjs";
+
+const folder = fileURLToPath(new URL("../target/pkg/", import.meta.url));
+const VARIANTS = ["relaxed", "simd"];
+
+/**
+ * For each build its cases, each with the seconds that one iteration took in each round. The cases take turns, as
+ * contestants do.
+ */
+export async function measureKernels(stage, rounds, say) {
+  const results = [];
+  for (const variant of VARIANTS) {
+    if (!existsSync(`${folder}bench-${variant}/wisplm_kernels.js`)) {
+      say(`kernels, ${variant}: not built (cargo xtask bench)`);
+      continue;
+    }
+    say(`kernels, ${variant}`);
+    const page = await stage.page("kernels");
+    try {
+      const argument = { folder: `/kernels/bench-${variant}/`, rounds, ms: KERNELS.ms };
+      const cases = await page.evaluate(
+        (argument) =>
+          new Promise((resolve, reject) => {
+            const worker = new Worker("/bench/kernels.worker.js", { type: "module" });
+            worker.onmessage = ({ data }) => (data.error === undefined ? resolve(data.cases) : reject(new Error(data.error)));
+            worker.onerror = ({ message }) => reject(new Error(message));
+            worker.postMessage(argument);
+          }),
+        argument,
+      );
+      results.push({ variant, cases });
+    } finally {
+      await page.close();
+    }
+  }
+  return results;
+}

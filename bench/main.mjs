@@ -1,0 +1,101 @@
+// wisplm beside its peers, on this machine, one after the other in each of several rounds.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { measureKernels } from "./kernels.mjs";
+import { machine, versions } from "./machine.mjs";
+import { CONTESTANTS, MODELS, PASSES, ROUNDS } from "./plan.mjs";
+import { race } from "./race.mjs";
+import { Stage } from "./stage.mjs";
+import { summary } from "./summary.mjs";
+import { asText } from "./table.mjs";
+
+const HELP = `node main.mjs [OPTION ...], or make bench ARGS="OPTION ..."
+  --rounds N        how often everything is measured; ${ROUNDS} by default
+  --models A,B      of ${MODELS.map(({ id }) => id).join(", ")}
+  --only A,B        contestants, by the beginning of their names: ${CONTESTANTS.map(({ id }) => id).join(", ")}
+  --passes A,B      of ${[...PASSES, { id: "kernels" }].map(({ id }) => id).join(", ")}
+  --out FILE        where the record goes; by default results/latest.json for a run without any option, which is the one
+                    that the README quotes (npm run readme), and results/partial.json for another
+
+A look of half a minute: --rounds 1 --models smollm2 --passes short --only wisplm-1,native-1`;
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+/** Those of a table whose ids begin with one of the given words; all without words. */
+function chosen(table, words, option) {
+  if (words === undefined) return table;
+  const prefixes = words.split(",");
+  const lost = prefixes.find((prefix) => !table.some(({ id }) => id.startsWith(prefix)));
+  if (lost !== undefined) {
+    throw new Error(`--${option}: nothing begins with "${lost}"; there are ${table.map(({ id }) => id).join(", ")}`);
+  }
+  return table.filter(({ id }) => prefixes.some((prefix) => id.startsWith(prefix)));
+}
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: "string", default: String(ROUNDS) },
+      models: { type: "string" },
+      only: { type: "string" },
+      passes: { type: "string" },
+      out: { type: "string" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) return undefined;
+  const rounds = Number(values.rounds);
+  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a positive number, not ${values.rounds}`);
+  const ids = chosen([...PASSES, { id: "kernels" }], values.passes, "passes").map(({ id }) => id);
+  const whole = process.argv.length === 2;
+  return {
+    rounds,
+    models: chosen(MODELS, values.models, "models"),
+    contestants: chosen(CONTESTANTS, values.only, "only"),
+    passes: PASSES.filter(({ id }) => ids.includes(id)),
+    kernels: ids.includes("kernels"),
+    out: values.out ?? here(whole ? "results/latest.json" : "results/partial.json"),
+  };
+}
+
+async function main() {
+  const set = options();
+  if (set === undefined) return console.log(HELP);
+  const began = performance.now();
+  const date = new Date().toISOString();
+  const stage = await Stage.open();
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      stop.abort(new Error(`stopped by ${signal}`));
+      void stage.close().finally(() => process.exit(128 + constants.signals[signal]));
+    });
+  }
+  try {
+    const say = (line) => console.error(`${String(Math.round((performance.now() - began) / 1000)).padStart(5)} s  ${line}`);
+    const models = await race(stage, { ...set, signal: stop.signal }, say);
+    const kernels = set.kernels ? await measureKernels(stage, set.rounds, say) : undefined;
+    const record = {
+      date,
+      seconds: Math.round((performance.now() - began) / 1000),
+      rounds: set.rounds,
+      machine: machine(),
+      versions: await versions(stage),
+      models,
+      ...(kernels && { kernels }),
+    };
+    mkdirSync(here("results"), { recursive: true });
+    writeFileSync(set.out, `${JSON.stringify(record, null, 1)}\n`);
+    console.log(asText(summary(record)));
+    say(`written to ${set.out}`);
+  } finally {
+    if (!stop.signal.aborted) await stage.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -1,0 +1,29 @@
+// wisplm as a page uses it: the public package, tokens given as they are.
+
+import { load } from "/pkg/index.js";
+
+export async function open({ url, threads, context }) {
+  const model = await load(url, { threads, contextLength: context });
+  const { kind, features } = model.info.device;
+  return {
+    runs: `${kind} ${features.join(" ")}, ${model.info.device.threads} threads`,
+
+    // The engine's own clock, in its worker: from when it turns to the prompt to the first token, and from there on.
+    async measure({ tokens }, steps) {
+      const began = performance.now();
+      const generation = model.generate(tokens, { maxTokens: steps + 1, temperature: 0, ignoreEos: true });
+      let firstTokenMs;
+      for await (const event of generation.events()) {
+        if (event.type === "token") firstTokenMs ??= performance.now() - began;
+      }
+      const { timings, usage } = await generation.result;
+      const { promptMs: prefillMs, decodeMs } = timings;
+      return { read: usage.promptTokens - usage.cachedTokens, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs };
+    },
+
+    /** Bytes that the engine has taken at most. */
+    memory: () => model.info.memory.peak,
+
+    close: () => model.close(),
+  };
+}

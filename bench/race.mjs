@@ -1,0 +1,108 @@
+// The rounds: in each, every contestant in its turn does the same.
+
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { modelsFolder } from "../www/serve.mjs";
+import * as native from "./contestants/native.mjs";
+import * as page from "./contestants/page.mjs";
+import { STEPS, WARM } from "./plan.mjs";
+
+// Any long text would do. Some of its stretches are the prompts.
+const TEXT = readFileSync(new URL("../LICENSE-APACHE", import.meta.url), "utf8").replace(/\s+/g, " ").repeat(5);
+
+const home = ({ engine }) => (engine === "native" ? native : page);
+const path = ({ file }) => join(modelsFolder(), file);
+
+/** The prompts of a model, by their lengths. */
+async function prompts(model, passes) {
+  const lengths = [WARM.prompt, ...new Set(passes.flatMap(({ prompts }) => prompts))];
+  const child = new native.Child();
+  try {
+    const found = await child.ask("prompts", { path: path(model), text: TEXT, lengths });
+    return new Map(lengths.map((length, i) => [length, found[i]]));
+  } finally {
+    await child.close();
+  }
+}
+
+/** Has every engine that runs in a browser download the model, so that all loads measured are from its private files. */
+async function download(stage, contestants, model, say) {
+  const engines = new Set(contestants.filter((one) => home(one) === page).map(({ engine }) => engine));
+  for (const engine of engines) {
+    say(`${model.name}: ${engine} downloads it`);
+    const loaded = await page.open(stage, { engine, threads: 1 }, model, 1024);
+    await loaded.close();
+  }
+}
+
+function checked(prompt, { read, made, ...times }) {
+  // A contestant that still knew a part of the prompt, or stopped early, would have been measured at less.
+  if (read !== prompt.tokens.length || made !== STEPS + 1) {
+    throw new Error(`read ${read} of ${prompt.tokens.length} tokens, made ${made} of ${STEPS + 1}`);
+  }
+  return times;
+}
+
+/** One contestant's turn. */
+async function turn(stage, contestant, model, pass, given) {
+  const loaded = await home(contestant).open(stage, contestant, model, pass.context);
+  try {
+    const { loadMs, runs } = loaded;
+    const loadMemory = await loaded.memory();
+    const warm = performance.now();
+    do await loaded.measure(given.get(WARM.prompt), WARM.steps);
+    while (performance.now() - warm < WARM.ms);
+    const speeds = {};
+    for (const length of pass.prompts) {
+      const prompt = given.get(length);
+      speeds[length] = checked(prompt, await loaded.measure(prompt, STEPS));
+    }
+    return { runs, loadMs, loadMemory, memory: await loaded.memory(), speeds };
+  } finally {
+    await loaded.close();
+  }
+}
+
+const shown = ({ speeds }) =>
+  Object.entries(speeds)
+    .map(([length, { prefillMs, decodeMs }]) => `${length}: ${perSecond(+length, prefillMs)} / ${perSecond(STEPS, decodeMs)}`)
+    .join(",  ");
+
+export const perSecond = (tokens, ms) => ((1000 * tokens) / ms).toFixed(tokens / ms < 0.1 ? 1 : 0);
+
+/** All turns of all rounds: for each model its contestants, each with a list of turns for each pass. */
+export async function race(stage, { rounds, models, contestants, passes, signal }, say) {
+  const results = [];
+  if (passes.length === 0) return results;
+  for (const model of models) {
+    const given = await prompts(model, passes);
+    await download(stage, contestants, model, say);
+    const entries = contestants.map(({ id, name, threads }) => ({ id, name, threads, passes: {} }));
+    results.push({ id: model.id, name: model.name, bytes: statSync(path(model)).size, given, contestants: entries });
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, model] of models.entries()) {
+      for (const pass of passes) {
+        // Each round begins with another one: whoever comes first after a slow one has no lasting advantage.
+        const order = contestants.map((_, k) => (k + round) % contestants.length);
+        for (const k of order) {
+          const contestant = contestants[k];
+          const entry = results[i].contestants[k];
+          if (entry.absent || (pass.id === "long" && !contestant.long)) continue;
+          const title = `round ${round + 1} of ${rounds}  ${model.name}  ${contestant.id}`;
+          try {
+            const turned = await turn(stage, contestant, model, pass, results[i].given);
+            (entry.passes[pass.id] ??= []).push(turned);
+            say(`${title}  ${shown(turned)}`);
+          } catch (error) {
+            // Everything fails once the browser is being closed.
+            signal.throwIfAborted();
+            entry.absent = error.message.split("\n")[0].replace(/^page\.evaluate: (\w*Error: )?/, "");
+            say(`${title}  absent: ${entry.absent}`);
+          }
+        }
+      }
+    }
+  }
+  return results.map(({ given: _, ...result }) => result);
+}

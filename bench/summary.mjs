@@ -1,0 +1,163 @@
+// What a record comes to: medians, ratios and bars, as tables of text.
+
+import { median } from "../tests/browser/harness.mjs";
+import { BARS, BETTER, CONTESTANTS, KERNELS, LIMITS, MODELS, STEPS } from "./plan.mjs";
+
+const MISSED = " ✗";
+
+/** Speeds and times of one contestant with one model: medians over the rounds. */
+function figures(contestant) {
+  const short = contestant?.passes.short;
+  if (short === undefined) return undefined;
+  const of = (pick) => median(short.map(pick));
+  const lengths = Object.keys(short[0].speeds);
+  const each = (pick) => Object.fromEntries(lengths.map((length) => [length, of((turn) => pick(turn.speeds[length], +length))]));
+  return {
+    prefill: each(({ prefillMs }, length) => (1000 * length) / prefillMs),
+    decode: each(({ decodeMs }) => (1000 * STEPS) / decodeMs),
+    firstTokenMs: of(({ speeds }) => speeds[lengths[0]].firstTokenMs),
+    loadMs: of(({ loadMs }) => loadMs),
+    loadMemory: of(({ loadMemory }) => loadMemory.peak),
+    memory: of(({ memory }) => memory.peak),
+    engineMemory: short[0].loadMemory.engine === undefined ? undefined : of(({ loadMemory }) => loadMemory.engine),
+  };
+}
+
+/** The better figures of several. */
+function better(all) {
+  const there = all.filter(Boolean);
+  if (there.length < all.length) return undefined;
+  const best = (what) => Object.fromEntries(Object.keys(there[0][what]).map((length) => [length, Math.max(...there.map((one) => one[what][length]))]));
+  return { prefill: best("prefill"), decode: best("decode") };
+}
+
+function byContestant(model) {
+  const all = new Map(model.contestants.map((one) => [one.id, figures(one)]));
+  all.set(BETTER.id, better(BETTER.of.map((id) => all.get(id))));
+  return all;
+}
+
+const rate = (value) => value.toFixed(value < 100 ? 1 : 0);
+const mb = (bytes) => (bytes === undefined ? "" : (bytes / 1e6).toFixed(0));
+const ratio = (value, bar) => `${value.toFixed(2)}${value < bar ? MISSED : ""}`;
+const known = new Map([...CONTESTANTS, BETTER].map((one) => [one.id, one]));
+const titled = (id) => {
+  const { name, threads } = known.get(id);
+  return threads === "" ? name : `${name}, ${threads} thread${threads > 1 ? "s" : ""}`;
+};
+
+/** A row of `cells` for each contestant, or the reason for its absence. */
+function rows(model, cells) {
+  return [...byContestant(model)].flatMap(([id, found]) => {
+    if (found !== undefined) return [[titled(id), ...cells(found)]];
+    const absent = model.contestants.find((one) => one.id === id)?.absent;
+    return absent === undefined ? [] : [[titled(id), `absent: ${absent}`]];
+  });
+}
+
+const lengthsOf = (all) => Object.keys([...all.values()].find(Boolean)?.prefill ?? {});
+
+function speeds(model) {
+  const lengths = lengthsOf(byContestant(model));
+  return {
+    title: `${model.name}, tokens per second`,
+    header: ["", ...lengths.map((length) => `prefill ${length}`), ...lengths.map((length) => `decode after ${length}`), "first token, ms"],
+    rows: rows(model, ({ prefill, decode, firstTokenMs }) => [
+      ...lengths.map((length) => rate(prefill[length])),
+      ...lengths.map((length) => rate(decode[length])),
+      firstTokenMs === undefined ? "" : rate(firstTokenMs),
+    ]),
+  };
+}
+
+function loads(model) {
+  return {
+    title: `${model.name}, loading its ${mb(model.bytes)} MB: in a tab from its private file system, natively from the disk's cache`,
+    header: ["", "ms", "GB/s", "memory of the load, MB", "after 512 tokens, MB"],
+    rows: rows(model, ({ loadMs, loadMemory, memory }) =>
+      loadMs === undefined ? [] : [rate(loadMs), (model.bytes / loadMs / 1e6).toFixed(2), mb(loadMemory), mb(memory)],
+    ).filter((row) => row.length > 2),
+  };
+}
+
+function ratios(models) {
+  const found = models.map((model) => ({ model, all: byContestant(model) }));
+  const columns = found.flatMap(({ model, all }) => {
+    const { short } = MODELS.find(({ id }) => id === model.id);
+    return lengthsOf(all).map((length) => ({ title: `${short}, ${length}`, all, length }));
+  });
+  const rows = BARS.flatMap(({ of, over, ...bars }) =>
+    ["prefill", "decode"].map((what) => {
+      const cells = columns.map(({ all, length }) => {
+        const [one, other] = [all.get(of), all.get(over)];
+        return one && other ? ratio(one[what][length] / other[what][length], bars[what]) : "";
+      });
+      return [`${titled(of)}, over ${titled(over)}`, what, `≥ ${bars[what]}`, ...cells];
+    }),
+  ).filter(([, , , ...cells]) => cells.some((cell) => cell !== ""));
+  return { title: "Ratios", header: ["", "", "bar", ...columns.map(({ title }) => title)], rows };
+}
+
+function long(models) {
+  const rows = models.flatMap((model) =>
+    model.contestants.flatMap(({ id, passes: { long } }) => {
+      if (long === undefined) return [];
+      const lengths = Object.keys(long[0].speeds).sort((a, b) => a - b);
+      const [near, far] = lengths.map((length) => median(long.map(({ speeds }) => (1000 * STEPS) / speeds[length].decodeMs)));
+      const prefill = median(long.map(({ speeds }) => (1000 * lengths[1]) / speeds[lengths[1]].prefillMs));
+      return [[model.name, titled(id), rate(near), rate(far), ratio(far / near, LIMITS.longDecode), rate(prefill)]];
+    }),
+  );
+  return {
+    title: "A long context, tokens per second",
+    header: ["", "", "decode after 128", "decode after 4096", `share (bar ${LIMITS.longDecode})`, "prefill 4096"],
+    rows,
+  };
+}
+
+function limits(models) {
+  const rows = models.flatMap((model) => {
+    const found = figures(model.contestants.find(({ id }) => id === "wisplm-1"));
+    if (found === undefined) return [];
+    const speed = (1000 * model.bytes) / found.loadMs;
+    const most = LIMITS.loadMemory(model.bytes);
+    const cell = (bytes) => `${mb(bytes)}${bytes > most ? MISSED : ""}`;
+    return [
+      [model.name, "load from the private file system, GB/s", ratio(speed / 1e9, LIMITS.loadBytesPerSecond / 1e9), `≥ ${LIMITS.loadBytesPerSecond / 1e9}`],
+      [model.name, "memory of the load, by the system's count, MB", cell(found.loadMemory), `≤ ${mb(most)}`],
+      [model.name, "memory of the load, by the engine's count, MB", cell(found.engineMemory), `≤ ${mb(most)}`],
+    ];
+  });
+  return { title: "wisplm, 1 thread", header: ["", "", "", "bar"], rows };
+}
+
+/** What a case of the micro-benchmarks is counted in, and how much of it one iteration has. */
+const UNITS = {
+  "mat-vec": { unit: "GB/s", amount: "bytes" },
+  matmul: { unit: "Gop/s", amount: "ops" },
+  stream: { unit: "GB/s", amount: "bytes" },
+  dot: { unit: "Gop/s", amount: "ops" },
+};
+
+function kernels({ variant, cases }) {
+  const kind = (one) => (one.kind === "ceiling" ? one.name : one.kind);
+  const speed = (one) => one[UNITS[kind(one)].amount] / median(one.seconds) / 1e9;
+  const ceilings = Object.fromEntries(cases.filter((one) => one.kind === "ceiling").map((one) => [one.name, speed(one)]));
+  const rows = cases.map((one) => {
+    const most = ceilings[KERNELS.ceilings[one.kind]];
+    return [one.name, `${speed(one).toFixed(1)} ${UNITS[kind(one)].unit}`, most === undefined ? "" : ratio(speed(one) / most, KERNELS.bar)];
+  });
+  return { title: `Kernels, ${variant} SIMD, one thread`, header: ["", "speed", `share of the tab's ceiling (bar ${KERNELS.bar})`], rows };
+}
+
+/** The tables of a record: `{ about, sections: [{ title, header, rows }] }`. */
+export function summary({ date, rounds, machine, versions, models, kernels: builds = [] }) {
+  const { cpu, cores, features } = machine;
+  const about =
+    `${date.slice(0, 10)}, ${cpu} (${cores} cores; ${features.join(", ")}), Chromium ${versions.chromium}; ` +
+    `wisplm at ${versions.wisplm}, wllama ${versions["wllama 3"]} and ${versions["wllama 2"]}, ` +
+    `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
+  const short = models.filter(({ contestants }) => contestants.some(({ passes, absent }) => passes.short || absent));
+  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), ...builds.map(kernels)];
+  return { about, sections: sections.filter(({ rows }) => rows.length > 0) };
+}

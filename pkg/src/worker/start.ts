@@ -1,0 +1,76 @@
+// From the builds on offer to an engine that runs, with helpers where the build has them.
+
+import initAlone, * as alone from "wisplm-glue";
+import initShared, * as shared from "wisplm-glue-threads";
+import { aborted, WispError } from "../errors.js";
+import type { WireModule, WireThreads } from "../protocol.js";
+import type { Binding } from "./binding.js";
+import { Crew, type Enlistment, type Resignation, sharedMemory, startHelper } from "./crew.js";
+import { compile } from "./module.js";
+
+/** Bytes of a helper's stack: kernels keep little there, and nothing recurses. */
+const STACK = 256 << 10;
+
+export interface Started {
+  binding: Binding;
+  features: string[];
+  crew?: Crew;
+}
+
+/** Starts the best of the builds that this browser takes. */
+export async function start(
+  modules: WireModule[],
+  { count }: WireThreads,
+  signal: AbortSignal,
+  notice: (text: string) => void,
+): Promise<Started> {
+  const sharing = modules.filter((module) => module.shared);
+  if (sharing.length > 0) {
+    try {
+      return await startShared(sharing, count, signal);
+    } catch (error) {
+      if (signal.aborted) throw aborted(signal);
+      notice(`one thread computes: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  const { module, features } = await compile(modules.filter((module) => !module.shared), signal);
+  try {
+    await initAlone({ module_or_path: module });
+  } catch (cause) {
+    throw notStarted(cause);
+  }
+  return { binding: alone, features };
+}
+
+async function startShared(modules: WireModule[], count: number, signal: AbortSignal): Promise<Started> {
+  const { module, features } = await compile(modules, signal);
+  try {
+    const memory = sharedMemory();
+    await initShared({ module_or_path: module, memory });
+    return { binding: shared, features, crew: new Crew(count - 1, { type: "help", module, memory }, startHelper) };
+  } catch (cause) {
+    throw notStarted(cause);
+  }
+}
+
+function notStarted(cause: unknown): WispError {
+  const code = cause instanceof RangeError || /memory/i.test(String(cause)) ? "out-of-memory" : "internal";
+  return new WispError(code, `the engine does not start: ${String(cause)}`, { cause });
+}
+
+/** The life of a helper. */
+export async function help({ module, memory }: Enlistment, post: (message: Resignation) => void): Promise<void> {
+  const fail = (error: unknown): void => post({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+  try {
+    await initShared({ module_or_path: module, memory, thread_stack_size: STACK });
+  } catch (error) {
+    return fail(error);
+  }
+  try {
+    shared.help();
+  } catch (error) {
+    // Nobody may wait for a thread that is no more.
+    shared.helperLost();
+    fail(error);
+  }
+}

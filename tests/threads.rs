@@ -1,0 +1,206 @@
+//! Several threads, and several sequences in a step: the same bits as one thread and one sequence, and no more
+//! meetings than the design allows.
+
+mod support;
+
+use std::thread;
+use support::models::{json, load, load_fixture, path, tokens};
+use wisplm::cpu::program::Step;
+use wisplm::cpu::{Cache, Executor, Team};
+use wisplm::loader::Model;
+use wisplm::runtime::{Generation, Options, Progress, Score};
+use wisplm::task::{Embedding, Pooling};
+
+const TINY: [&str; 6] = ["llama-0", "llama-1", "gemma3-0", "gemma3-1", "bert-0", "bert-1"];
+const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Runs `work` on a model that has `threads` threads.
+fn on_threads<T>(model: &mut Model, threads: usize, work: impl FnOnce(&mut Model) -> T) -> T {
+    thread::scope(|scope| {
+        let team = Team::alone();
+        for _ in 1..threads {
+            let core = team.core().clone();
+            scope.spawn(move || core.help());
+        }
+        while team.core().helpers() < threads - 1 {
+            thread::yield_now();
+        }
+        model.executor.set_team(team).unwrap();
+        model.executor.set_threads(threads).unwrap();
+        let outcome = work(model);
+        model.executor.set_team(Team::alone()).unwrap();
+        outcome
+    })
+}
+
+/// Takes a step and answers the logits of its last row.
+fn step(executor: &mut Executor, cache: &mut Cache, tokens: &[u32]) -> Vec<f32> {
+    executor.begin(&mut [(cache, tokens)]).unwrap();
+    while !executor.advance(&mut [cache], &mut || true).unwrap() {}
+    let mut logits = Vec::new();
+    executor.logits([tokens.len() - 1], &mut logits).unwrap();
+    logits
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Log-probabilities of a prompt, then the logits of steps of a few tokens and of one.
+fn decoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
+    let mut score = Score::new(&model.executor, tokens).unwrap();
+    while !score.advance(&mut model.executor, &mut || true).unwrap() {}
+    let mut answers: Vec<f32> = score.logprobs().iter().map(|p| p.unwrap_or(0.0)).collect();
+    let mut cache = model.executor.new_cache();
+    for part in [
+        &tokens[..70.min(tokens.len() / 2)],
+        &tokens[40..43],
+        &tokens[43..52],
+        &tokens[52..53],
+        &tokens[53..54],
+    ] {
+        answers.extend(step(&mut model.executor, &mut cache, part));
+    }
+    bits(&answers)
+}
+
+fn encoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
+    let mut answers = Vec::new();
+    for tokens in [tokens, &tokens[..5], &tokens[..1]] {
+        let mut run = Embedding::new(&mut model.executor, tokens, Pooling::Mean, true).unwrap();
+        answers.extend(loop {
+            if let Some(vector) = run.advance(&mut model.executor, &mut || true).unwrap() {
+                break vector;
+            }
+        });
+    }
+    bits(&answers)
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for name in TINY {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let tokens = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let answers = if name.starts_with("bert") { encoder_answers } else { decoder_answers };
+        let alone = answers(&mut model, &tokens);
+        for threads in [1, 2, 3, 5] {
+            let together = on_threads(&mut model, threads, |model| answers(model, &tokens));
+            assert!(together == alone, "{name} on {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_real_model_gives_the_same_bits_on_any_number_of_threads() {
+    let mut model = load(&std::fs::read(path(SMOLLM2)).unwrap(), 1 << 20).unwrap();
+    let tokens: Vec<u32> = (0..150).map(|k| k * 331 % 49_000).collect();
+    let alone = decoder_answers(&mut model, &tokens);
+    for threads in [2, 3] {
+        let together = on_threads(&mut model, threads, |model| decoder_answers(model, &tokens));
+        assert!(together == alone, "{threads} threads");
+    }
+}
+
+/// Eight sequences of different lengths, stepped at once for a few tokens.
+#[test]
+fn sequences_stepped_at_once_give_the_bits_of_each_alone() {
+    for name in ["llama-0", "gemma3-0"] {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let prompts: Vec<&[u32]> = (0..8).map(|k| &text[k * 3..k * 3 + 1 + k * 7]).collect();
+        let more: Vec<[u32; 3]> = (0..8).map(|k| [k + 1, k * 11 + 2, 200 - k]).collect();
+        let alone: Vec<Vec<u32>> = prompts
+            .iter()
+            .zip(&more)
+            .map(|(prompt, more)| {
+                let executor = &mut model.executor;
+                let mut cache = executor.new_cache();
+                let mut answers = step(executor, &mut cache, prompt);
+                more.iter().for_each(|token| answers.extend(step(executor, &mut cache, &[*token])));
+                bits(&answers)
+            })
+            .collect();
+        for threads in [1, 2, 3] {
+            let together = on_threads(&mut model, threads, |model| {
+                let executor = &mut model.executor;
+                let mut caches: Vec<Cache> = prompts.iter().map(|_| executor.new_cache()).collect();
+                let mut answers = vec![Vec::new(); 8];
+                for round in 0..4 {
+                    let mut batch: Vec<(&mut Cache, &[u32])> = caches
+                        .iter_mut()
+                        .enumerate()
+                        .map(|(k, cache)| {
+                            (cache, if round == 0 { prompts[k] } else { &more[k][round - 1..round] })
+                        })
+                        .collect();
+                    executor.begin(&mut batch).unwrap();
+                    let lengths: Vec<usize> = batch.iter().map(|(_, tokens)| tokens.len()).collect();
+                    let mut caches: Vec<&mut Cache> = caches.iter_mut().collect();
+                    while !executor.advance(&mut caches, &mut || true).unwrap() {}
+                    let last = lengths.iter().scan(0, |end, len| {
+                        *end += len;
+                        Some(*end - 1)
+                    });
+                    let mut logits = Vec::new();
+                    executor.logits(last, &mut logits).unwrap();
+                    let vocabulary = logits.len() / 8;
+                    for (answer, logits) in answers.iter_mut().zip(logits.chunks_exact(vocabulary)) {
+                        answer.extend_from_slice(logits);
+                    }
+                }
+                answers.iter().map(|answer| bits(answer)).collect::<Vec<_>>()
+            });
+            assert!(together == alone, "{name} on {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn generations_do_not_depend_on_threads() {
+    let mut model = load_fixture("tiny/llama-0.gguf");
+    let generate = |model: &mut Model| {
+        let options = Options { temperature: 1.0, seed: Some(3), max_tokens: Some(30), ..Options::default() };
+        let prompt: Vec<u32> = (0..40).map(|k| k * 5).collect();
+        let mut run = Generation::new(&model.executor, &model.tokenizer, &prompt, &options, 0).unwrap();
+        let mut tokens = Vec::new();
+        loop {
+            match run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap() {
+                Progress::Prefill { .. } => {}
+                Progress::Token { token, .. } => tokens.push(token),
+                Progress::Finished { .. } => return tokens,
+            }
+        }
+    };
+    let alone = generate(&mut model);
+    assert_eq!(on_threads(&mut model, 3, generate), alone);
+}
+
+/// A decoder layer costs five meetings for a token, an encoder layer too; a layer of a prompt costs one.
+#[test]
+fn threads_meet_as_often_as_the_design_says_and_no_more() {
+    for name in TINY {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        let layers = model.executor.plan().caches.len();
+        on_threads(&mut model, 2, |model| {
+            let count = |rows: usize| model.executor.program(rows).barriers();
+            assert_eq!(count(1), 5 * layers, "{name}: a token");
+            assert_eq!(count(15), 5 * layers, "{name}: a few tokens");
+            assert_eq!(count(16), layers, "{name}: many tokens");
+            assert_eq!(count(128), layers, "{name}: a prompt");
+        });
+        // Alone, no step is there that two threads do not need.
+        let copies = model.executor.program(1).steps.iter().filter(|step| matches!(step, Step::Copy { .. }));
+        assert_eq!(copies.count(), 0, "{name}");
+    }
+}
+
+#[test]
+fn threads_that_are_not_there_are_refused() {
+    let mut model = load_fixture("tiny/llama-0.gguf");
+    for threads in [0, 2, 65] {
+        let error = model.executor.set_threads(threads).unwrap_err();
+        assert_eq!(error.code, wisplm::error::Code::InvalidArgument);
+    }
+    assert_eq!(model.executor.threads(), 1);
+}
