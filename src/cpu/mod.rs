@@ -14,10 +14,11 @@ pub mod team;
 mod walk;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, KvType};
 pub use team::Team;
 pub use weights::{Loading, Weights};
 
+use crate::cpu::kernels::elementwise;
 use crate::error::{Error, Result};
 use crate::plan::{self, Head, Op, Plan};
 use crate::quant::PANEL;
@@ -54,6 +55,7 @@ pub struct Executor {
     threads: usize,
     team: Team,
     lanes: Vec<Mutex<Lane>>,
+    kv_type: KvType,
     step: Option<Running>,
     /// The row of the head's slot where the last step's first token is.
     result: usize,
@@ -102,9 +104,16 @@ impl Executor {
             threads: 1,
             team: Team::alone(),
             lanes: vec![Mutex::default()],
+            kv_type: KvType::default(),
             step: None,
             result: 0,
         })
+    }
+
+    /// Stores keys and values as `kv_type`.
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
     }
 
     pub fn plan(&self) -> &Plan {
@@ -122,17 +131,14 @@ impl Executor {
             let kept =
                 cache.window.map_or(usize::MAX, |window| window.saturating_add(STEP_TOKENS + cache::PAGE));
             let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
-            [2, positions, cache.heads, cache.dim, size_of::<u16>()]
-                .iter()
-                .map(|n| *n as u64)
-                .product::<u64>()
+            (positions / cache::PAGE) as u64 * self.kv_type.page_bytes(cache) as u64
         };
         self.plan.caches.iter().map(bytes).sum()
     }
 
     /// An empty cache for a sequence of this model.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.plan.caches)
+        Cache::new(&self.plan.caches, self.kv_type)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -326,7 +332,7 @@ impl Executor {
                     let at = row * matrix.rows();
                     // SAFETY: as above.
                     let own = unsafe { parts.write(at + columns.start..at + columns.end) };
-                    own.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+                    elementwise::softcap(own, cap);
                 }
             }
         };

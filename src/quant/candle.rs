@@ -57,7 +57,7 @@ impl Decoded {
                 weights.iter().map(|w| (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8),
             );
         }
-        debug_assert!(q8_0.len() % Q8_0::FILE_BYTES == 0);
+        debug_assert!(q8_0.len().is_multiple_of(Q8_0::FILE_BYTES));
         true
     }
 }
