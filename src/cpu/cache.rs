@@ -233,6 +233,17 @@ impl Cache {
         self.len += tokens;
     }
 
+    /// Forgets all positions. What they lie in is kept, unless a window has passed it.
+    pub fn rewind(&mut self) {
+        self.len = 0;
+        for layer in &mut self.layers {
+            layer.len = 0;
+            if layer.pages.iter().any(|page| page.rows.len() == 0) {
+                layer.pages.clear();
+            }
+        }
+    }
+
     /// Bytes that it occupies.
     pub fn bytes(&self) -> usize {
         self.layers.iter().flat_map(|layer| &layer.pages).map(Page::bytes).sum()

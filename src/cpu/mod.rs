@@ -11,11 +11,13 @@ pub mod program;
 mod shared;
 pub mod simd;
 pub mod team;
+mod trial;
 mod walk;
 mod weights;
 
 pub use cache::{Cache, KvType};
 pub use team::Team;
+pub use trial::Trial;
 pub use weights::{Loading, Weights};
 
 use crate::cpu::kernels::elementwise;
@@ -39,9 +41,6 @@ const STEP_TOKENS: usize = 128;
 const ROWS_PER_THREAD: usize = 8;
 /// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
 const ROW_UNIT: usize = activations::TILE;
-
-/// Tokens of a text that an encoder is tried on.
-const TRIAL_TOKENS: usize = 64;
 
 /// A plan with its weights, ready to run.
 pub struct Executor {
@@ -180,19 +179,6 @@ impl Executor {
     /// Lets the helpers go that are not needed for the threads set.
     pub fn dismiss_others(&mut self) {
         self.team.dismiss_from(self.threads);
-    }
-
-    /// Takes a step as the model's work has many: over one token of each of some new sequences and to its logits, or
-    /// for an encoder over short texts.
-    pub fn trial(&mut self, sequences: usize) -> Result<()> {
-        let generates = matches!(self.plan.head, Head::Logits { .. });
-        let tokens = vec![0; if generates { 1 } else { TRIAL_TOKENS.min(self.plan.context_length) }];
-        let mut caches: Vec<Cache> = (0..sequences).map(|_| self.new_cache()).collect();
-        let mut batch: Vec<(&mut Cache, &[u32])> =
-            caches.iter_mut().map(|cache| (cache, &tokens[..])).collect();
-        self.begin(&mut batch)?;
-        self.advance(&mut caches.iter_mut().collect::<Vec<_>>(), &mut || false)?;
-        if generates { self.logits(0..sequences, &mut Vec::new()) } else { Ok(()) }
     }
 
     /// The program for steps of `rows` tokens.
