@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { KERNELS } from "./plan.mjs";
+import { ask } from "./worker.mjs";
 
 const folder = fileURLToPath(new URL("../target/pkg/", import.meta.url));
 const VARIANTS = ["relaxed", "simd"];
@@ -22,16 +23,7 @@ export async function measureKernels(stage, rounds, say) {
     const page = await stage.page("kernels");
     try {
       const argument = { folder: `/kernels/bench-${variant}/`, rounds, ms: KERNELS.ms };
-      const cases = await page.evaluate(
-        (argument) =>
-          new Promise((resolve, reject) => {
-            const worker = new Worker("/bench/kernels.worker.js", { type: "module" });
-            worker.onmessage = ({ data }) => (data.error === undefined ? resolve(data.cases) : reject(new Error(data.error)));
-            worker.onerror = ({ message }) => reject(new Error(message));
-            worker.postMessage(argument);
-          }),
-        argument,
-      );
+      const cases = await ask(page, "kernels.worker.js", argument);
       results.push({ variant, cases });
     } finally {
       await page.close();

@@ -4,19 +4,22 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { measureBatches } from "./batches.mjs";
 import { measureKernels } from "./kernels.mjs";
 import { machine, versions } from "./machine.mjs";
-import { CONTESTANTS, MODELS, PASSES, ROUNDS } from "./plan.mjs";
+import { CONTESTANTS, MODELS, OTHER_PASSES, PASSES, ROUNDS } from "./plan.mjs";
 import { race } from "./race.mjs";
 import { Stage } from "./stage.mjs";
 import { summary } from "./summary.mjs";
 import { asText } from "./table.mjs";
 
+const ALL_PASSES = [...PASSES, ...OTHER_PASSES.map((id) => ({ id }))];
+
 const HELP = `node main.mjs [OPTION ...], or make bench ARGS="OPTION ..."
   --rounds N        how often everything is measured; ${ROUNDS} by default
   --models A,B      of ${MODELS.map(({ id }) => id).join(", ")}
   --only A,B        contestants, by the beginning of their names: ${CONTESTANTS.map(({ id }) => id).join(", ")}
-  --passes A,B      of ${[...PASSES, { id: "kernels" }].map(({ id }) => id).join(", ")}
+  --passes A,B      of ${ALL_PASSES.map(({ id }) => id).join(", ")}
   --out FILE        where the record goes; by default results/latest.json for a run without any option, which is the one
                     that the README quotes (npm run readme), and results/partial.json for another
 
@@ -48,14 +51,14 @@ function options() {
   if (values.help) return undefined;
   const rounds = Number(values.rounds);
   if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(`--rounds must be a positive number, not ${values.rounds}`);
-  const ids = chosen([...PASSES, { id: "kernels" }], values.passes, "passes").map(({ id }) => id);
+  const ids = chosen(ALL_PASSES, values.passes, "passes").map(({ id }) => id);
   const whole = process.argv.length === 2;
   return {
     rounds,
     models: chosen(MODELS, values.models, "models"),
     contestants: chosen(CONTESTANTS, values.only, "only"),
     passes: PASSES.filter(({ id }) => ids.includes(id)),
-    kernels: ids.includes("kernels"),
+    others: ids.filter((id) => OTHER_PASSES.includes(id)),
     out: values.out ?? here(whole ? "results/latest.json" : "results/partial.json"),
   };
 }
@@ -76,7 +79,8 @@ async function main() {
   try {
     const say = (line) => console.error(`${String(Math.round((performance.now() - began) / 1000)).padStart(5)} s  ${line}`);
     const models = await race(stage, { ...set, signal: stop.signal }, say);
-    const kernels = set.kernels ? await measureKernels(stage, set.rounds, say) : undefined;
+    const batches = set.others.includes("batches") ? await measureBatches(stage, set.models, set.rounds, say) : undefined;
+    const kernels = set.others.includes("kernels") ? await measureKernels(stage, set.rounds, say) : undefined;
     const record = {
       date,
       seconds: Math.round((performance.now() - began) / 1000),
@@ -84,6 +88,7 @@ async function main() {
       machine: machine(),
       versions: await versions(stage),
       models,
+      ...(batches && { batches }),
       ...(kernels && { kernels }),
     };
     mkdirSync(here("results"), { recursive: true });

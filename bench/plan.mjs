@@ -32,12 +32,13 @@ export const STEPS = 64;
 
 /**
  * A contestant is loaded anew for each pass. `context`: the context asked for, and so the same memory for everyone.
- * `kernels` is another kind of pass: the micro-benchmarks.
+ * `batches` and `kernels` are other kinds of passes: several sequences at once, and the micro-benchmarks.
  */
 export const PASSES = [
   { id: "short", context: 1024, prompts: [128, 512] },
   { id: "long", context: 4608, prompts: [128, 4096] },
 ];
+export const OTHER_PASSES = ["batches", "kernels"];
 
 /**
  * Before anything is timed: this much of a prompt and so many steps, over and over for so long. V8 compiles a hot
@@ -66,3 +67,7 @@ export const LIMITS = {
 
 /** Micro-benchmarks: how long one timing should take, and what share of the tab's own ceiling a kernel has to reach. */
 export const KERNELS = { ms: 100, bar: 0.8, ceilings: { "mat-vec": "stream", matmul: "dot" } };
+
+/** Decode of several sequences at once: steps timed together, and what the last number of sequences has to bring. */
+export const BATCHES = { sequences: [1, 2, 4, 8], steps: 16, warmMs: 2000 };
+export const BATCH_BAR = 4;

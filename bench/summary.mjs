@@ -1,7 +1,7 @@
 // What a record comes to: medians, ratios and bars, as tables of text.
 
 import { median } from "../tests/browser/harness.mjs";
-import { BARS, BETTER, CONTESTANTS, KERNELS, LIMITS, MODELS, STEPS } from "./plan.mjs";
+import { BARS, BATCH_BAR, BETTER, CONTESTANTS, KERNELS, LIMITS, MODELS, STEPS } from "./plan.mjs";
 
 const MISSED = " ✗";
 
@@ -140,6 +140,19 @@ function limits(models) {
   return { title: "wisplm, 1 thread", header: ["", "", "", "bar"], rows };
 }
 
+function batched(batches) {
+  const rows = batches.map(({ name, sequences, ms }) => {
+    const rates = sequences.map((count, i) => (1000 * count) / median(ms[i]));
+    return [name, ...rates.map(rate), ratio(rates.at(-1) / rates[0], BATCH_BAR)];
+  });
+  const counts = batches[0]?.sequences ?? [];
+  return {
+    title: "Several sequences at once, decoded tokens per second of all, one thread",
+    header: ["", ...counts.map((count) => `${count}`), `${counts.at(-1)} over 1 (bar ${BATCH_BAR})`],
+    rows,
+  };
+}
+
 /** What a case of the micro-benchmarks is counted in, and how much of it one iteration has. */
 const UNITS = {
   "mat-vec": { unit: "GB/s", amount: "bytes" },
@@ -162,7 +175,7 @@ function kernels({ variant, cases }) {
 }
 
 /** The tables of a record: `{ about, sections: [{ title, header, rows }] }`. */
-export function summary({ date, rounds, machine, versions, models, kernels: builds = [] }) {
+export function summary({ date, rounds, machine, versions, models, batches = [], kernels: builds = [] }) {
   const { cpu, cores, features } = machine;
   const about =
     `${date.slice(0, 10)}, ${cpu} (${cores} cores; ${features.join(", ")}), Chromium ${versions.chromium}; ` +
@@ -170,6 +183,6 @@ export function summary({ date, rounds, machine, versions, models, kernels: buil
     `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. ` +
     `Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
   const short = models.filter(({ contestants }) => contestants.some(({ passes, absent }) => passes.short || absent));
-  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), ...builds.map(kernels)];
+  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), batched(batches), ...builds.map(kernels)];
   return { about, sections: sections.filter(({ rows }) => rows.length > 0) };
 }

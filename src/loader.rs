@@ -1,6 +1,6 @@
 //! From a file's bytes to a model that is ready to run.
 
-use crate::cpu::{Executor, Loading};
+use crate::cpu::{Executor, KvType, Loading};
 use crate::error::{Error, Result};
 use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
 use crate::model;
@@ -34,6 +34,7 @@ pub struct Info {
 pub struct Loader {
     reader: FileReader,
     file: usize,
+    kv_type: KvType,
     intake: Intake,
 }
 
@@ -71,7 +72,14 @@ impl Loader {
             loading: Loading::default(),
             ready: None,
         };
-        Loader { reader: FileReader::with_file_bytes(file_bytes), file: 0, intake }
+        let reader = FileReader::with_file_bytes(file_bytes);
+        Loader { reader, file: 0, kv_type: KvType::default(), intake }
+    }
+
+    /// Has the model store keys and values as `kv_type`.
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
     }
 
     /// Takes the next bytes of the current file.
@@ -107,7 +115,8 @@ impl Loader {
             return Err(Error::internal("the model's headers were never complete"));
         };
         let weights = intake.loading.finish(&plan)?;
-        Ok(Model { executor: Executor::new(plan, weights)?, tokenizer, info })
+        let executor = Executor::new(plan, weights)?.with_kv_type(self.kv_type);
+        Ok(Model { executor, tokenizer, info })
     }
 }
 

@@ -158,7 +158,7 @@ fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
         let seen: Vec<f64> = if matrix.packing().scale_bytes > 0 {
             // A row has the same codes alone as in a tile.
             quantized.quantize(&x[token * stride..(token + 1) * stride], stride);
-            let row = quantized.single().unwrap();
+            let row = quantized.alone().unwrap().next().unwrap();
             let value = |k: usize| {
                 let block = &row[k / BLOCK];
                 let code = block.codes.as_flattened()[k % BLOCK];

@@ -30,7 +30,7 @@ onmessage = async ({ data: { folder, rounds, ms } }) => {
         seconds[index].push(time(bench, index, count) / 1000 / count);
       }
     }
-    postMessage({ cases: cases.map((one, index) => ({ ...one, iterations: iterations[index], seconds: seconds[index] })) });
+    postMessage({ answer: cases.map((one, index) => ({ ...one, iterations: iterations[index], seconds: seconds[index] })) });
   } catch (error) {
     postMessage({ error: String(error) });
   }

@@ -56,13 +56,17 @@ impl Start {
     const COUNT: usize = 4;
 }
 
-/// Quantized rows of equal length, a multiple of 32. One row is kept as it is, more are kept in tiles.
+/// Rows up to which each is multiplied by itself: to unpack the weights and take a tile costs 2.4 times as much as one
+/// row does, however many of the tile's rows are there.
+const ALONE: usize = 2;
+
+/// Quantized rows of equal length, a multiple of 32. Up to [`ALONE`] rows are kept as they are, more are kept in tiles.
 #[derive(Default)]
 pub struct Quantized {
     rows: usize,
     /// Blocks of a row.
     width: usize,
-    row: Vec<Block>,
+    alone: Vec<Block>,
     tiles: Vec<Tile>,
 }
 
@@ -81,9 +85,9 @@ impl Quantized {
         self.width = cols / BLOCK;
         self.rows = values.len() / cols.max(1);
         let (blocks, _) = values.as_chunks::<BLOCK>();
-        if self.rows == 1 {
-            self.row.resize(self.width, bytemuck::Zeroable::zeroed());
-            for (values, block) in blocks.iter().zip(&mut self.row) {
+        if self.rows <= ALONE {
+            self.alone.resize(self.rows * self.width, bytemuck::Zeroable::zeroed());
+            for (values, block) in blocks.iter().zip(&mut self.alone) {
                 block.fill(values);
             }
             return;
@@ -103,9 +107,9 @@ impl Quantized {
         self.rows
     }
 
-    /// The blocks of the only row; `None` where there are more.
-    pub fn single(&self) -> Option<&[Block]> {
-        (self.rows == 1).then_some(&self.row[..])
+    /// The blocks of each row; `None` where rows are in tiles.
+    pub fn alone(&self) -> Option<impl Iterator<Item = &[Block]>> {
+        (self.rows <= ALONE).then(|| self.alone.chunks_exact(self.width.max(1)))
     }
 
     /// The blocks of rows 4·`index` and on. What stands for rows beyond the last one has no meaning.
@@ -210,7 +214,7 @@ mod tests {
         let values: [f32; BLOCK] = std::array::from_fn(|k| ((k * 7919) % 101) as f32 / 10.0 - 5.0);
         let mut quantized = Quantized::default();
         quantized.quantize(&values, BLOCK);
-        let block = quantized.single().unwrap()[0];
+        let block = quantized.alone().unwrap().next().unwrap()[0];
         let mut sum = 0.0;
         for (h, (codes, values)) in block.codes.chunks(4).zip(values.chunks(16)).enumerate() {
             let codes = codes.as_flattened();
@@ -231,11 +235,12 @@ mod tests {
         let values: Vec<f32> = (0..6 * 64).map(|k| ((k * 7919) % 1013) as f32 / 100.0 - 5.0).collect();
         let mut together = Quantized::default();
         together.quantize(&values, 64);
-        assert_eq!((together.rows(), together.single().is_none()), (6, true));
+        assert_eq!((together.rows(), together.alone().is_none()), (6, true));
         for (row, values) in values.chunks_exact(64).enumerate() {
             let mut alone = Quantized::default();
             alone.quantize(values, 64);
-            for (block, tile) in alone.single().unwrap().iter().zip(together.tile(row / TILE)) {
+            let row_alone = alone.alone().unwrap().next().unwrap();
+            for (block, tile) in row_alone.iter().zip(together.tile(row / TILE)) {
                 let t = row % TILE;
                 assert_eq!(tile.codes.map(|group| group[t]), block.codes);
                 assert_eq!((tile.d.map(|d| d[t]), tile.sum[t]), (block.d, block.sum));
@@ -249,7 +254,13 @@ mod tests {
         for value in [0.0, 1e-40, f32::NAN, f32::INFINITY] {
             let mut quantized = Quantized::default();
             quantized.quantize(&[value; BLOCK], BLOCK);
-            assert!(quantized.single().unwrap()[0].codes.as_flattened().iter().all(|code| *code == 0));
+            assert!(
+                quantized.alone().unwrap().next().unwrap()[0]
+                    .codes
+                    .as_flattened()
+                    .iter()
+                    .all(|code| *code == 0)
+            );
         }
     }
 }

@@ -11,13 +11,16 @@ pub mod program;
 mod shared;
 pub mod simd;
 pub mod team;
+mod trial;
 mod walk;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, KvType};
 pub use team::Team;
+pub use trial::Trial;
 pub use weights::{Loading, Weights};
 
+use crate::cpu::kernels::elementwise;
 use crate::error::{Error, Result};
 use crate::plan::{self, Head, Op, Plan};
 use crate::quant::PANEL;
@@ -39,9 +42,6 @@ const ROWS_PER_THREAD: usize = 8;
 /// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
 const ROW_UNIT: usize = activations::TILE;
 
-/// Tokens of a text that an encoder is tried on.
-const TRIAL_TOKENS: usize = 64;
-
 /// A plan with its weights, ready to run.
 pub struct Executor {
     plan: Plan,
@@ -54,6 +54,7 @@ pub struct Executor {
     threads: usize,
     team: Team,
     lanes: Vec<Mutex<Lane>>,
+    kv_type: KvType,
     step: Option<Running>,
     /// The row of the head's slot where the last step's first token is.
     result: usize,
@@ -102,9 +103,16 @@ impl Executor {
             threads: 1,
             team: Team::alone(),
             lanes: vec![Mutex::default()],
+            kv_type: KvType::default(),
             step: None,
             result: 0,
         })
+    }
+
+    /// Stores keys and values as `kv_type`.
+    pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
+        self.kv_type = kv_type;
+        self
     }
 
     pub fn plan(&self) -> &Plan {
@@ -122,17 +130,14 @@ impl Executor {
             let kept =
                 cache.window.map_or(usize::MAX, |window| window.saturating_add(STEP_TOKENS + cache::PAGE));
             let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
-            [2, positions, cache.heads, cache.dim, size_of::<u16>()]
-                .iter()
-                .map(|n| *n as u64)
-                .product::<u64>()
+            (positions / cache::PAGE) as u64 * self.kv_type.page_bytes(cache) as u64
         };
         self.plan.caches.iter().map(bytes).sum()
     }
 
     /// An empty cache for a sequence of this model.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.plan.caches)
+        Cache::new(&self.plan.caches, self.kv_type)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -174,19 +179,6 @@ impl Executor {
     /// Lets the helpers go that are not needed for the threads set.
     pub fn dismiss_others(&mut self) {
         self.team.dismiss_from(self.threads);
-    }
-
-    /// Takes a step as the model's work has many: over one token of each of some new sequences and to its logits, or
-    /// for an encoder over short texts.
-    pub fn trial(&mut self, sequences: usize) -> Result<()> {
-        let generates = matches!(self.plan.head, Head::Logits { .. });
-        let tokens = vec![0; if generates { 1 } else { TRIAL_TOKENS.min(self.plan.context_length) }];
-        let mut caches: Vec<Cache> = (0..sequences).map(|_| self.new_cache()).collect();
-        let mut batch: Vec<(&mut Cache, &[u32])> =
-            caches.iter_mut().map(|cache| (cache, &tokens[..])).collect();
-        self.begin(&mut batch)?;
-        self.advance(&mut caches.iter_mut().collect::<Vec<_>>(), &mut || false)?;
-        if generates { self.logits(0..sequences, &mut Vec::new()) } else { Ok(()) }
     }
 
     /// The program for steps of `rows` tokens.
@@ -326,7 +318,7 @@ impl Executor {
                     let at = row * matrix.rows();
                     // SAFETY: as above.
                     let own = unsafe { parts.write(at + columns.start..at + columns.end) };
-                    own.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
+                    elementwise::softcap(own, cap);
                 }
             }
         };

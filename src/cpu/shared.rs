@@ -52,6 +52,36 @@ impl<'a, T> Parts<'a, T> {
         Parts(unsafe { &*(std::ptr::from_mut(values) as *const [UnsafeCell<T>]) })
     }
 
+    /// Some of them.
+    pub fn slice(self, range: Range<usize>) -> Self {
+        Parts(&self.0[range])
+    }
+
+    /// The same memory as values of another type.
+    pub fn cast<U: bytemuck::Pod>(self) -> Parts<'a, U>
+    where
+        T: bytemuck::Pod,
+    {
+        const {
+            assert!(
+                align_of::<T>().is_multiple_of(align_of::<U>())
+                    && size_of::<T>().is_multiple_of(size_of::<U>())
+            )
+        };
+        let len = self.0.len() * (size_of::<T>() / size_of::<U>());
+        // SAFETY: `UnsafeCell<U>` has the layout of `U`, the memory is as long and aligned, and any bits are a `U`.
+        Parts(unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) })
+    }
+
+    /// Writes one value.
+    ///
+    /// # Safety
+    /// No reference to this value is used, and no other thread touches it meanwhile.
+    pub unsafe fn put(self, at: usize, value: T) {
+        // SAFETY: the bounds are checked, and the caller excludes all others.
+        unsafe { self.0[at].get().write(value) }
+    }
+
     /// # Safety
     /// No thread writes within `range` while the reference lives.
     pub unsafe fn read(self, range: Range<usize>) -> &'a [T] {

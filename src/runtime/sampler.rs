@@ -5,6 +5,7 @@
 
 use super::options::Options;
 use super::random::uniform;
+use crate::cpu::simd;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -25,6 +26,8 @@ pub struct Sampler {
 struct Candidate {
     token: u32,
     logit: f32,
+    /// Its probability in proportion to the first's.
+    weight: f32,
 }
 
 impl Sampler {
@@ -65,44 +68,36 @@ impl Sampler {
 
     fn draw(&mut self, logits: &[f32]) -> u32 {
         let temperature = self.options.temperature;
-        let first = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let floor = first - NEGLIGIBLE * temperature;
-        let candidates = &mut self.candidates;
-        candidates.clear();
-        candidates.extend(
-            (0..)
-                .zip(logits)
-                .filter(|(_, logit)| **logit >= floor)
-                .map(|(token, &logit)| Candidate { token, logit }),
-        );
-        let order = |a: &Candidate, b: &Candidate| {
-            b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))
-        };
+        let first = simd::maximum(logits);
         let k = match self.options.top_k as usize {
-            0 => candidates.len(),
-            k => k.min(candidates.len()),
+            0 => logits.len(),
+            k => k.min(logits.len()),
         };
-        if k < candidates.len() {
-            candidates.select_nth_unstable_by(k, order);
-            candidates.truncate(k);
+        self.collect(logits, k, first - NEGLIGIBLE * temperature);
+        let candidates = &mut self.candidates;
+        for candidate in candidates.iter_mut() {
+            candidate.weight = ((candidate.logit - first) / temperature).exp();
         }
-        candidates.sort_unstable_by(order);
+        // In f64: of a quarter of a million small weights f32 would lose some.
+        let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
 
-        let weight = |candidate: &Candidate| ((candidate.logit - first) / temperature).exp();
-        let total: f32 = candidates.iter().map(weight).sum();
-        let mut sum = 0.0;
-        let mut kept = 0;
-        for candidate in candidates.iter() {
-            let w = weight(candidate);
-            if kept > 0 && (sum >= self.options.top_p * total || w < self.options.min_p) {
+        let enough = f64::from(self.options.top_p) * total;
+        let (mut sum, mut kept, mut sorted) = (0.0, 0, 0);
+        while kept < candidates.len() {
+            if kept == sorted {
+                // The rest is put in order as far as it is needed: mostly some dozens of a quarter of a million.
+                sorted = sort_more(candidates, sorted);
+            }
+            let weight = candidates[kept].weight;
+            if kept > 0 && (sum >= enough || weight < self.options.min_p) {
                 break;
             }
-            sum += w;
+            sum += f64::from(weight);
             kept += 1;
         }
-        let mut left = uniform(self.seed, self.step) * sum;
+        let mut left = f64::from(uniform(self.seed, self.step)) * sum;
         for candidate in &candidates[..kept] {
-            left -= weight(candidate);
+            left -= f64::from(candidate.weight);
             if left < 0.0 {
                 return candidate.token;
             }
@@ -110,12 +105,70 @@ impl Sampler {
         // Rounding can leave a little over; NaN logits leave no candidate at all.
         candidates[..kept].last().map_or_else(|| argmax(logits), |candidate| candidate.token)
     }
+
+    /// Collects the `k` first tokens among those of at least `floor`, in no order.
+    fn collect(&mut self, logits: &[f32], k: usize, mut floor: f32) {
+        let candidates = &mut self.candidates;
+        candidates.clear();
+        // More than k are at hand only from time to time, and each time the floor rises.
+        let most = (k * 2).max(1024);
+        for (run, values) in (0..).zip(logits.chunks(RUN)) {
+            if simd::maximum(values) < floor {
+                continue;
+            }
+            for (token, &logit) in (run * RUN as u32..).zip(values) {
+                if logit >= floor {
+                    candidates.push(Candidate { token, logit, weight: 0.0 });
+                }
+            }
+            if candidates.len() > most {
+                candidates.select_nth_unstable_by(k - 1, order);
+                candidates.truncate(k);
+                floor = candidates[k - 1].logit;
+            }
+        }
+        if candidates.len() > k {
+            candidates.select_nth_unstable_by(k - 1, order);
+            candidates.truncate(k);
+        }
+    }
+}
+
+/// Logits that are looked at together when most of them are too small.
+const RUN: usize = 64;
+/// Logits whose maximum is found before it is asked where it is.
+const ARGMAX_RUN: usize = 4096;
+
+/// From the most probable to the least, the lower id of two equals first.
+fn order(a: &Candidate, b: &Candidate) -> Ordering {
+    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))
+}
+
+/// Of candidates whose first `sorted` are in their places, puts some more in theirs, and returns how many are.
+fn sort_more(candidates: &mut [Candidate], sorted: usize) -> usize {
+    let next = (sorted * 4).max(64);
+    let rest = &mut candidates[sorted..];
+    if next - sorted < rest.len() {
+        rest.select_nth_unstable_by(next - sorted, order);
+        rest[..next - sorted].sort_unstable_by(order);
+        next
+    } else {
+        rest.sort_unstable_by(order);
+        candidates.len()
+    }
 }
 
 /// The index of the largest value, the first of equals.
 fn argmax(logits: &[f32]) -> u32 {
-    let first = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter().position(|logit| *logit == first).unwrap_or(0) as u32
+    let (mut first, mut at) = (f32::NEG_INFINITY, 0);
+    for (run, values) in logits.chunks(ARGMAX_RUN).enumerate() {
+        let maximum = simd::maximum(values);
+        if maximum > first {
+            (first, at) = (maximum, run * ARGMAX_RUN);
+        }
+    }
+    let within = logits[at..].iter().position(|logit| *logit == first);
+    (at + within.unwrap_or(0)) as u32
 }
 
 #[cfg(test)]
@@ -160,6 +213,51 @@ mod tests {
         assert_eq!(kinds(Options { top_p: 0.5, ..open.clone() }), [1, 3]);
         assert_eq!(kinds(Options { min_p: 0.3, ..open.clone() }), [1, 2, 3]);
         assert_eq!(kinds(Options { logit_bias: [(4, 100.0)].into(), ..open }), [4]);
+    }
+
+    /// Over a large vocabulary, where candidates are collected in part and sorted in part, the choice is that of a
+    /// sampler that sorts all of it.
+    #[test]
+    fn large_vocabularies_are_sampled_as_small_ones() {
+        let logits: Vec<f32> =
+            (0..40_000u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 12) as f32 / 5e4).collect();
+        let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (top_k, top_p, min_p, temperature) in [
+            (40, 0.95, 0.05, 0.8),
+            (0, 0.9, 0.0, 1.0),
+            (0, 1.0, 0.0, 1.5),
+            (3000, 0.999, 0.0, 2.0),
+            (1, 1.0, 0.0, 1.0),
+        ] {
+            let options = Options { temperature, top_k, top_p, min_p, seed: Some(5), ..Options::default() };
+            let weight = |logit: f32| f64::from((logit - sorted[0].1) / temperature).exp();
+            let k = if top_k == 0 { sorted.len() } else { top_k as usize };
+            let total: f64 = sorted[..k].iter().map(|(_, logit)| weight(*logit)).sum();
+            let mut kept = Vec::new();
+            let mut sum = 0.0;
+            for (token, logit) in &sorted[..k] {
+                if !kept.is_empty() && (sum >= f64::from(top_p) * total || weight(*logit) < f64::from(min_p))
+                {
+                    break;
+                }
+                sum += weight(*logit);
+                kept.push((*token, sum));
+            }
+            for (step, token) in (0..).zip(draws(options, &logits, 200)) {
+                let at = kept.iter().position(|(kept, _)| *kept == token).expect("a token that is kept");
+                let before = if at == 0 { 0.0 } else { kept[at - 1].1 };
+                let drawn = f64::from(uniform(5, step)) * sum;
+                // Weights are rounded to f32.
+                let slack = 1e-6 * sum;
+                assert!(
+                    before - slack <= drawn && drawn <= kept[at].1 + slack,
+                    "k {top_k}, p {top_p}: step {step}"
+                );
+            }
+        }
+        assert_eq!(argmax(&logits), sorted[0].0);
+        assert_eq!(argmax(&[&[f32::NAN, 1.0][..], &[2.0; 200]].concat()), 2);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Score {
 
 /// ln softmax(logits)[token].
 pub fn log_probability(logits: &[f32], token: u32) -> f32 {
-    let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let maximum = simd::maximum(logits);
     let (fours, rest) = logits.as_chunks::<4>();
     let shift = simd::splat_f32(maximum);
     let mut sum = 0.0_f64;

@@ -2,7 +2,7 @@
 
 use super::JsResult;
 use super::helper::core;
-use crate::cpu::Team;
+use crate::cpu::{Team, Trial};
 use crate::error::{Error, Result};
 use crate::loader::Model;
 use crate::runtime::{Finish, Generation, Options, Progress, Score};
@@ -128,13 +128,17 @@ impl Engine {
         self.model.executor.dismiss_others();
     }
 
-    /// Milliseconds of one small step over so many sequences at once, to compare numbers of threads. Drops the run in
-    /// progress.
-    pub fn trial(&mut self, sequences: u32) -> JsResult<f64> {
+    /// Milliseconds of one small step over so many sequences at once, the mean of `steps`, to compare numbers of
+    /// threads or of sequences. Drops the run in progress.
+    pub fn trial(&mut self, sequences: u32, steps: u32) -> JsResult<f64> {
         self.cancel();
+        let executor = &mut self.model.executor;
+        let mut trial = Trial::new(executor, sequences as usize)?;
         let start = now();
-        self.model.executor.trial(sequences as usize)?;
-        Ok(now() - start)
+        for _ in 0..steps {
+            trial.step(executor)?;
+        }
+        Ok((now() - start) / f64::from(steps))
     }
 
     /// The vector of a finished embedding.

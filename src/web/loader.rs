@@ -1,7 +1,8 @@
 //! Loading, from the worker's side.
 
 use super::{Engine, JsResult};
-use crate::error::{Error, Result};
+use crate::cpu::KvType;
+use crate::error::Error;
 use crate::loader;
 use js_sys::Uint8Array;
 use serde::Deserialize;
@@ -13,7 +14,8 @@ struct Options {
     /// Files of the model.
     files: usize,
     context_length: Option<usize>,
-    kv_type: Option<String>,
+    #[serde(default)]
+    kv_type: KvType,
 }
 
 /// Takes the bytes of a model's files, in order.
@@ -30,11 +32,8 @@ impl Loader {
     pub fn new(options: &str) -> JsResult<Loader> {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
-        check_kv_type(options.kv_type.as_deref())?;
-        Ok(Loader {
-            loader: loader::Loader::new(options.files, None, options.context_length),
-            room: Vec::new(),
-        })
+        let loader = loader::Loader::new(options.files, None, options.context_length);
+        Ok(Loader { loader: loader.with_kv_type(options.kv_type), room: Vec::new() })
     }
 
     /// Room for the next `bytes` bytes of the file, in the engine's own memory: a file can be read into it without a
@@ -71,14 +70,5 @@ impl Loader {
 
     pub fn finish(self) -> JsResult<Engine> {
         Ok(Engine::new(self.loader.finish()?)?)
-    }
-}
-
-fn check_kv_type(kv_type: Option<&str>) -> Result<()> {
-    match kv_type {
-        None | Some("f16") => Ok(()),
-        Some(other) => Err(Error::invalid_argument(format!(
-            "kvType {other:?} is not supported: this version has \"f16\""
-        ))),
     }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, beforeEach, afterEach, test } from "node:test";
-import { featuresOf, moduleOf, openBrowser, run } from "./harness.mjs";
+import { openBrowser, run, VARIANTS } from "./harness.mjs";
 import { fixture, openSite, packageFolder } from "./site.mjs";
 
 const HTML = { type: "text/html; charset=utf-8" };
@@ -96,11 +96,11 @@ for (const policy of ["credentialless", "require-corp"]) {
         assert.ok(text.length > 0);
         assert.equal(text, got[0].text);
         assert.equal(threads, 2);
-        assert.deepEqual(features, featuresOf("relaxed", true));
+        assert.deepEqual(features, [...VARIANTS.relaxed, "threads"]);
         assert.deepEqual(notices, []);
       }
       const modules = site.requests.filter(({ path }) => path.endsWith(".wasm")).map(({ path }) => path);
-      assert.deepEqual([...new Set(modules)], [`/pkg/${moduleOf("relaxed", true)}`]);
+      assert.deepEqual([...new Set(modules)], ["/pkg/wisplm-relaxed-threads.wasm"]);
       assert.deepEqual(page.problems, []);
       await page.close();
     } finally {

@@ -22,18 +22,18 @@ after(async () => {
   await site?.close();
 });
 
-function scoreIn(page, url, inputs) {
+function scoreIn(page, url, inputs, options = {}) {
   return run(
     page,
-    async ({ load }, { url, inputs }) => {
-      const model = await load(url);
+    async ({ load }, { url, inputs, options }) => {
+      const model = await load(url, options);
       const scores = [];
       for (const input of inputs) scores.push(await model.score(input));
       const { features } = model.info.device;
       await model.close();
       return { features, scores };
     },
-    { url, inputs },
+    { url, inputs, options },
   );
 }
 
@@ -101,6 +101,21 @@ for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m"]) {
       report(t, `${variant} all: mean |Δ| ${mean(all).toFixed(4)}, llama.cpp ${meanAbsDelta.default.toFixed(4)}`);
       assert.ok(mean(all) <= meanAbsDelta.default, `mean |Δ| ${mean(all)}, llama.cpp ${meanAbsDelta.default}`);
     }
+    assert.deepEqual(answers.simd.scores, answers.relaxed.scores, "both builds give the same bits");
+  });
+}
+
+for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m"]) {
+  test(`${name} scores text with 8-bit keys and values hardly further from float32`, { timeout: 300_000 }, async (t) => {
+    const { texts, meanAbsDelta } = fixtureJson(`score/${name}.json`);
+    const parts = texts.filter(({ name: text }) => text !== "joined");
+    const answers = await onBoth((page) =>
+      scoreIn(page, `/models/${name}.gguf`, parts.map(({ text }) => text), { kvType: "q8_0" }),
+    );
+    const errors = parts.flatMap(({ logprobs }, i) => deltas(answers.relaxed.scores[i].logprobs, logprobs));
+    // The bar is what llama.cpp has with f16 keys and values.
+    report(t, `mean |Δ| ${mean(errors).toFixed(4)}, llama.cpp with f16 ${meanAbsDelta.default.toFixed(4)}`);
+    assert.ok(mean(errors) <= meanAbsDelta.default, `mean |Δ| ${mean(errors)}`);
     assert.deepEqual(answers.simd.scores, answers.relaxed.scores, "both builds give the same bits");
   });
 }

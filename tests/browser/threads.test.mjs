@@ -46,7 +46,7 @@ for (const variant of Object.keys(VARIANTS)) {
             answer.threads.push(model.info.device.threads);
             answer.notices.push(...model.info.notices);
             if (encodes) {
-              for (const vector of await model.embed([text, "a word"])) answer.vectors.push(Array.from(vector));
+              for (const vector of await model.embed([text.slice(0, 80), "a word"])) answer.vectors.push(Array.from(vector));
             } else {
               const { logprobs } = await model.score(text);
               answer.scores.push(logprobs);

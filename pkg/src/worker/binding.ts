@@ -37,7 +37,7 @@ export interface Engine {
   /** Lets the helpers go that are not needed. */
   dismissOthers(): void;
   /** Milliseconds of one small step over so many sequences at once. */
-  trial(sequences: number): number;
+  trial(sequences: number, steps: number): number;
   takeVector(): Float32Array;
   cancel(): void;
   free(): void;

@@ -10,12 +10,14 @@ const ARRIVAL_MS = 10_000;
 const LOOK_MS = 4;
 /** What an additional thread must bring: this much of the time that a step took without it. */
 const GAIN = 0.95;
-/** Steps that are timed with each of two numbers of threads, and for how long at most. */
+/** Trials with each of two numbers of threads, and for how long at most. */
 const ROUNDS = 5;
 const COMPARE_MS = 150;
 /** The browser still optimizes the engine's code in its first steps. */
 const WARM_STEPS = 12;
 const WARM_MS = 100;
+/** Steps that are timed together. */
+const STEPS = 2;
 
 /** Those who were asked to help. */
 export interface Helpers {
@@ -64,7 +66,7 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
     for (let round = 0; round < ROUNDS && (round < 2 || performance.now() < end); round++) {
       for (const [threads, of] of [[best, times[0]], [more, times[1]]] as const) {
         call(() => engine.setThreads(threads));
-        of.push(call(() => engine.trial(1)));
+        of.push(call(() => engine.trial(1, STEPS)));
       }
       await rest(0, signal);
     }
@@ -76,7 +78,7 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
 
 function warm(engine: Engine): void {
   const end = performance.now() + WARM_MS;
-  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) call(() => engine.trial(1));
+  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) call(() => engine.trial(1, STEPS));
 }
 
 function median(times: number[]): number {

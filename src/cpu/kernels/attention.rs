@@ -1,19 +1,23 @@
-//! Attention over the cache in pages, with online softmax.
+//! Attention over the cache in tiles, with online softmax.
 //!
-//! out_h = Σ_k softmax(scale·q_h·K + mask)_k · V_k. For each key/value head and each page of [`PAGE`]
-//! positions, keys and values are widened from f16 once and used by every query that shares the head: the
-//! query heads of its group × the tokens of the step. A query keeps its running maximum m, sum l and
-//! output o; a page with maximum m' rescales them by e^(m − m').
+//! out_h = Σ_k softmax(scale·q_h·K + mask)_k · V_k. For each key/value head and each tile of [`TILE`] positions, up
+//! to [`CHUNK`] queries that share the head are taken at a time: query heads of its group, then the next rows'.
+//! Keys and values are multiplied as the integers that they are stored as (see [`crate::cpu::cache`]): a query
+//! becomes integers once, its probabilities tile by tile. A query keeps its running maximum m, sum l and output o; a
+//! tile with maximum m' rescales them by 2^(m − m'): scores are in units of log 2 throughout.
 //!
-//! Keys of a page are stored dimension by dimension, so that lanes are positions and scores need no
-//! horizontal sums; values are stored position by position, so that lanes are dimensions. The pages of a
-//! query are always the same and taken in order: its answer does not depend on what is computed beside it.
+//! The tiles of a query are always the same and taken in order, and sums of integers are exact: its answer does not
+//! depend on what is computed beside it.
 
-use crate::cpu::cache::{Layer, PAGE, Page};
-use crate::cpu::simd;
+use super::queries::{CHUNK, Chunk};
+use crate::cpu::cache::{Codes, Eight, Half, KvType, Layer, PAGE, ROW, Row, Shape, Sixteen, TILE};
+use crate::cpu::simd::{self, Factor, V, largest};
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-/// What one call computes.
+pub use super::queries::Scratch;
+
+/// What one call computes: consecutive rows of one sequence.
 pub struct Attention<'a> {
     pub layer: &'a Layer,
     /// Query heads of the model.
@@ -23,179 +27,254 @@ pub struct Attention<'a> {
     pub causal: bool,
     /// Position of the first row.
     pub start: usize,
-    /// Values from one row to the next in `q`.
+    /// Values from one row of queries to the next.
     pub stride: usize,
 }
 
-/// Buffers that outlive a call.
-#[derive(Default)]
-pub struct Scratch {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    queries: Vec<Query>,
-}
-
-/// The running state of one query.
-#[derive(Clone, Copy)]
-struct Query {
-    /// Where its head begins in `q`.
-    at: usize,
-    /// Where it begins in `out`.
-    out: usize,
-    position: usize,
-    maximum: f32,
-    sum: f32,
-}
-
 impl Attention<'_> {
-    /// Computes some query heads of `rows` rows. `out` gets these heads, row by row.
+    /// Computes the query heads `heads` of `rows` rows. `q` has all heads of a row, `out` is filled with those asked
+    /// for, row by row.
     pub fn run(&self, heads: Range<usize>, rows: usize, q: &[f32], out: &mut [f32], scratch: &mut Scratch) {
-        let cache = self.layer.cache;
-        let group = self.heads / cache.heads;
-        let width = heads.len() * cache.dim;
-        for head in 0..cache.heads {
-            let shared = heads.start.max(head * group)..heads.end.min((head + 1) * group);
-            scratch.queries.clear();
-            for row in 0..rows {
-                for h in shared.clone() {
-                    let at = row * self.stride + h * cache.dim;
-                    let to = row * width + (h - heads.start) * cache.dim;
-                    out[to..to + cache.dim].fill(0.0);
-                    scratch.queries.push(Query {
-                        at,
-                        out: to,
-                        position: self.start + row,
-                        maximum: f32::NEG_INFINITY,
-                        sum: 0.0,
-                    });
-                }
-            }
-            for (index, page) in self.layer.pages.iter().enumerate().filter(|_| !shared.is_empty()) {
-                self.page(index * PAGE, page, head, q, out, scratch);
-            }
-            for query in &scratch.queries {
-                let inverse = 1.0 / query.sum;
-                out[query.out..query.out + cache.dim].iter_mut().for_each(|x| *x *= inverse);
-            }
+        match self.layer.kv_type {
+            KvType::F16 => self.run_as::<Sixteen>(heads, rows, q, out, scratch),
+            KvType::Q8_0 => self.run_as::<Eight>(heads, rows, q, out, scratch),
         }
     }
 
-    /// The positions of a page that a query sees, counted from the page's first.
-    fn visible(&self, first: usize, position: usize) -> (usize, usize) {
-        let end = if self.causal { position + 1 } else { self.layer.len() };
-        let from = self.layer.cache.window.map_or(0, |window| (position + 1).saturating_sub(window));
-        (from.saturating_sub(first).min(PAGE), end.saturating_sub(first).min(PAGE))
-    }
-
-    fn page(
+    fn run_as<C: Codes>(
         &self,
-        first: usize,
-        page: &Page,
-        head: usize,
+        heads: Range<usize>,
+        rows: usize,
         q: &[f32],
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         let dim = self.layer.cache.dim;
-        let Scratch { keys, values, queries } = scratch;
-        let mut widened = false;
-        for query in queries {
-            let (from, to) = self.visible(first, query.position);
+        let shape = Shape::new::<C>(dim);
+        let group = self.heads / self.layer.cache.heads;
+        for head in heads.start / group..heads.end.div_ceil(group) {
+            let shared = heads.start.max(head * group)..heads.end.min((head + 1) * group);
+            let count = rows * shared.len();
+            scratch.begin::<C>(count, shape);
+            let rows_and_heads = (0..rows).flat_map(|row| shared.clone().map(move |head| (row, head)));
+            for (index, (row, head)) in rows_and_heads.clone().enumerate() {
+                let q = &q[row * self.stride + head * dim..][..dim];
+                scratch.put::<C>(index, count, self.start + row, q, self.score_scale(), shape);
+            }
+            // Rows see more and more: from what the first sees first to what the last sees last.
+            let (from, _) = self.visible(self.start);
+            let (_, to) = self.visible(self.start + rows - 1);
+            for tile in from / TILE..to.div_ceil(TILE) {
+                let page = &self.layer.pages[tile * TILE / PAGE];
+                self.tile::<C>(tile * TILE, page.tile(head, tile % (PAGE / TILE), shape), scratch, shape);
+            }
+            for (index, (row, head)) in rows_and_heads.enumerate() {
+                let at = (row * heads.len() + head - heads.start) * dim;
+                scratch.take(index, count, shape, &mut out[at..at + dim]);
+            }
+        }
+    }
+
+    /// What scores are multiplied with: they are in units of log 2, unless they must be capped first.
+    fn score_scale(&self) -> f32 {
+        if self.softcap.is_some() { self.scale } else { self.scale * LOG2_E }
+    }
+
+    /// The positions that a query sees, from the first to before the last.
+    fn visible(&self, position: usize) -> (usize, usize) {
+        let end = if self.causal { position + 1 } else { self.layer.len() };
+        (self.layer.cache.window.map_or(0, |window| (position + 1).saturating_sub(window)), end)
+    }
+
+    fn tile<C: Codes>(&self, first: usize, tile: [Half; 2], scratch: &mut Scratch, shape: Shape) {
+        let count = scratch.count();
+        for at in (0..count).step_by(CHUNK) {
+            match count - at {
+                1 => self.chunk::<C, 1>(first, tile, scratch.chunk(at, shape), shape),
+                2 => self.chunk::<C, 2>(first, tile, scratch.chunk(at, shape), shape),
+                3 => self.chunk::<C, 3>(first, tile, scratch.chunk(at, shape), shape),
+                _ => self.chunk::<C, CHUNK>(first, tile, scratch.chunk(at, shape), shape),
+            }
+        }
+    }
+
+    /// Takes `N` queries over a tile, whose first position is `first`.
+    fn chunk<C: Codes, const N: usize>(
+        &self,
+        first: usize,
+        [keys, values]: [Half; 2],
+        chunk: Chunk<C::Query, N>,
+        shape: Shape,
+    ) {
+        let mut visible = [(0, 0); N];
+        let (mut from, mut to) = (TILE, 0);
+        for (visible, query) in visible.iter_mut().zip(&*chunk.queries) {
+            let (from_position, to_position) = self.visible(query.position);
+            *visible =
+                (from_position.saturating_sub(first).min(TILE), to_position.saturating_sub(first).min(TILE));
+            if visible.0 < visible.1 {
+                (from, to) = (from.min(visible.0), to.max(visible.1));
+            }
+        }
+        if from >= to {
+            return;
+        }
+        let mut scores = [[0.0; TILE]; N];
+        score::<C, N>(keys, &chunk, from / ROW..to.div_ceil(ROW), shape, &mut scores);
+
+        let mut rescale = [1.0; N];
+        for ((query, scores), (rescale, (from, to))) in
+            chunk.queries.iter_mut().zip(&mut scores).zip(rescale.iter_mut().zip(visible))
+        {
             if from >= to {
+                // Nothing is added to a query that sees nothing here.
+                *scores = [0.0; TILE];
                 continue;
             }
-            if !widened {
-                widen(page.keys(head, dim), keys);
-                widen(page.values(head, dim), values);
-                widened = true;
+            if let Some(cap) = self.softcap {
+                soften(scores, cap);
             }
-            let mut scores = scores(&q[query.at..query.at + dim], keys);
-            for score in &mut scores {
-                *score *= self.scale;
-                if let Some(cap) = self.softcap {
-                    *score = cap * (*score / cap).tanh();
+            if to - from < TILE {
+                hide(scores, from, to);
+            }
+            *rescale = query.soften(scores);
+        }
+
+        for (block, scales) in values.scales.iter().enumerate() {
+            let mut weights = [[bytemuck::Zeroable::zeroed(); TILE / 2]; N];
+            let mut factors = [0.0; N];
+            for ((weights, factor), p) in weights.iter_mut().zip(&mut factors).zip(&scores) {
+                *factor = weigh::<C>(p, scales, weights);
+            }
+            let columns = block * C::BLOCK / ROW..((block + 1) * C::BLOCK).min(shape.width) / ROW;
+            let rows = values.rows[columns.start * shape.words[1]..].chunks_exact(shape.words[1]);
+            for (rows, outputs) in rows.zip(&mut chunk.outputs[columns]) {
+                let words = to.div_ceil(C::Weight::WORD);
+                let sums = products(&rows[..words], |word, query| weights[query][word], &[0; N]);
+                for query in 0..N {
+                    let (rescale, factor) =
+                        (simd::splat_f32(rescale[query]), simd::splat_f32(factors[query]));
+                    for (half, sum) in sums[query].into_iter().enumerate() {
+                        let old = simd::mul_f32(simd::load_f32(&outputs[query], half * 4), rescale);
+                        let new = simd::mul_f32(simd::i32_to_f32(sum), factor);
+                        simd::store_f32(&mut outputs[query], half * 4, simd::add_f32(old, new));
+                    }
                 }
             }
-            scores[..from].fill(f32::NEG_INFINITY);
-            scores[to..].fill(f32::NEG_INFINITY);
-
-            let maximum = scores.iter().fold(query.maximum, |m, s| m.max(*s));
-            let rescale = simd::to_f32s(simd::exp(simd::splat_f32(query.maximum - maximum)))[0];
-            let mut sum = simd::splat_f32(0.0);
-            for k in (0..PAGE).step_by(4) {
-                let p = simd::exp(simd::sub_f32(simd::load_f32(&scores, k), simd::splat_f32(maximum)));
-                simd::store_f32(&mut scores, k, p);
-            }
-            // eˣ of a masked score is tiny, not zero.
-            scores[..from].fill(0.0);
-            scores[to..].fill(0.0);
-            for k in (0..PAGE).step_by(4) {
-                sum = simd::add_f32(sum, simd::load_f32(&scores, k));
-            }
-            query.maximum = maximum;
-            query.sum = query.sum * rescale + simd::sum_f32(sum);
-            accumulate(
-                &scores[from..to],
-                rescale,
-                &values[from * dim..to * dim],
-                &mut out[query.out..query.out + dim],
-            );
         }
     }
 }
 
-/// Widens f16 values; their number is a multiple of 8 (a page has 32 positions).
-fn widen(halves: &[u16], wide: &mut Vec<f32>) {
-    wide.resize(halves.len(), 0.0);
-    let (from, _) = halves.as_chunks::<8>();
-    let (to, _) = wide.as_chunks_mut::<8>();
-    for (from, to) in from.iter().zip(to) {
-        let (low, high) = simd::f16_to_f32(simd::load(bytemuck::cast_slice(from), 0));
-        simd::store_f32(to, 0, low);
-        simd::store_f32(to, 4, high);
-    }
-}
-
-/// q · k for the positions of a page. `keys` holds, for each dimension, the values of all positions.
-fn scores(q: &[f32], keys: &[f32]) -> [f32; PAGE] {
-    let mut sums = [simd::splat_f32(0.0); PAGE / 4];
-    let (columns, _) = keys.as_chunks::<PAGE>();
-    for (q, column) in q.iter().zip(columns) {
-        let q = simd::splat_f32(*q);
-        for (k, sum) in sums.iter_mut().enumerate() {
-            *sum = simd::add_f32(*sum, simd::mul_f32(q, simd::load_f32(column, k * 4)));
-        }
-    }
-    let mut scores = [0.0; PAGE];
-    for (k, sum) in sums.into_iter().enumerate() {
-        simd::store_f32(&mut scores, k * 4, sum);
-    }
-    scores
-}
-
-/// out = out·rescale + Σ p_k·v_k
-fn accumulate(p: &[f32], rescale: f32, values: &[f32], out: &mut [f32]) {
-    let dim = out.len();
-    let rescale = simd::splat_f32(rescale);
-    let mut d = 0;
-    while d + 16 <= dim {
-        let mut sums: [_; 4] =
-            std::array::from_fn(|k| simd::mul_f32(simd::load_f32(out, d + k * 4), rescale));
-        for (p, value) in p.iter().zip(values.chunks_exact(dim)) {
-            let p = simd::splat_f32(*p);
-            let value = &value[d..d + 16];
-            for (k, sum) in sums.iter_mut().enumerate() {
-                *sum = simd::add_f32(*sum, simd::mul_f32(p, simd::load_f32(value, k * 4)));
+/// Scores of the positions in `eights`, eight at a time.
+#[inline(always)]
+fn score<C: Codes, const N: usize>(
+    keys: Half,
+    chunk: &Chunk<C::Query, N>,
+    eights: Range<usize>,
+    shape: Shape,
+    scores: &mut [[f32; TILE]; N],
+) {
+    let words = C::BLOCK / C::Query::WORD;
+    for eight in eights {
+        let rows = &keys.rows[eight * shape.words[0]..][..shape.words[0]];
+        let mut totals = [[simd::splat_f32(0.0); 2]; N];
+        for (((rows, factors), blocks), scales) in
+            rows.chunks(words).zip(chunk.factors.chunks(words)).zip(chunk.blocks).zip(keys.scales)
+        {
+            let mut start = [0; N];
+            for query in 0..N {
+                start[query] = blocks[query].start;
+            }
+            let factors = &factors[..rows.len()];
+            let sums = products(rows, |word, query| factors[word][query], &start);
+            let scales = [simd::load_f32(scales, eight * ROW), simd::load_f32(scales, eight * ROW + 4)];
+            for query in 0..N {
+                let scale = simd::splat_f32(blocks[query].scale);
+                for half in 0..2 {
+                    let scale = simd::mul_f32(scale, scales[half]);
+                    let part = simd::mul_f32(simd::i32_to_f32(sums[query][half]), scale);
+                    totals[query][half] = simd::add_f32(totals[query][half], part);
+                }
             }
         }
-        for (k, sum) in sums.into_iter().enumerate() {
-            simd::store_f32(out, d + k * 4, sum);
+        for query in 0..N {
+            simd::store_f32(&mut scores[query], eight * ROW, totals[query][0]);
+            simd::store_f32(&mut scores[query], eight * ROW + 4, totals[query][1]);
         }
-        d += 16;
     }
-    let rescale = simd::to_f32s(rescale)[0];
-    for (d, out) in out.iter_mut().enumerate().skip(d) {
-        let sum: f32 = p.iter().zip(values.chunks_exact(dim)).map(|(p, value)| p * value[d]).sum();
-        *out = *out * rescale + sum;
+}
+
+/// Σ words · factors of each query.
+#[inline(always)]
+fn products<F: Factor, const N: usize>(
+    rows: &[Row],
+    factor: impl Fn(usize, usize) -> F,
+    start: &[i32; N],
+) -> [[V; 2]; N] {
+    let mut sums = [[F::sums(0); 2]; N];
+    for (sums, start) in sums.iter_mut().zip(start) {
+        *sums = [F::sums(*start); 2];
     }
+    for (word, row) in rows.iter().enumerate() {
+        let (low, high) = (simd::load_u32(&row.0, 0), simd::load_u32(&row.0, 4));
+        for (query, [first, second]) in sums.iter_mut().enumerate() {
+            let factor = factor(word, query).widen();
+            F::add(first, low, factor);
+            F::add(second, high, factor);
+        }
+    }
+    let mut products = [[simd::splat_i32(0); 2]; N];
+    for (products, [first, second]) in products.iter_mut().zip(sums) {
+        *products = [F::finish(first), F::finish(second)];
+    }
+    products
+}
+
+/// Scores capped: cap·tanh(s/cap), in units of log 2.
+fn soften(scores: &mut [f32; TILE], cap: f32) {
+    let (inverse, cap) = (simd::splat_f32(1.0 / cap), simd::splat_f32(cap * LOG2_E));
+    for at in (0..TILE).step_by(4) {
+        let score = simd::tanh(simd::mul_f32(simd::load_f32(scores, at), inverse));
+        simd::store_f32(scores, at, simd::mul_f32(score, cap));
+    }
+}
+
+/// Makes the scores of positions that are not seen −∞.
+#[inline(always)]
+fn hide(scores: &mut [f32; TILE], from: usize, to: usize) {
+    let (from, to) = (simd::splat_i32(from as i32), simd::splat_i32(to as i32));
+    let nothing = simd::splat_f32(f32::NEG_INFINITY);
+    let mut position = simd::load_u32(&[0, 1, 2, 3], 0);
+    for at in (0..TILE).step_by(4) {
+        let seen = simd::select(simd::less_i32(position, to), simd::load_f32(scores, at), nothing);
+        simd::store_f32(scores, at, simd::select(simd::less_i32(position, from), nothing, seen));
+        position = simd::add_i32(position, simd::splat_i32(4));
+    }
+}
+
+/// Makes factors of probabilities times the scales of values, and returns what the products must be multiplied with.
+#[inline(always)]
+fn weigh<C: Codes>(p: &[f32; TILE], scales: &[f32; TILE], weights: &mut [C::Weight; TILE / 2]) -> f32 {
+    let mut scaled = [0.0; TILE];
+    let (mut most, mut sum) = (simd::splat_f32(0.0), simd::splat_f32(0.0));
+    for at in (0..TILE).step_by(4) {
+        let p = simd::mul_f32(simd::load_f32(p, at), simd::load_f32(scales, at));
+        simd::store_f32(&mut scaled, at, p);
+        most = simd::max_f32(most, p);
+        sum = simd::add_f32(sum, p);
+    }
+    let most = largest(most);
+    // Nothing to see, or values that are all zero.
+    let fit = if most > 1e-30 { C::fit(most, simd::sum_f32(sum)) } else { 0.0 };
+    let times = simd::splat_f32(fit);
+    for at in (0..TILE).step_by(16) {
+        let integers = [
+            simd::round_to_i32(simd::mul_f32(simd::load_f32(&scaled, at), times)),
+            simd::round_to_i32(simd::mul_f32(simd::load_f32(&scaled, at + 4), times)),
+            simd::round_to_i32(simd::mul_f32(simd::load_f32(&scaled, at + 8), times)),
+            simd::round_to_i32(simd::mul_f32(simd::load_f32(&scaled, at + 12), times)),
+        ];
+        C::Weight::pack(integers, &mut weights[at / C::Weight::WORD..]);
+    }
+    if fit > 0.0 { 1.0 / fit } else { 0.0 }
 }

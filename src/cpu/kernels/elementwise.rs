@@ -1,13 +1,11 @@
-//! Operations on single values: x += y, x = f(x), x = f(x)·y. Shape: four lanes at a time over whole rows.
+//! Operations on single values: x += y, x = f(x), x = f(x)·y, caps. Shape: four lanes at a time over whole rows.
 
 use crate::cpu::simd::{self, V};
 use crate::plan::Activation;
 
 /// x += y
 pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
+    zip(x, y, simd::add_f32);
 }
 
 /// x = f(x)
@@ -15,20 +13,23 @@ pub fn activate(f: Activation, x: &mut [f32]) {
     match f {
         Activation::Silu => map(x, silu),
         Activation::GeluTanh => map(x, simd::gelu_tanh),
-        Activation::GeluErf => {
-            for x in x {
-                *x = 0.5 * *x * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2));
-            }
-        }
+        Activation::GeluErf => map(x, simd::gelu_erf),
     }
 }
 
 /// x = f(x)·y
 pub fn gate(f: Activation, x: &mut [f32], y: &[f32]) {
-    activate(f, x);
-    for (x, y) in x.iter_mut().zip(y) {
-        *x *= y;
+    match f {
+        Activation::Silu => zip(x, y, |x, y| simd::mul_f32(silu(x), y)),
+        Activation::GeluTanh => zip(x, y, |x, y| simd::mul_f32(simd::gelu_tanh(x), y)),
+        Activation::GeluErf => zip(x, y, |x, y| simd::mul_f32(simd::gelu_erf(x), y)),
     }
+}
+
+/// x = cap·tanh(x/cap)
+pub fn softcap(x: &mut [f32], cap: f32) {
+    let (cap, inverse) = (simd::splat_f32(cap), simd::splat_f32(1.0 / cap));
+    map(x, |x| simd::mul_f32(cap, simd::tanh(simd::mul_f32(x, inverse))));
 }
 
 #[inline(always)]
@@ -36,6 +37,7 @@ fn silu(x: V) -> V {
     simd::mul_f32(x, simd::sigmoid(x))
 }
 
+#[inline(always)]
 fn map(x: &mut [f32], f: impl Fn(V) -> V) {
     let (fours, rest) = x.as_chunks_mut::<4>();
     for four in fours {
@@ -44,5 +46,29 @@ fn map(x: &mut [f32], f: impl Fn(V) -> V) {
     }
     for x in rest {
         *x = simd::to_f32s(f(simd::splat_f32(*x)))[0];
+    }
+}
+
+/// x = f(x, y)
+#[inline(always)]
+fn zip(x: &mut [f32], y: &[f32], f: impl Fn(V, V) -> V) {
+    let (runs, rest) = x.as_chunks_mut::<16>();
+    let (others, other_rest) = y.as_chunks::<16>();
+    for (run, other) in runs.iter_mut().zip(others) {
+        // All of y before the first store: where y lies a multiple of 4096 bytes and a little behind x, as it does when
+        // one is allocated after the other, a load waits for the store before it.
+        let others = [
+            simd::load_f32(other, 0),
+            simd::load_f32(other, 4),
+            simd::load_f32(other, 8),
+            simd::load_f32(other, 12),
+        ];
+        for (k, other) in others.into_iter().enumerate() {
+            let z = f(simd::load_f32(run, k * 4), other);
+            simd::store_f32(run, k * 4, z);
+        }
+    }
+    for (x, y) in rest.iter_mut().zip(other_rest) {
+        *x = simd::to_f32s(f(simd::splat_f32(*x), simd::splat_f32(*y)))[0];
     }
 }

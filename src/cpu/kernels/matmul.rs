@@ -1,6 +1,6 @@
 //! Product of a packed matrix with rows of activations.
 //!
-//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs). One row reads the packed panel; more rows have it
+//! out[t][r] = Σ_k w[r][k]·x[t][k]. Shape: panel by panel (8 outputs). One row or two read the packed panel; more have it
 //! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
 //! while the rows pass.
 
@@ -33,10 +33,12 @@ pub fn multiply(
         let outputs = PANEL.min(matrix.rows() - first);
         let mut values = [[0.0; PANEL]; TILE];
         if let Product::Int8 { one, .. } = product
-            && let Some(row) = quantized.single()
+            && let Some(alone) = quantized.alone()
         {
-            one(panel, row, &mut values[0]);
-            put(rows.start, first, &values[0][..outputs]);
+            for (row, blocks) in alone.enumerate().take(rows.end).skip(rows.start) {
+                one(panel, blocks, &mut values[0]);
+                put(row, first, &values[0][..outputs]);
+            }
             continue;
         }
         if let Product::Int8 { unpack, .. } = product {

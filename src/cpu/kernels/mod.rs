@@ -6,6 +6,7 @@ mod float;
 pub mod matmul;
 pub mod norm;
 mod quantized;
+mod queries;
 pub mod rotary;
 mod source;
 mod unpack;

@@ -77,7 +77,7 @@ pub fn tile<R: Rule>(weights: &Unpacked, rows: &[Tile], out: &mut [[f32; PANEL];
     }
     let rescale = simd::splat_f32(weights.rescale());
     for v in 0..2 {
-        let [a, b, c, d] = [totals[0][v], totals[1][v], totals[2][v], totals[3][v]];
+        let [a, b, c, d] = totals.map(|eight| eight[v]);
         for (t, row) in [(a, d, c, b), (b, a, d, c), (c, b, a, d), (d, c, b, a)].into_iter().enumerate() {
             let row = simd::diagonal(row.0, row.1, row.2, row.3);
             simd::store_f32(&mut out[t], v * 4, simd::mul_f32(row, rescale));

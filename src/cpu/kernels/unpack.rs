@@ -63,7 +63,7 @@ unsafe fn six_bits(block: *const u8, group: usize, half: usize, [six, four, high
     }
     // SAFETY: as above.
     let pairs = unsafe { simd::load_at(block.add(128 + ((group - 4) / 2 * 2 + half) * 16)) };
-    let pairs = if group % 2 == 0 { pairs } else { simd::shr_u16::<4>(pairs) };
+    let pairs = if group.is_multiple_of(2) { pairs } else { simd::shr_u16::<4>(pairs) };
     simd::or(simd::and(pairs, four), simd::and(simd::shr_u16::<2>(whole), high))
 }
 

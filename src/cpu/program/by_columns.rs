@@ -110,7 +110,7 @@ impl Compiler<'_> {
         }
         let waiting = std::mem::take(&mut self.slots[slot.0].waiting);
         if !waiting.is_empty() {
-            self.to_lane(slot, Columns::All);
+            self.copy_to_lane(slot, Columns::All);
             for op in waiting {
                 self.emit(op, Place::Lane, Place::Lane, Columns::All);
             }
@@ -123,12 +123,12 @@ impl Compiler<'_> {
     /// Makes sure that every thread has all columns of a slot in its lane.
     fn own(&mut self, slot: SlotId) {
         if self.whole(slot) == Place::Shared {
-            self.to_lane(slot, Columns::All);
+            self.copy_to_lane(slot, Columns::All);
         }
         self.forget(slot);
     }
 
-    fn to_lane(&mut self, slot: SlotId, columns: Columns) {
+    fn copy_to_lane(&mut self, slot: SlotId, columns: Columns) {
         self.steps.push(Step::Copy { slot, columns });
         let state = &mut self.slots[slot.0];
         (state.place, state.read) = (Place::Lane, true);
@@ -252,7 +252,7 @@ impl Compiler<'_> {
         }
         let split = self.split(Split::even(self.plan.slot(out), self.plan.slot(out) / heads, self.threads));
         if !waiting.is_empty() {
-            self.to_lane(q, Columns::Split(split));
+            self.copy_to_lane(q, Columns::Split(split));
             for op in waiting {
                 self.emit(op, Place::Lane, Place::Lane, Columns::Split(split));
             }

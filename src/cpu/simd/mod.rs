@@ -7,15 +7,46 @@
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "wasm32")]
-pub use wasm::*;
+mod wasm_factors;
+#[cfg(target_arch = "wasm32")]
+pub use {wasm::*, wasm_factors::*};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod portable;
 #[cfg(not(target_arch = "wasm32"))]
-pub use portable::*;
+mod portable_factors;
+#[cfg(not(target_arch = "wasm32"))]
+pub use {portable::*, portable_factors::*};
 
 mod math;
-pub use math::{exp, gelu_tanh, sigmoid};
+pub use math::{exp, exp2_negative, gelu_erf, gelu_tanh, round_to_i32, sigmoid, tanh};
+
+/// What multiplies the words of a cache, 32 bits of codes each: in memory, as few bytes as possible; then in every
+/// lane of a vector; and sums of the products in the making, which are exact.
+pub trait Factor: bytemuck::Pod {
+    /// Codes of a word, and numbers of a factor.
+    const WORD: usize;
+    type Wide: Copy;
+    type Sums: Copy;
+
+    /// Packs integers, 16 / [`Factor::WORD`] factors from them.
+    fn pack(integers: [V; 4], factors: &mut [Self]);
+
+    fn widen(&self) -> Self::Wide;
+
+    /// Sums that begin with `start`, which [`Factor::start`] gives.
+    fn sums(start: i32) -> Self::Sums;
+
+    /// What sums must begin with, if factors have this sum of the absolute values of their negative numbers.
+    fn start(_negative: i32) -> i32 {
+        0
+    }
+
+    /// Adds, per lane, the products of a word and the factor.
+    fn add(sums: &mut Self::Sums, words: V, factor: Self::Wide);
+
+    fn finish(sums: Self::Sums) -> V;
+}
 
 /// Converts 8 packed f16 values to two vectors of f32, **scaled by 2⁻¹¹²**.
 ///
@@ -71,6 +102,13 @@ pub fn sum_f32(v: V) -> f32 {
     (l[0] + l[2]) + (l[1] + l[3])
 }
 
+/// The largest lane.
+#[inline(always)]
+pub fn largest(v: V) -> f32 {
+    let [a, b, c, d] = to_f32s(v);
+    a.max(b).max(c.max(d))
+}
+
 /// Σ x², in four lanes, summed pairwise at the end. `x.len()` need not be a multiple of four.
 #[inline]
 pub fn sum_of_squares(x: &[f32]) -> f32 {
@@ -89,6 +127,33 @@ pub fn dot_f32(x: &[f32], y: &[f32]) -> f32 {
     }
     let rest: f32 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
     sum_f32(add_f32(a, b)) + rest
+}
+
+/// Σ x, in eight partial sums.
+#[inline]
+pub fn sum(x: &[f32]) -> f32 {
+    let (runs, rest) = x.as_chunks::<8>();
+    let (mut a, mut b) = (splat_f32(0.0), splat_f32(0.0));
+    for run in runs {
+        a = add_f32(a, load_f32(run, 0));
+        b = add_f32(b, load_f32(run, 4));
+    }
+    sum_f32(add_f32(a, b)) + rest.iter().sum::<f32>()
+}
+
+/// The largest value, NaN passed over; −∞ where there is none.
+#[inline]
+pub fn maximum(values: &[f32]) -> f32 {
+    let least = splat_f32(f32::NEG_INFINITY);
+    let mut lanes = [least; 4];
+    let (runs, rest) = values.as_chunks::<16>();
+    for run in runs {
+        for (k, lane) in lanes.iter_mut().enumerate() {
+            *lane = max_f32(*lane, load_f32(run, k * 4));
+        }
+    }
+    let lanes = max_f32(max_f32(lanes[0], lanes[1]), max_f32(lanes[2], lanes[3]));
+    to_f32s(lanes).into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 /// Sixteen bytes, seen as lanes of whatever type an operation names.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
-pub struct V([u8; 16]);
+pub struct V(pub(super) [u8; 16]);
 
 type F = [f32; 4];
 type I = [i32; 4];
@@ -63,6 +63,12 @@ pub fn store_f32(values: &mut [f32], at: usize, v: V) {
 }
 
 #[inline(always)]
+pub fn load_u32(words: &[u32], at: usize) -> V {
+    let lanes: [u32; 4] = words[at..at + 4].try_into().unwrap();
+    V(bytemuck::cast(lanes))
+}
+
+#[inline(always)]
 pub fn store(bytes: &mut [u8; 16], v: V) {
     *bytes = v.0;
 }
@@ -91,6 +97,22 @@ pub fn splat_u8(x: u8) -> V {
 #[inline(always)]
 pub fn to_f32s(v: V) -> [f32; 4] {
     f(v)
+}
+
+#[inline(always)]
+pub fn to_i32s(v: V) -> [i32; 4] {
+    i(v)
+}
+
+#[inline(always)]
+pub fn select(mask: V, a: V, b: V) -> V {
+    V(std::array::from_fn(|k| (a.0[k] & mask.0[k]) | (b.0[k] & !mask.0[k])))
+}
+
+#[inline(always)]
+pub fn less_i32(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i(std::array::from_fn(|k| -i32::from(a[k] < b[k])))
 }
 
 #[inline(always)]
@@ -222,6 +244,42 @@ pub fn low_i8_to_f32(a: V) -> (V, V) {
         from_f(std::array::from_fn(|k| f32::from(a.0[k] as i8))),
         from_f(std::array::from_fn(|k| f32::from(a.0[k + 4] as i8))),
     )
+}
+
+#[inline(always)]
+pub fn even(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i([a[0], a[2], b[0], b[2]])
+}
+
+#[inline(always)]
+pub fn odd(a: V, b: V) -> V {
+    let (a, b) = (i(a), i(b));
+    from_i([a[1], a[3], b[1], b[3]])
+}
+
+#[inline(always)]
+pub fn even_twice(a: V) -> V {
+    let a = i(a);
+    from_i([a[0], a[0], a[2], a[2]])
+}
+
+#[inline(always)]
+pub fn odd_twice(a: V) -> V {
+    let a = i(a);
+    from_i([a[1], a[1], a[3], a[3]])
+}
+
+#[inline(always)]
+pub fn swap_pairs(a: V) -> V {
+    let a = i(a);
+    from_i([a[1], a[0], a[3], a[2]])
+}
+
+#[inline(always)]
+pub fn negate_even(a: V) -> V {
+    let a = f(a);
+    from_f([-a[0], a[1], -a[2], a[3]])
 }
 
 #[inline(always)]

@@ -38,6 +38,13 @@ pub fn store_f32(values: &mut [f32], at: usize, v: V) {
 }
 
 #[inline(always)]
+pub fn load_u32(words: &[u32], at: usize) -> V {
+    let words: &[u32; 4] = words[at..at + 4].try_into().unwrap();
+    // SAFETY: as in `load`.
+    unsafe { v128_load(words.as_ptr().cast()) }
+}
+
+#[inline(always)]
 pub fn store(bytes: &mut [u8; 16], v: V) {
     // SAFETY: the pointer is to 16 writable bytes.
     unsafe { v128_store(bytes.as_mut_ptr().cast(), v) }
@@ -73,6 +80,28 @@ pub fn to_f32s(v: V) -> [f32; 4] {
         f32x4_extract_lane::<2>(v),
         f32x4_extract_lane::<3>(v),
     ]
+}
+
+#[inline(always)]
+pub fn to_i32s(v: V) -> [i32; 4] {
+    [
+        i32x4_extract_lane::<0>(v),
+        i32x4_extract_lane::<1>(v),
+        i32x4_extract_lane::<2>(v),
+        i32x4_extract_lane::<3>(v),
+    ]
+}
+
+/// Lanes of `a` where `mask` is all ones, of `b` where it is zero.
+#[inline(always)]
+pub fn select(mask: V, a: V, b: V) -> V {
+    v128_bitselect(a, b, mask)
+}
+
+/// All ones where `a < b`.
+#[inline(always)]
+pub fn less_i32(a: V, b: V) -> V {
+    i32x4_lt(a, b)
 }
 
 #[inline(always)]
@@ -206,6 +235,42 @@ pub fn low_u8_to_f32(a: V) -> (V, V) {
 pub fn low_i8_to_f32(a: V) -> (V, V) {
     let wide = i16x8_extend_low_i8x16(a);
     (f32x4_convert_i32x4(i32x4_extend_low_i16x8(wide)), f32x4_convert_i32x4(i32x4_extend_high_i16x8(wide)))
+}
+
+/// Lanes 0, 2 of both.
+#[inline(always)]
+pub fn even(a: V, b: V) -> V {
+    i32x4_shuffle::<0, 2, 4, 6>(a, b)
+}
+
+/// Lanes 1, 3 of both.
+#[inline(always)]
+pub fn odd(a: V, b: V) -> V {
+    i32x4_shuffle::<1, 3, 5, 7>(a, b)
+}
+
+/// Lanes 0, 0, 2, 2.
+#[inline(always)]
+pub fn even_twice(a: V) -> V {
+    i32x4_shuffle::<0, 0, 2, 2>(a, a)
+}
+
+/// Lanes 1, 1, 3, 3.
+#[inline(always)]
+pub fn odd_twice(a: V) -> V {
+    i32x4_shuffle::<1, 1, 3, 3>(a, a)
+}
+
+/// Lanes 1, 0, 3, 2.
+#[inline(always)]
+pub fn swap_pairs(a: V) -> V {
+    i32x4_shuffle::<1, 0, 3, 2>(a, a)
+}
+
+/// Turns the signs of f32 lanes 0 and 2.
+#[inline(always)]
+pub fn negate_even(a: V) -> V {
+    v128_xor(a, i32x4(i32::MIN, 0, i32::MIN, 0))
 }
 
 /// Moves bytes 8..16 to 0..8.
