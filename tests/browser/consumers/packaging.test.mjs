@@ -11,6 +11,8 @@ import { pack, run } from "./project.mjs";
 
 const tool = (path) => fileURLToPath(new URL(`../node_modules/${path}`, import.meta.url));
 
+const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads"].map((variant) => `wisplm-${variant}.wasm`);
+
 let packed, folder;
 
 before(async () => {
@@ -22,7 +24,7 @@ after(() => packed?.remove());
 
 test("the tarball holds the package and nothing else", (t) => {
   t.diagnostic(packed.files.join(", "));
-  const wanted = ["index.js", "index.d.ts", "worker.js", "isolation.js", "isolation.d.ts", "isolation-worker.js", "wisplm-simd.wasm", "wisplm-relaxed.wasm"].map((name) => `dist/${name}`);
+  const wanted = ["index.js", "index.d.ts", "worker.js", "isolation.js", "isolation.d.ts", "isolation-worker.js", ...BUILDS].map((name) => `dist/${name}`);
   for (const path of [...wanted, "package.json", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(packed.files.includes(path), path);
   const odd = packed.files.filter((path) => !/^(dist\/[^/]+\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-(MIT|APACHE))$/.test(path));
   assert.deepEqual(odd, []);
@@ -37,7 +39,7 @@ test("publint finds nothing", { timeout: 60_000 }, async () => {
 
 test("attw finds nothing", { timeout: 60_000 }, async () => {
   // WebAssembly files have no types.
-  const wasm = ["--exclude-entrypoints", "wisplm-simd.wasm", "wisplm-relaxed.wasm"];
+  const wasm = ["--exclude-entrypoints", ...BUILDS];
   const args = [tool("@arethetypeswrong/cli/dist/index.js"), packed.tarball, "--profile", "esm-only", "--format", "ascii", "--no-emoji"];
   // It ends with a failure when it finds something that counts in this profile.
   const { stdout } = await run(process.execPath, [...args, ...wasm], { env: { ...process.env, NO_COLOR: "1" } });
