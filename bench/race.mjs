@@ -47,7 +47,7 @@ function checked(prompt, { read, made, ...times }) {
 async function turn(stage, contestant, model, pass, given) {
   const loaded = await home(contestant).open(stage, contestant, model, pass.context);
   try {
-    const { loadMs, runs } = loaded;
+    const { loadMs, bytesMs, runs } = loaded;
     if (runs.threads !== contestant.threads) throw new Error(`runs on ${runs.threads} threads, not ${contestant.threads}`);
     const loadMemory = await loaded.memory();
     const warm = performance.now();
@@ -61,7 +61,7 @@ async function turn(stage, contestant, model, pass, given) {
     const memory = await loaded.memory();
     // Linux forgets a peak of shared pages that a process gives back, as a browser's buffers are.
     memory.peak = Math.max(memory.peak, loadMemory.peak);
-    return { runs, loadMs, loadMemory, memory, speeds };
+    return { runs, loadMs, bytesMs, loadMemory, memory, speeds };
   } finally {
     await loaded.close();
   }

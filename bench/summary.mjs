@@ -22,6 +22,7 @@ function figures(contestant) {
     decode: each(({ decodeMs }) => (1000 * STEPS) / decodeMs),
     firstTokenMs: of(({ speeds }) => speeds[lengths[0]].firstTokenMs),
     loadMs: of(({ loadMs }) => loadMs),
+    bytesMs: of(({ bytesMs }) => bytesMs),
     loadMemory: of(({ loadMemory }) => loadMemory.peak),
     memory: of(({ memory }) => memory.peak),
     engineMemory: short[0].loadMemory.engine === undefined ? undefined : of(({ loadMemory }) => loadMemory.engine),
@@ -128,7 +129,7 @@ function limits(models) {
   const rows = models.flatMap((model) => {
     const found = figures(model.contestants.find(({ id }) => id === "wisplm-1"));
     if (found === undefined) return [];
-    const speed = (1000 * model.bytes) / found.loadMs;
+    const speed = (1000 * model.bytes) / found.bytesMs;
     const most = LIMITS.loadMemory(model.bytes);
     const cell = (bytes) => `${mb(bytes)}${bytes > most ? MISSED : ""}`;
     return [

@@ -18,7 +18,7 @@ export async function open(stage, { engine, threads, variant }, model, context) 
       const { open } = await import(`/bench/${engine}.js`);
       const began = performance.now();
       globalThis.contestant = await open(how);
-      return { loadMs: performance.now() - began, runs: contestant.runs };
+      return { loadMs: performance.now() - began, runs: contestant.runs, bytesMs: contestant.bytesMs };
     }, argument);
     return {
       ...opened,

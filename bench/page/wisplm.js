@@ -3,9 +3,16 @@
 import { load } from "/pkg/index.js";
 
 export async function open({ url, threads, context }) {
-  const model = await load(url, { threads, contextLength: context });
+  let first, last;
+  const onProgress = ({ phase }) => {
+    first ??= performance.now();
+    if (phase === "download") last = performance.now();
+  };
+  const model = await load(url, { threads, contextLength: context, onProgress });
   return {
     runs: { threads: model.info.device.threads, features: model.info.device.features },
+    /** The file's bytes, from where they are kept to packed weights: without the worker's start and the calibration. */
+    bytesMs: last - first,
 
     // The engine's own clock, in its worker: from when it turns to the prompt to the first token, and from there on.
     async measure({ tokens }, steps) {
