@@ -10,6 +10,9 @@ use wisplm::task::{Embedding, Pooling};
 /// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
 const MEAN_ERROR: f32 = 0.002;
 
+/// Each has three tiny models, of different sizes.
+const DECODERS: [&str; 8] = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
+
 fn score(model: &mut Model, tokens: &[u32]) -> Vec<Option<f32>> {
     let mut run = Score::new(&model.executor, tokens).expect("the tokens fit");
     while !run.advance(&mut model.executor, &mut || false).expect("the run succeeds") {}
@@ -26,20 +29,22 @@ fn mean_error(got: &[Option<f32>], want: &[f32]) -> f32 {
 
 #[test]
 fn decoders_score_as_their_originals() {
-    for name in ["llama-0", "llama-1", "gemma3-0", "gemma3-1"] {
+    let mut worst = 0.0;
+    for name in DECODERS.iter().flat_map(|family| (0..3).map(move |seed| format!("{family}-{seed}"))) {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let answers = json(&format!("tiny/{name}.json"));
         let tokens = tokens(&answers["tokens"]);
         let got = score(&mut model, &tokens);
         let error = mean_error(&got, &numbers(&answers["logprobs"]));
         println!("{name}: {} tokens, mean |Δ log-probability| {error:.6}", tokens.len());
-        assert!(error <= MEAN_ERROR, "{name}: {error}");
+        worst = error.max(worst);
     }
+    assert!(worst <= MEAN_ERROR, "{worst}");
 }
 
 #[test]
 fn encoders_embed_as_their_originals() {
-    for name in ["bert-0", "bert-1"] {
+    for name in ["bert-0", "bert-1", "bert-2"] {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let answers = json(&format!("tiny/{name}.json"));
         let tokens = tokens(&answers["tokens"]);
@@ -62,7 +67,7 @@ fn encoders_embed_as_their_originals() {
 /// A prompt at once, interrupted between all ops, and token by token give the same bits.
 #[test]
 fn answers_do_not_depend_on_how_a_prompt_is_cut() {
-    for name in ["llama-0", "gemma3-0"] {
+    for name in DECODERS.map(|family| format!("{family}-0")) {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let tokens = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
         let whole = score(&mut model, &tokens);
@@ -72,7 +77,7 @@ fn answers_do_not_depend_on_how_a_prompt_is_cut() {
         while !interrupted.advance(&mut model.executor, &mut || true).unwrap() {
             pauses += 1;
         }
-        assert!(pauses > 50, "{pauses}");
+        assert!(pauses > 40, "{pauses}");
         assert_eq!(interrupted.logprobs(), whole, "{name}");
 
         let mut cache = model.executor.new_cache();

@@ -77,9 +77,9 @@ impl Executor {
         let by_rows = program::by_rows(&plan, &weights)?;
         let mut ropes = Vec::new();
         for rope in &plan.ropes {
-            let mut frequencies = rope.frequencies.clone();
+            let mut rope = rope.clone();
             if let Some(factors) = rope.factors {
-                for (frequency, factor) in frequencies.iter_mut().zip(weights.vector(factors)?) {
+                for (frequency, factor) in rope.frequencies.iter_mut().zip(weights.vector(factors)?) {
                     if *factor <= 0.0 {
                         let message = format!("a rotary factor of {factor} is not positive");
                         return Err(Error::invalid_model(message).tensor(&plan.weight(factors).name));
@@ -87,8 +87,7 @@ impl Executor {
                     *frequency /= factor;
                 }
             }
-            let (pairs, magnitude) = (rope.pairs, rope.magnitude);
-            ropes.push(Rotation { pairs, frequencies, magnitude, angles: vec![] });
+            ropes.push(Rotation { rope, angles: vec![] });
         }
         if let Head::Logits { weight, .. } = plan.head {
             weights.matrix(weight)?;
@@ -217,13 +216,13 @@ impl Executor {
         // Behind the rows that all threads see, a lane for each.
         self.slots.resize(if by_columns { lane(rows, self.threads) } else { rows })?;
         self.result = if self.program(rows).result == Place::Lane { lane(rows, 0) } else { 0 };
-        for rope in &mut self.ropes {
+        for Rotation { rope, angles } in &mut self.ropes {
             let pairs = rope.frequencies.len();
-            rope.angles.resize(rows * pairs, [0.0; 2]);
+            angles.resize(rows * pairs, [0.0; 2]);
             let positions =
                 segments.iter().flat_map(|segment| segment.start..segment.start + segment.rows.len());
-            for (position, angles) in positions.zip(rope.angles.chunks_exact_mut(pairs.max(1))) {
-                rotary::angles(position, &rope.frequencies, rope.magnitude, angles);
+            for (position, angles) in positions.zip(angles.chunks_exact_mut(pairs.max(1))) {
+                rotary::angles(position, &rope.frequencies, rope.magnitude_at(position), angles);
             }
         }
         self.step = Some(Running { tokens, segments, by_columns, at: 0 });

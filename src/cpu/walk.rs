@@ -9,15 +9,13 @@ use super::program::{At, Columns, Kept, Place, Program, Step};
 use super::shared::View;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{Norm, Op, Pairs, Plan, Row};
+use crate::plan::{Norm, Op, Plan, Rope, Row};
 use crate::quant::PANEL;
 use std::ops::Range;
 
-/// A rotary embedding, made ready.
+/// A rotary embedding, made ready: its frequencies are divided by their factors.
 pub struct Rotation {
-    pub pairs: Pairs,
-    pub frequencies: Vec<f32>,
-    pub magnitude: f32,
+    pub rope: Rope,
     /// Sines and cosines of the running step's positions.
     pub angles: Vec<[f32; 2]>,
 }
@@ -147,12 +145,12 @@ impl Walk<'_> {
             }
             Op::Rotate { rope, dim, x } => {
                 let rope = &self.ropes[rope.0];
-                let pairs = rope.frequencies.len();
+                let pairs = rope.rope.frequencies.len();
                 let columns = self.program.columns(columns, self.thread, self.view.width(x));
                 for row in self.view.rows(to) {
                     let angles = &rope.angles[row * pairs..(row + 1) * pairs];
                     let values = self.view.part_mut(At { slot: x, place: to }, row, columns.clone());
-                    rotary::rotate(values, dim, rope.pairs, angles);
+                    rotary::rotate(values, dim, rope.rope.pairs, angles);
                 }
             }
             Op::Attend { cache, heads, scale, softcap, q, out } => {

@@ -3,7 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::gguf::TensorInfo;
 use crate::plan::{Norm, Op, Plan, WeightId};
-use crate::quant::{Matrix, Packer};
+use crate::quant::{Matrix, PANEL, Packer};
 use std::collections::HashMap;
 
 /// Collects tensors while a file streams by.
@@ -39,21 +39,27 @@ impl Loading {
     }
 
     /// The weights of `plan`; whatever else was collected is dropped.
-    pub fn finish(mut self, plan: &Plan) -> Result<Weights> {
+    pub fn finish(self, plan: &Plan) -> Result<Weights> {
         let vectors = vectors(plan);
         let mut weights = Vec::with_capacity(plan.weights.len());
         for (weight, is_vector) in plan.weights.iter().zip(vectors) {
-            let Some(matrix) = self.matrices.remove(&weight.name) else {
+            let Some(matrix) = self.matrices.get(&weight.name) else {
                 return Err(
                     Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name)
                 );
             };
             weights.push(if is_vector {
-                let mut values = vec![0.0; weight.cols];
+                let mut values = vec![0.0; matrix.cols()];
                 matrix.row(0, &mut values);
+                values.drain(..weight.first);
+                values.truncate(weight.cols);
                 Weight::Vector(values)
             } else {
-                Weight::Matrix(matrix)
+                let part = matrix.part(weight.first, weight.rows);
+                Weight::Matrix(part.ok_or_else(|| {
+                    let message = format!("a part of the tensor begins in the middle of {PANEL} rows");
+                    Error::unsupported_model(message).tensor(&weight.name)
+                })?)
             });
         }
         Ok(Weights(weights))

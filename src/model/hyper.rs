@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
-use crate::plan::{Pairs, Rope, WeightId};
+use crate::plan::{Pairs, Rope};
 
 /// Context of a model that is asked for none: enough for most pages, and a cache that fits beside the weights.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -145,11 +145,12 @@ impl<'a> Hyper<'a> {
 
     /// Rotary embedding of base `base` over the first `rope.dimension_count` values of a head, positions
     /// divided by `factor`: frequencies base^(−2i/n) / factor.
-    pub fn rope(&self, pairs: Pairs, base: f32, factor: f32, factors: Option<WeightId>) -> Result<Rope> {
+    pub fn rope(&self, pairs: Pairs, base: f32, factor: f32) -> Result<Rope> {
         let dims = self.rope_dims()?;
         let frequency =
             |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
-        Ok(Rope { pairs, frequencies: (0..dims / 2).map(frequency).collect(), factors, magnitude: 1.0 })
+        let frequencies = (0..dims / 2).map(frequency).collect();
+        Ok(Rope { pairs, frequencies, factors: None, magnitude: 1.0, temperature: None })
     }
 
     /// Values of a head that are rotated.

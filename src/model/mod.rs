@@ -1,9 +1,10 @@
 //! Model families: hyperparameters in, plan out. One file per family.
 
 mod bert;
-mod gemma3;
+mod decoder;
+mod gemma;
 mod hyper;
-mod llama;
+mod rope;
 
 pub use hyper::Hyper;
 
@@ -19,8 +20,21 @@ pub struct Family {
 
 /// Every family. Adding one is a file and a line here.
 pub static FAMILIES: &[Family] = &[
-    Family { architecture: "llama", plan: llama::plan },
-    Family { architecture: "gemma3", plan: gemma3::plan },
+    Family { architecture: "llama", plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::LLAMA) },
+    // Keys that only its files have tell Ministral 3 from Llama.
+    Family {
+        architecture: "mistral3",
+        plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::LLAMA),
+    },
+    Family { architecture: "qwen2", plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::QWEN2) },
+    Family { architecture: "qwen3", plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::QWEN3) },
+    Family {
+        architecture: "smollm3",
+        plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::SMOLLM3),
+    },
+    Family { architecture: "phi3", plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::PHI3) },
+    Family { architecture: "gemma2", plan: |hyper, tensors| gemma::plan(hyper, tensors, &gemma::GEMMA2) },
+    Family { architecture: "gemma3", plan: |hyper, tensors| gemma::plan(hyper, tensors, &gemma::GEMMA3) },
     Family { architecture: "bert", plan: bert::plan },
 ];
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 /// hyperparameters demand the moment it is mentioned.
 pub struct Builder<'a> {
     tensors: HashMap<&'a str, &'a TensorInfo>,
-    known: HashMap<String, WeightId>,
+    known: HashMap<(String, usize), WeightId>,
     weights: Vec<Weight>,
     slots: Vec<usize>,
     ropes: Vec<Rope>,
@@ -38,7 +38,13 @@ impl<'a> Builder<'a> {
 
     /// A tensor of `rows` × `cols`, which must be in the file.
     pub fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<WeightId> {
-        if let Some(&known) = self.known.get(name) {
+        self.weight(name, [rows, cols], Weight { name: name.into(), first: 0, rows, cols })
+    }
+
+    /// What a plan reads of the tensor `name`, which must be in the file and have the `shape` given.
+    fn weight(&mut self, name: &str, shape: [usize; 2], weight: Weight) -> Result<WeightId> {
+        let key = (weight.name.clone(), weight.first);
+        if let Some(&known) = self.known.get(&key) {
             return Ok(known);
         }
         let Some(tensor) = self.tensors.get(name) else {
@@ -48,13 +54,14 @@ impl<'a> Builder<'a> {
             )
             .tensor(name));
         };
+        let [rows, cols] = shape;
         if tensor.cols() != cols as u64 || tensor.rows() != rows as u64 {
             let message = format!("the tensor is {} × {}, not {rows} × {cols}", tensor.rows(), tensor.cols());
             return Err(Error::invalid_model(message).tensor(name));
         }
         let id = WeightId(self.weights.len());
-        self.weights.push(Weight { name: name.into(), rows, cols });
-        self.known.insert(name.into(), id);
+        self.weights.push(weight);
+        self.known.insert(key, id);
         Ok(id)
     }
 
@@ -93,6 +100,30 @@ impl<'a> Builder<'a> {
         let (cols, rows) = (self.slots[x.0], self.slots[out.0]);
         let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
         let bias = self.optional_vector(&format!("{name}.bias"), rows)?;
+        self.push(Op::MatMul { weight, bias, x, out });
+        Ok(())
+    }
+
+    /// As [`Builder::linear`], with the rows from `first` on of a tensor of `total` rows, which has the weights of
+    /// several products. The bias is the part's own, `{own}.bias`, or lies in the same way in `{name}.bias`.
+    pub fn linear_part(
+        &mut self,
+        (name, total, first): (&str, usize, usize),
+        own: &str,
+        x: SlotId,
+        out: SlotId,
+    ) -> Result<()> {
+        let (cols, rows) = (self.slots[x.0], self.slots[out.0]);
+        let part = |name: String, rows, cols| Weight { name, first, rows, cols };
+        let weights = format!("{name}.weight");
+        let weight = self.weight(&weights, [total, cols], part(weights.clone(), rows, cols))?;
+        let biases = format!("{name}.bias");
+        let bias = match self.optional_vector(&format!("{own}.bias"), rows)? {
+            None if self.has(&biases) => {
+                Some(self.weight(&biases, [1, total], part(biases.clone(), 1, rows))?)
+            }
+            bias => bias,
+        };
         self.push(Op::MatMul { weight, bias, x, out });
         Ok(())
     }

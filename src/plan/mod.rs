@@ -38,10 +38,12 @@ pub struct Plan {
     pub causal: bool,
 }
 
-/// A tensor of the file: `rows` outputs × `cols` inputs. A vector has one row.
+/// A tensor of the file, or some rows of one: `rows` outputs × `cols` inputs. A vector has one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weight {
     pub name: String,
+    /// The first of the tensor's rows; of its values, where it is a vector.
+    pub first: usize,
     pub rows: usize,
     pub cols: usize,
 }
@@ -84,6 +86,23 @@ pub struct Rope {
     pub factors: Option<WeightId>,
     /// Multiplies sine and cosine.
     pub magnitude: f32,
+    /// Multiplies them, too: more and more from one stretch of positions to the next.
+    pub temperature: Option<Temperature>,
+}
+
+/// 1 + β·ln(1 + ⌊position / length⌋), what queries are multiplied with at far positions (Ministral 3, Llama 4).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    pub beta: f32,
+    pub length: usize,
+}
+
+impl Rope {
+    /// What sine and cosine are multiplied with at a position.
+    pub fn magnitude_at(&self, position: usize) -> f32 {
+        let growth = |t: Temperature| 1.0 + t.beta * ((1 + position / t.length) as f32).ln();
+        self.magnitude * self.temperature.map_or(1.0, growth)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::{Format, PANEL, Packing, Q8_0, packing_of};
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Codes of one allocation, about: small enough that a header's promise costs nothing before its bytes come,
 /// large enough that the allocator does not show.
@@ -13,13 +14,16 @@ const SEGMENT_BYTES: usize = 256 * 1024;
 /// can ask for.
 const MAX_COLS: usize = 1 << 20;
 
-/// `rows` × `cols` weights in panels of [`PANEL`] rows; the last panel is filled up with zeros.
+/// `rows` × `cols` weights in panels of [`PANEL`] rows; the last panel is filled up with zeros. Parts of a matrix share
+/// its memory.
 pub struct Matrix {
     rows: usize,
     cols: usize,
     packing: &'static Packing,
+    /// Where its panels begin in the segments.
+    first_panel: usize,
     panels_per_segment: usize,
-    segments: Vec<Segment>,
+    segments: Arc<Vec<Segment>>,
 }
 
 /// Whole panels. `u128` gives the streams the alignment of a vector.
@@ -39,7 +43,18 @@ impl Matrix {
     fn new(packing: &'static Packing, rows: usize, cols: usize) -> Self {
         let panel = cols.div_ceil(packing.unit) * packing.code_bytes;
         let panels_per_segment = (SEGMENT_BYTES / panel.max(1)).max(1);
-        Matrix { rows, cols, packing, panels_per_segment, segments: Vec::new() }
+        Matrix { rows, cols, packing, first_panel: 0, panels_per_segment, segments: Arc::default() }
+    }
+
+    /// The rows `first..first + rows`; `None` if they do not begin with a panel, or are not all there.
+    pub fn part(&self, first: usize, rows: usize) -> Option<Matrix> {
+        let there = first.is_multiple_of(PANEL) && first.checked_add(rows)? <= self.rows;
+        there.then(|| Matrix {
+            rows,
+            first_panel: self.first_panel + first / PANEL,
+            segments: self.segments.clone(),
+            ..*self
+        })
     }
 
     /// Outputs: the length of a product with this matrix.
@@ -63,7 +78,7 @@ impl Matrix {
 
     /// Bytes that it occupies.
     pub fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| (segment.codes.len() + segment.scales.len()) * 16).sum()
+        self.panels() * self.units() * (self.packing.code_bytes + self.packing.scale_bytes)
     }
 
     fn units(&self) -> usize {
@@ -72,6 +87,7 @@ impl Matrix {
 
     /// The streams of panel `index`: rows `8·index` and on.
     pub fn panel(&self, index: usize) -> Panel<'_> {
+        let index = self.first_panel + index;
         let segment = &self.segments[index / self.panels_per_segment];
         let place = index % self.panels_per_segment;
         let (codes, scales) =
@@ -99,12 +115,14 @@ impl Matrix {
     fn grow(&mut self, panel: usize) -> Result<(&mut [u8], &mut [u8])> {
         let units = self.units();
         let (codes, scales) = (units * self.packing.code_bytes / 16, units * self.packing.scale_bytes / 16);
+        let panels = self.panels_per_segment.min(self.panels() - panel);
+        let Some(segments) = Arc::get_mut(&mut self.segments) else {
+            return Err(Error::internal("a matrix grows that is shared"));
+        };
         if panel.is_multiple_of(self.panels_per_segment) {
-            let panels = self.panels_per_segment.min(self.panels() - panel);
-            self.segments
-                .push(Segment { codes: reserved(panels * codes)?, scales: reserved(panels * scales)? });
+            segments.push(Segment { codes: reserved(panels * codes)?, scales: reserved(panels * scales)? });
         }
-        let Some(segment) = self.segments.last_mut() else {
+        let Some(segment) = segments.last_mut() else {
             return Err(Error::internal("a panel came before the first"));
         };
         Ok((extended(&mut segment.codes, codes), extended(&mut segment.scales, scales)))
