@@ -11,6 +11,8 @@ import { canTransferStreams, type ModelSource, Pumps, type Source, sources } fro
 
 /** How long a worker may take to close its files before it is ended anyway. */
 const RELEASE_MS = 1000;
+/** How long a worker may take to get ready for its end. It listens between slices of its work. */
+const FAREWELL_MS = 100;
 
 /** The most threads that `"auto"` tries: beyond that a model small enough for a tab gains nothing. */
 const AUTO_THREADS = 8;
@@ -72,7 +74,13 @@ export function loadWith(
       return reject(new WispError("unsupported-device", `the browser refuses to start a worker: ${String(cause)}`, { cause }));
     }
     const post = (message: ToWorker, transfer: Transferable[] = []): void => worker.postMessage(message, transfer);
-    const link = new Link({ postMessage: post, terminate: () => worker.terminate() });
+    let farewell: ReturnType<typeof setTimeout> | undefined;
+    const terminate = (): void => {
+      // The worker lets its helpers go first: those that sleep would take seconds to end by force.
+      post({ type: "end" });
+      farewell = setTimeout(() => worker.terminate(), FAREWELL_MS);
+    };
+    const link = new Link({ postMessage: post, terminate });
     const pumps = new Pumps(post);
     let state: "loading" | "releasing" | "over" = "loading";
     let patience: ReturnType<typeof setTimeout> | undefined;
@@ -97,6 +105,10 @@ export function loadWith(
     };
 
     worker.addEventListener("message", ({ data: message }: MessageEvent<FromWorker>) => {
+      if (message.type === "ended") {
+        clearTimeout(farewell);
+        return worker.terminate();
+      }
       if (state === "over") return link.receive(message);
       if (message.type === "released") return release();
       if (message.type === "pull" || message.type === "discard") return void pumps.serve(message);

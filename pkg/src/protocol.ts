@@ -51,6 +51,8 @@ export type ToWorker =
   | { type: "load"; load: WireLoad }
   /** Give up loading: close files, cancel downloads, and say so. */
   | { type: "abandon" }
+  /** Let the helpers go: no answer is wanted any more but that it is done. */
+  | { type: "end" }
   | { type: "chunk"; pump: number; bytes: Uint8Array }
   | { type: "drained"; pump: number; error?: string }
   | { type: "request"; id: number; request: WireRequest }
@@ -113,6 +115,8 @@ export type FromWorker =
   | { type: "failed"; error: WireError }
   /** Answers `abandon`: nothing is held any more. */
   | { type: "released" }
+  /** Answers `end`. */
+  | { type: "ended" }
   | { type: "pull"; pump: number }
   | { type: "discard"; pump: number }
   | { type: "delta"; id: number; text: string; tokens: number[] }

@@ -181,7 +181,7 @@ export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { 
     }
     free(): void {}
   }
-  return { Loader, Sha256, seen, help: () => {}, helperLost: () => {} };
+  return { Loader, Sha256, seen, help: () => {}, helperLost: () => {}, dismissHelpers: () => {} };
 }
 
 /** A private file system in memory. */

@@ -156,6 +156,7 @@ test("a wrong hash is an integrity error, and nothing is kept", async () => {
 });
 
 test("an aborted load rejects at once, lets go, and the next one continues it", async () => {
+  await after(20);
   const server = new FakeServer(modelFile(2_000_000));
   server.chunk = 100_000;
   server.stall = 1_000_000;
@@ -326,7 +327,7 @@ test("a model with helpers says how many threads compute", async () => {
     const start: Outside["start"] = async () => ({
       binding: fakeBinding(engine),
       features: ["simd128", "threads"],
-      crew: { size: 3, problem: undefined },
+      crew: { size: 3, problem: undefined, ending: false },
     });
     await using(load(blob(), { engine, outside: { start }, wanted: { count: 4, exact } }), async ({ info }) => {
       const description = `WebAssembly, SIMD, ${threads} threads`;
@@ -342,7 +343,7 @@ test("helpers that do not come are a notice", async () => {
   const start: Outside["start"] = async () => ({
     binding: fakeBinding(engine),
     features: ["threads"],
-    crew: { size: 1, problem: "no more workers" },
+    crew: { size: 1, problem: "no more workers", ending: false },
   });
   await using(load(blob(), { engine, outside: { start }, wanted: { count: 2, exact: true } }), async ({ info }) => {
     assert.equal(info.device.threads, 1);

@@ -2,7 +2,7 @@
 //!
 //! The builds without shared memory have the same surface; nobody can call it from a second worker there.
 
-use crate::cpu::team::Core;
+use crate::cpu::team::{Core, Team};
 use std::sync::{Arc, LazyLock};
 use wasm_bindgen::prelude::*;
 
@@ -17,6 +17,13 @@ pub(super) fn core() -> Arc<Core> {
 #[wasm_bindgen]
 pub fn help() {
     CORE.help();
+}
+
+/// Lets all helpers go, those too that have not come yet. A worker that sleeps in `help` cannot be told by a message, and
+/// the browser takes two seconds to end it by force.
+#[wasm_bindgen(js_name = dismissHelpers)]
+pub fn dismiss_helpers() {
+    drop(Team::of(core()));
 }
 
 /// Notes that `help` has not returned but trapped, so that nobody waits for this worker.

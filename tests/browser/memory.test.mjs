@@ -26,9 +26,14 @@ after(async () => {
 
 const shown = (bytes) => `${(bytes / MB).toFixed(1)} MB`;
 
+/** Waits until the workers of earlier loads have ended: as the system counts them, not Playwright, which misses some. */
+async function workersGone(browser) {
+  while ((await browser.workers()) > 0) await delay(10);
+}
+
 /** What the page processes hold once workers have ended and garbage is collected; and the page's own heap. */
 async function settled(page) {
-  await Promise.all(page.workers().map((worker) => worker.waitForEvent("close")));
+  await workersGone(browser);
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.collectGarbage");
   const { usedSize: heap } = await session.send("Runtime.getHeapUsage");
@@ -119,7 +124,7 @@ for (const name of ["SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "all-Mi
         const page = await own.open(site);
         // What the browser takes for any page with a worker is not this load's: a tiny model goes first.
         await run(page, async ({ load }) => (await load("/tiny/llama-0.gguf")).close());
-        await Promise.all(page.workers().map((worker) => worker.waitForEvent("close")));
+        await workersGone(own);
         const before = await own.resident();
         const info = await run(
           page,

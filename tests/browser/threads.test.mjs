@@ -111,6 +111,21 @@ test("closing a model ends its helpers, whatever they are at", { timeout: 120_00
   await page.close();
 });
 
+// Ended by force, a worker that sleeps takes two seconds; ended at the wrong moment, it stays for good.
+test("load after load leaves no worker behind", { timeout: 120_000 }, async () => {
+  const page = await browser.open(site);
+  for (let i = 0; i < 24; i++) {
+    await run(page, async ({ load }, { url, options }) => (await load(url, options)).close(), {
+      url: TINY,
+      options: i % 3 === 0 ? { threads: 3 } : {},
+    });
+    const end = Date.now() + 1500;
+    while ((await browser.workers()) > 0 && Date.now() < end) await delay(5);
+    assert.equal(await browser.workers(), 0, `after load ${i}`);
+  }
+  await page.close();
+});
+
 test("a generation on two threads can be aborted at once, in its prompt too", { timeout: 120_000 }, async (t) => {
   const page = await browser.open(site);
   const delays = await run(page, async ({ load, failure }, { url, text }) => {

@@ -50,6 +50,7 @@ export interface Binding {
   help(): void;
   /** Says that `help` has trapped. */
   helperLost(): void;
+  dismissHelpers(): void;
 }
 
 /** What `advance` says. */

@@ -7,16 +7,13 @@ export interface Enlistment {
   memory: WebAssembly.Memory;
 }
 
-/** What a helper says, if it fails. */
-export interface Resignation {
-  type: "failed";
-  message: string;
-}
+/** What a helper says: that it has failed, or that it was let go. It does not end itself. */
+export type Resignation = { type: "failed"; message: string } | { type: "left" };
 
 /** A worker that nobody holds may be collected, in the middle of its work. */
 const HELD: HelperWorker[] = [];
 
-type HelperWorker = Pick<Worker, "postMessage" | "addEventListener">;
+type HelperWorker = Pick<Worker, "postMessage" | "addEventListener" | "terminate">;
 
 /** Pages of 64 KiB: what a shared memory begins with, and may grow to. It takes address space for all of it at once. */
 const INITIAL = 256;
@@ -39,13 +36,21 @@ export class Crew {
   readonly size: number;
   /** Why one of them does not help. */
   problem: string | undefined;
+  /**
+   * The page is about to end this worker, and with it its helpers: nobody else may. Chromium leaves a worker and its
+   * helper behind for good if both are ended at the same time.
+   */
+  ending = false;
 
   constructor(size: number, enlistment: Enlistment, start: () => HelperWorker) {
     this.size = size;
     try {
       for (let i = 0; i < size; i++) {
         const worker = start();
-        worker.addEventListener("message", ({ data }: MessageEvent<Resignation>) => (this.problem ??= data.message));
+        worker.addEventListener("message", ({ data }: MessageEvent<Resignation>) => {
+          if (data.type === "failed") this.problem ??= data.message;
+          else if (!this.ending) worker.terminate();
+        });
         worker.addEventListener("error", (event) => {
           // Not an error of the engine's worker: it goes on with those who came.
           event.preventDefault();

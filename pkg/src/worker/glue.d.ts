@@ -6,6 +6,7 @@ declare module "wisplm-glue" {
   export const Sha256: Binding["Sha256"];
   export const help: Binding["help"];
   export const helperLost: Binding["helperLost"];
+  export const dismissHelpers: Binding["dismissHelpers"];
   export default function init(source: { module_or_path: WebAssembly.Module }): Promise<unknown>;
 }
 
@@ -17,6 +18,7 @@ declare module "wisplm-glue-threads" {
   export const Sha256: Binding["Sha256"];
   export const help: Binding["help"];
   export const helperLost: Binding["helperLost"];
+  export const dismissHelpers: Binding["dismissHelpers"];
   export default function init(source: {
     module_or_path: WebAssembly.Module;
     memory: WebAssembly.Memory;

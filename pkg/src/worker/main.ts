@@ -10,7 +10,6 @@ const scope = globalThis as unknown as {
   postMessage(message: FromWorker | Resignation, transfer?: Transferable[]): void;
   onmessage: (event: MessageEvent<ToWorker | Enlistment>) => void;
   navigator: Navigator;
-  close(): void;
 };
 
 const storage = scope.navigator.storage as unknown as Storage | undefined;
@@ -19,7 +18,7 @@ let service: Service | undefined;
 
 scope.onmessage = ({ data }) => {
   if (data.type === "help") {
-    void help(data, (message) => scope.postMessage(message)).then(() => scope.close());
+    void help(data, (message) => scope.postMessage(message));
     return;
   }
   service ??= new Service({

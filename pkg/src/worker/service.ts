@@ -53,6 +53,7 @@ export class Service {
   #load: Promise<void> = Promise.resolve();
   #loaded: Loaded | undefined;
   #dead: WispError | undefined;
+  #dismiss: () => void = () => {};
   #queue: Job[] = [];
   #current: Job | undefined;
 
@@ -69,6 +70,13 @@ export class Service {
       case "abandon":
         this.#loading.abort();
         void this.#load.then(() => this.#outside.post({ type: "released" }));
+        break;
+      case "end":
+        try {
+          this.#dismiss();
+        } finally {
+          this.#outside.post({ type: "ended" });
+        }
         break;
       case "chunk":
       case "drained":
@@ -92,6 +100,11 @@ export class Service {
       report("compile", 0, 1);
       const notice = (text: string): void => void (this.#notices.includes(text) || this.#notices.push(text));
       const { binding, features, crew } = await this.#outside.start(load.modules, load.threads, signal, notice);
+      // Messages come between steps: no helper is at work then.
+      this.#dismiss = () => {
+        if (crew !== undefined) crew.ending = true;
+        call(() => binding.dismissHelpers());
+      };
       report("compile", 1, 1);
       const around: Surroundings = {
         ...this.#outside,

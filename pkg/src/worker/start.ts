@@ -58,7 +58,7 @@ function notStarted(cause: unknown): WispError {
   return new WispError(code, `the engine does not start: ${String(cause)}`, { cause });
 }
 
-/** The life of a helper. */
+/** The life of a helper, until it is ended. */
 export async function help({ module, memory }: Enlistment, post: (message: Resignation) => void): Promise<void> {
   const fail = (error: unknown): void => post({ type: "failed", message: error instanceof Error ? error.message : String(error) });
   try {
@@ -68,6 +68,7 @@ export async function help({ module, memory }: Enlistment, post: (message: Resig
   }
   try {
     shared.help();
+    post({ type: "left" });
   } catch (error) {
     // Nobody may wait for a thread that is no more.
     shared.helperLost();

@@ -23,6 +23,7 @@ const STEPS = 2;
 export interface Helpers {
   readonly size: number;
   readonly problem: string | undefined;
+  ending: boolean;
 }
 
 /** Sets the engine's threads, and says how many it has got. Helpers that are not needed go. */
@@ -57,7 +58,7 @@ async function arrived(engine: Engine, helpers: Helpers, signal: AbortSignal): P
 
 /** Adds a thread as long as that makes a step faster: other programs and other tabs want the cores as well. */
 export async function calibrate(engine: Engine, most: number, signal: AbortSignal): Promise<number> {
-  if (most > 1) warm(engine);
+  if (most > 1) await warm(engine, signal);
   let best = 1;
   for (let more = 2; more <= most; more++) {
     const times: [number[], number[]] = [[], []];
@@ -76,9 +77,12 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
   return best;
 }
 
-function warm(engine: Engine): void {
+async function warm(engine: Engine, signal: AbortSignal): Promise<void> {
   const end = performance.now() + WARM_MS;
-  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) call(() => engine.trial(1, STEPS));
+  for (let step = 0; step < WARM_STEPS && performance.now() < end; step++) {
+    call(() => engine.trial(1, 1));
+    await rest(0, signal);
+  }
 }
 
 function median(times: number[]): number {
