@@ -327,7 +327,7 @@ test("a model with helpers says how many threads compute", async () => {
     const start: Outside["start"] = async () => ({
       binding: fakeBinding(engine),
       features: ["simd128", "threads"],
-      crew: { size: 3, problem: undefined, ending: false },
+      crew: { size: 3, problem: undefined, end: async () => {} },
     });
     await using(load(blob(), { engine, outside: { start }, wanted: { count: 4, exact } }), async ({ info }) => {
       const description = `WebAssembly, SIMD, ${threads} threads`;
@@ -343,7 +343,7 @@ test("helpers that do not come are a notice", async () => {
   const start: Outside["start"] = async () => ({
     binding: fakeBinding(engine),
     features: ["threads"],
-    crew: { size: 1, problem: "no more workers", ending: false },
+    crew: { size: 1, problem: "no more workers", end: async () => {} },
   });
   await using(load(blob(), { engine, outside: { start }, wanted: { count: 2, exact: true } }), async ({ info }) => {
     assert.equal(info.device.threads, 1);

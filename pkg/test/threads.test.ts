@@ -38,7 +38,7 @@ test("helpers may come late", async () => {
   setTimeout(() => (engine.joined = 1), 20);
   setTimeout(() => (engine.joined = 3), 40);
   const notices: string[] = [];
-  const threads = await employ(engine, { size: 3, problem: undefined, ending: false }, { count: 4, exact: true }, signal, (n) => notices.push(n));
+  const threads = await employ(engine, { size: 3, problem: undefined, end: async () => {} }, { count: 4, exact: true }, signal, (n) => notices.push(n));
   assert.deepEqual([threads, engine.threads, notices], [4, 4, []]);
 });
 
@@ -46,6 +46,6 @@ test("an abort ends the wait", async () => {
   const controller = new AbortController();
   setTimeout(() => controller.abort(), 20);
   const engine = engineWith(0, () => 1);
-  const waiting = employ(engine, { size: 1, problem: undefined, ending: false }, { count: 2, exact: true }, controller.signal, () => {});
+  const waiting = employ(engine, { size: 1, problem: undefined, end: async () => {} }, { count: 2, exact: true }, controller.signal, () => {});
   await assert.rejects(waiting, { code: "aborted" });
 });

@@ -12,6 +12,8 @@ export type Resignation = { type: "failed"; message: string } | { type: "left" }
 
 /** A worker that nobody holds may be collected, in the middle of its work. */
 const HELD: HelperWorker[] = [];
+/** How long the end of a worker takes at most, where it has nothing to do. */
+const ENDING_MS = 100;
 
 type HelperWorker = Pick<Worker, "postMessage" | "addEventListener" | "terminate">;
 
@@ -36,11 +38,8 @@ export class Crew {
   readonly size: number;
   /** Why one of them does not help. */
   problem: string | undefined;
-  /**
-   * The page is about to end this worker, and with it its helpers: nobody else may. Chromium leaves a worker and its
-   * helper behind for good if both are ended at the same time.
-   */
-  ending = false;
+  #ending = false;
+  #lastEnded = -Infinity;
 
   constructor(size: number, enlistment: Enlistment, start: () => HelperWorker) {
     this.size = size;
@@ -49,7 +48,7 @@ export class Crew {
         const worker = start();
         worker.addEventListener("message", ({ data }: MessageEvent<Resignation>) => {
           if (data.type === "failed") this.problem ??= data.message;
-          else if (!this.ending) worker.terminate();
+          else if (!this.#ending) this.#dismissed(worker);
         });
         worker.addEventListener("error", (event) => {
           // Not an error of the engine's worker: it goes on with those who came.
@@ -62,6 +61,21 @@ export class Crew {
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /**
+   * Resolves when the page may end this worker, and with it its helpers. Chromium leaves a worker and its helper behind
+   * for good if both are ended at the same time.
+   */
+  async end(): Promise<void> {
+    this.#ending = true;
+    const left = this.#lastEnded + ENDING_MS - performance.now();
+    if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+  }
+
+  #dismissed(worker: HelperWorker): void {
+    this.#lastEnded = performance.now();
+    worker.terminate();
   }
 }
 

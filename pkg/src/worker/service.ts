@@ -53,7 +53,7 @@ export class Service {
   #load: Promise<void> = Promise.resolve();
   #loaded: Loaded | undefined;
   #dead: WispError | undefined;
-  #dismiss: () => void = () => {};
+  #dismiss: () => Promise<void> = async () => {};
   #queue: Job[] = [];
   #current: Job | undefined;
 
@@ -72,11 +72,7 @@ export class Service {
         void this.#load.then(() => this.#outside.post({ type: "released" }));
         break;
       case "end":
-        try {
-          this.#dismiss();
-        } finally {
-          this.#outside.post({ type: "ended" });
-        }
+        void this.#dismiss().finally(() => this.#outside.post({ type: "ended" }));
         break;
       case "chunk":
       case "drained":
@@ -101,9 +97,10 @@ export class Service {
       const notice = (text: string): void => void (this.#notices.includes(text) || this.#notices.push(text));
       const { binding, features, crew } = await this.#outside.start(load.modules, load.threads, signal, notice);
       // Messages come between steps: no helper is at work then.
-      this.#dismiss = () => {
-        if (crew !== undefined) crew.ending = true;
+      this.#dismiss = async () => {
+        const ended = crew?.end();
         call(() => binding.dismissHelpers());
+        await ended;
       };
       report("compile", 1, 1);
       const around: Surroundings = {

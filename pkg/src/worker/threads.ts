@@ -23,7 +23,7 @@ const STEPS = 2;
 export interface Helpers {
   readonly size: number;
   readonly problem: string | undefined;
-  ending: boolean;
+  end(): Promise<void>;
 }
 
 /** Sets the engine's threads, and says how many it has got. Helpers that are not needed go. */
