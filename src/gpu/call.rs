@@ -144,7 +144,9 @@ impl Call {
         let (params, step) = (self.bindings.len(), self.bindings.len() + 1);
         line(format_args!("@group(0) @binding({params}) var<uniform> params: Params;"));
         line(format_args!("@group(0) @binding({step}) var<uniform> now: Step;"));
-        line(format_args!("fn place(group: vec3<u32>) -> u32 {{ return group.x + group.z * {MOST_GROUPS}u; }}"));
+        line(format_args!(
+            "fn place(group: vec3<u32>) -> u32 {{ return group.x + group.z * {MOST_GROUPS}u; }}"
+        ));
         source + &self.body
     }
 
@@ -209,8 +211,7 @@ impl Dispatch {
             Memory::Buffer(buffer) => buffer.as_entire_binding(),
             Memory::Layer(layer) => layers[*layer].as_entire_binding(),
         });
-        let step =
-            wgpu::BufferBinding { buffer: &self.step, offset: 0, size: std::num::NonZeroU64::new(16) };
+        let step = wgpu::BufferBinding { buffer: &self.step, offset: 0, size: std::num::NonZeroU64::new(16) };
         let uniforms = [self.params.as_entire_binding(), wgpu::BindingResource::Buffer(step)];
         let entries: Vec<_> = storage
             .chain(uniforms)

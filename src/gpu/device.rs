@@ -173,8 +173,7 @@ impl Gpu {
             return Rc::clone(known);
         }
         self.count(|counts| counts.pipelines += 1);
-        let storage =
-            |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
+        let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
         let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
         let entries: Vec<_> = written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
         let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };

@@ -169,9 +169,10 @@ impl Executor {
         (self.one.layers.len(), self.one.head.len())
     }
 
-    /// What a readback or a step under way is waited for with.
+    /// What has to end before there is anything to go on with.
     pub fn waiting(&self) -> Option<Signal> {
-        self.readback.signal().or(self.under_way.front()).cloned()
+        let full = self.under_way.len() >= STEPS_UNDER_WAY;
+        self.readback.signal().or(self.under_way.front().filter(|_| full)).cloned()
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
@@ -364,9 +365,8 @@ impl Executor {
         while self.lanes.len() <= lane {
             let layers: Vec<_> = self.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let bind = |program: &Program| {
-                let bind = |dispatch: &Dispatch| {
-                    dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, &layers))
-                };
+                let bind =
+                    |dispatch: &Dispatch| dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, &layers));
                 program.layers.iter().map(bind).collect()
             };
             let lane = Lane { one: bind(&self.one), many: bind(&self.many) };

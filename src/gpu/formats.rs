@@ -68,7 +68,8 @@ impl Format {
 
     /// WGSL that unpacks binding `w{k}`, whose odd u16s begin at word `params.odd{k}`.
     pub fn wgsl(&self, k: usize) -> String {
-        let odd = "fn odd$(i: u32) -> u32 {\n  return (w$[params.odd$ + i / 2u] >> (i % 2u * 16u)) & 0xffffu;\n}\n";
+        let odd =
+            "fn odd$(i: u32) -> u32 {\n  return (w$[params.odd$ + i / 2u] >> (i % 2u * 16u)) & 0xffffu;\n}\n";
         let odd = if self.odd.is_some() { odd } else { "" };
         (odd.to_owned() + self.unpack).replace('$', &k.to_string())
     }

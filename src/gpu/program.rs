@@ -60,7 +60,8 @@ impl Compiler<'_> {
                 }
             }
         }
-        let ready = |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
+        let ready =
+            |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
         Ok(Program { layers: ready(calls), head: ready(self.head()?) })
     }
 

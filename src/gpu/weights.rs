@@ -100,12 +100,7 @@ enum Arrived {
 
 impl Loading {
     pub fn new(gpu: &Rc<Gpu>) -> Self {
-        Loading {
-            gpu: Rc::clone(gpu),
-            staging: None,
-            arriving: HashMap::new(),
-            arrived: HashMap::new(),
-        }
+        Loading { gpu: Rc::clone(gpu), staging: None, arriving: HashMap::new(), arrived: HashMap::new() }
     }
 
     /// Refuses a tensor for which there are no kernels, before its bytes have come.

@@ -3,8 +3,10 @@
 use super::{Engine, JsResult};
 use crate::cpu::KvType;
 use crate::error::Error;
+use crate::gpu;
 use crate::loader;
 use serde::Deserialize;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 #[derive(Deserialize)]
@@ -17,18 +19,40 @@ struct Options {
     kv_type: KvType,
 }
 
+/// An open WebGPU device.
+#[wasm_bindgen]
+pub struct Gpu(Rc<gpu::Gpu>);
+
+#[wasm_bindgen]
+impl Gpu {
+    /// Opens the fastest adapter that there is.
+    pub async fn open() -> JsResult<Gpu> {
+        Ok(Gpu(gpu::Gpu::open().await?))
+    }
+
+    /// The adapter's name, as far as it tells.
+    pub fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
 /// Takes the bytes of a model's files, in order.
 #[wasm_bindgen]
 pub struct Loader(loader::Loader);
 
 #[wasm_bindgen]
 impl Loader {
+    /// A loader for the CPU, or for a GPU.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: &str) -> JsResult<Loader> {
+    pub fn new(options: &str, gpu: Option<Gpu>) -> JsResult<Loader> {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let loader = loader::Loader::new(options.files, None, options.context_length);
-        Ok(Loader(loader.with_kv_type(options.kv_type)))
+        let loader = loader.with_kv_type(options.kv_type);
+        Ok(Loader(match gpu {
+            Some(Gpu(gpu)) => loader.on(&gpu),
+            None => loader,
+        }))
     }
 
     pub fn push(&mut self, chunk: &[u8]) -> JsResult<()> {

@@ -39,9 +39,8 @@ pub struct Fused<'a> {
 pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
     let Attend { layer, index, heads, scale, softcap, causal, q, out } = attend;
     let words = layer.words();
-    let cap = softcap.map_or("score".to_owned(), |cap| {
-        format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))")
-    });
+    let cap = softcap
+        .map_or("score".to_owned(), |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))"));
     let prepare = fused.map_or(include_str!("attend_query.wgsl").to_owned(), preparation);
     let body = include_str!("attend.wgsl")
         .replace("$WORDS", &words.to_string())

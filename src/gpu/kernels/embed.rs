@@ -7,22 +7,12 @@ use crate::gpu::weights::{Matrix, Part};
 use crate::plan::Row;
 
 /// Reads each token's row.
-pub fn embed(
-    matrix: &Matrix,
-    scale: f32,
-    rows: &wgpu::Buffer,
-    out: &Slot,
-) -> Vec<Call> {
+pub fn embed(matrix: &Matrix, scale: f32, rows: &wgpu::Buffer, out: &Slot) -> Vec<Call> {
     gather(matrix, "tokens[row].x", scale, "=", rows, out)
 }
 
 /// Adds a row.
-pub fn add_row(
-    matrix: &Matrix,
-    row: Row,
-    rows: &wgpu::Buffer,
-    x: &Slot,
-) -> Vec<Call> {
+pub fn add_row(matrix: &Matrix, row: Row, rows: &wgpu::Buffer, x: &Slot) -> Vec<Call> {
     let index = match row {
         Row::Position => "tokens[row].y".to_owned(),
         Row::Fixed(row) => format!("{row}u"),

@@ -76,7 +76,9 @@ pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue) -
         branches += &if last {
             format!("  {branch}\n")
         } else {
-            format!("  if (index < params.groups{k}) {{\n    {branch}\n    return;\n  }}\n  index -= params.groups{k};\n")
+            format!(
+                "  if (index < params.groups{k}) {{\n    {branch}\n    return;\n  }}\n  index -= params.groups{k};\n"
+            )
         };
     }
     let body = source(input, lanes, &epilogue.source(), &functions, &branches, all.iter().map(|p| p.matrix));
@@ -124,12 +126,15 @@ fn source<'a>(
     matrices: impl IntoIterator<Item = &'a Matrix>,
 ) -> String {
     let (factor, times) = match input.norm {
-        Some(_) => ("1.0 / sqrt(squares(base, lane) / params.width + params.eps)", " * vectors[b * 8u + $ku]"),
+        Some(_) => {
+            ("1.0 / sqrt(squares(base, lane) / params.width + params.eps)", " * vectors[b * 8u + $ku]")
+        }
         None => ("1.0", ""),
     };
     let mut shell = include_str!("products.wgsl").replace("$LANES", &lanes.to_string());
     for k in 0..8 {
-        shell = shell.replace(&format!("$x{k}"), &format!("x[at + {k}u]{}", times.replace("$k", &k.to_string())));
+        shell =
+            shell.replace(&format!("$x{k}"), &format!("x[at + {k}u]{}", times.replace("$k", &k.to_string())));
     }
     let squares = if input.norm.is_some() { include_str!("squares.wgsl") } else { "" };
     let shell = shell.replace("$factor", factor).replace("$branches", branches);
