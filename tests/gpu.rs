@@ -3,6 +3,7 @@
 
 mod support;
 
+use candle_core::quantized::GgmlDType;
 use std::rc::Rc;
 use support::formats::FORMATS;
 use support::gpu::open;
@@ -89,6 +90,9 @@ fn encoders_embed_as_their_originals() {
     }
 }
 
+/// A block format, and candle's name for it.
+type Format = (TensorType, GgmlDType);
+
 /// A tensor of some format, and the weights that the CPU reads from its bytes.
 struct Table {
     info: TensorInfo,
@@ -97,8 +101,7 @@ struct Table {
 }
 
 /// Random weights, quantized by candle.
-fn table(name: &str, format: usize, rows: usize, cols: usize, seed: u32) -> Table {
-    let (kind, dtype) = FORMATS[format];
+fn table(name: &str, (kind, dtype): Format, rows: usize, cols: usize, seed: u32) -> Table {
     let device = &candle_core::Device::Cpu;
     let values = candle_core::Tensor::from_vec(numbers(rows * cols, seed), (rows, cols), device).unwrap();
     let quantized = candle_core::quantized::QTensor::quantize(&values, dtype).unwrap();
@@ -152,8 +155,8 @@ fn columns(kind: TensorType) -> &'static [usize] {
 #[test]
 fn weights_are_those_that_the_cpu_has() {
     let gpu = open();
-    for format in 0..FORMATS.len() {
-        for &cols in columns(FORMATS[format].0) {
+    for format in FORMATS {
+        for &cols in columns(format.0) {
             for (rows, chunk) in [(2, 1), (3, 7), (19, 1000), (40, usize::MAX)] {
                 let table = table("t", format, rows, cols, 1);
                 let tokens: Vec<u32> = (0..rows as u32).collect();
@@ -174,13 +177,13 @@ const ROUNDING: f32 = 1e-5;
 #[test]
 fn products_are_those_of_the_weights() {
     let gpu = open();
-    for format in 0..FORMATS.len() {
-        let kind = FORMATS[format].0;
+    for format in FORMATS {
+        let kind = format.0;
         for &cols in columns(kind) {
             // On both sides of a tile of outputs.
             for rows in [2, 64, 65, 130] {
                 let weights = table("w", format, rows, cols, 2);
-                let inputs = table("x", 0, 40, cols, 3);
+                let inputs = table("x", FORMATS[0], 40, cols, 3);
                 for count in [1, 2, 32, 33] {
                     let tokens: Vec<u32> = (0..count).collect();
                     let got = run(&gpu, &[&inputs, &weights], usize::MAX, &tokens, |b| {

@@ -121,8 +121,7 @@ impl Gpu {
 
     /// The most bytes that a kernel can see of one buffer.
     pub(super) fn largest_binding(&self) -> u64 {
-        let largest = self.limits.max_storage_buffer_binding_size;
-        u64::from(largest).min(self.limits.max_buffer_size)
+        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
     }
 
     /// A buffer of zeros for kernels, of at least `bytes` bytes.
