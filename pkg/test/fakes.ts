@@ -144,7 +144,7 @@ export class FakeEngine implements Engine {
 
 export function fakeBinding(
   engine: FakeEngine = new FakeEngine(),
-  gpu: () => Gpu = () => ({ name: () => "Fake GPU", free: () => {} }),
+  gpu: () => Gpu = () => ({ name: () => "Fake GPU", free: () => {}, [Symbol.dispose]: () => {} }),
 ): Binding & { seen: string[] } {
   const seen: string[] = [];
   class Loader {

@@ -4,7 +4,7 @@
 //! window is a ring: positions that no later token can see are written over.
 
 use crate::plan;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// The shape of a layer's memory.
@@ -39,7 +39,7 @@ impl Layer {
 #[derive(Default)]
 pub struct Pool {
     free: RefCell<Vec<usize>>,
-    next: RefCell<usize>,
+    next: Cell<usize>,
 }
 
 /// A sequence: which memory it has, and how many tokens are stored there.
@@ -52,7 +52,7 @@ pub struct Cache {
 
 impl Cache {
     pub(super) fn new(pool: &Rc<Pool>, bytes: u64) -> Self {
-        let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace_with(|next| *next + 1));
+        let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace(pool.next.get() + 1));
         Cache { pool: Rc::clone(pool), lane, len: 0, bytes }
     }
 

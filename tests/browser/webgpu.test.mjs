@@ -46,11 +46,12 @@ async function errorOf(model, text, count) {
   return mean(logprobs.slice(1).map((value, i) => Math.abs(value - text.logprobs[i + 1])));
 }
 
-for (const model of [SMOLLM2, GEMMA]) {
+// A software adapter is slow, above all in Gemma's head: a quarter of a million outputs for each token.
+for (const [model, count] of [[SMOLLM2, 64], [GEMMA, 24]]) {
   test(`${model} scores text as float32 does`, { timeout: 300_000 }, async (t) => {
     const { texts } = fixtureJson(`score/${model}.json`);
-    const error = await errorOf(model, texts[0], 128);
-    report(t, `${texts[0].name}, 128 tokens: mean |Δ| ${error.toFixed(5)}`);
+    const error = await errorOf(model, texts[0], count);
+    report(t, `${texts[0].name}, ${count} tokens: mean |Δ| ${error.toFixed(5)}`);
     assert.ok(error <= ERROR, `mean |Δ| ${error}`);
   });
 }

@@ -11,6 +11,7 @@ export interface Gpu {
   /** The adapter's name, as far as it tells. */
   name(): string;
   free(): void;
+  [Symbol.dispose](): void;
 }
 
 /** Takes the bytes of a model's files, in order. */
