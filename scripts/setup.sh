@@ -14,6 +14,8 @@ missing() { # WHAT REMEDY
 
 has() { command -v "$1" >/dev/null; }
 
+has_vulkan() { python3 -c 'import ctypes; ctypes.CDLL("libvulkan.so.1")' 2>/dev/null; }
+
 can_apt() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
 
 apt_get() {
@@ -65,6 +67,9 @@ tools() {
 tests() {
   cargo fmt --version >/dev/null && cargo clippy --version >/dev/null ||
     missing "rustfmt or clippy" "Run: rustup component add rustfmt clippy."
+  # The GPU executor's native tests run on Chromium's software driver, which this finds.
+  has_vulkan || { can_apt && apt_install libvulkan1; } ||
+    missing "the Vulkan loader" "Install libvulkan.so.1."
   for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable; do
     has "$name" && echo "$(command -v "$name")" && return
   done

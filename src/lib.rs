@@ -1,11 +1,13 @@
 //! wisplm: small language models from GGUF files, in a browser tab.
 //!
-//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → executor ([`cpu`]) ← [`runtime`], [`task`] ←
+//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → [`executor`] ([`cpu`] or [`gpu`]) ← [`runtime`], [`task`] ←
 //! `web`. `docs/architecture.md` draws the rooms and says why they are as they are.
 
 pub mod cpu;
 pub mod error;
+pub mod executor;
 pub mod gguf;
+pub mod gpu;
 pub mod loader;
 pub mod model;
 pub mod plan;

@@ -1,13 +1,16 @@
 //! From a file's bytes to a model that is ready to run.
 
-use crate::cpu::{Executor, KvType, Loading};
+use crate::cpu::KvType;
 use crate::error::{Error, Result};
+use crate::executor::{Executor, Loading};
 use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
+use crate::gpu::Gpu;
 use crate::model;
 use crate::plan::{Head, Plan};
 use crate::task::Pooling;
 use crate::tokenizer::Tokenizer;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 /// A loaded model.
 pub struct Model {
@@ -34,13 +37,13 @@ pub struct Info {
 pub struct Loader {
     reader: FileReader,
     file: usize,
-    kv_type: KvType,
     intake: Intake,
 }
 
 /// What has been taken from the files so far.
 struct Intake {
     context_length: Option<usize>,
+    kv_type: KvType,
     parts: Parts,
     files: usize,
     headers: usize,
@@ -64,21 +67,28 @@ impl Loader {
     pub fn new(files: usize, file_bytes: Option<u64>, context_length: Option<usize>) -> Self {
         let intake = Intake {
             context_length,
+            kv_type: KvType::default(),
             parts: Parts::new(files),
             files,
             headers: 0,
             metadata: Metadata::new(),
             tensors: Vec::new(),
-            loading: Loading::default(),
+            loading: Loading::cpu(),
             ready: None,
         };
         let reader = FileReader::with_file_bytes(file_bytes);
-        Loader { reader, file: 0, kv_type: KvType::default(), intake }
+        Loader { reader, file: 0, intake }
     }
 
     /// Has the model store keys and values as `kv_type`.
     pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
-        self.kv_type = kv_type;
+        self.intake.kv_type = kv_type;
+        self
+    }
+
+    /// Has the model run on a GPU. Nothing may have been taken yet.
+    pub fn on(mut self, gpu: &Rc<Gpu>) -> Self {
+        self.intake.loading = Loading::gpu(gpu);
         self
     }
 
@@ -114,8 +124,7 @@ impl Loader {
         let Some(Ready { plan, tokenizer, info, .. }) = intake.ready else {
             return Err(Error::internal("the model's headers were never complete"));
         };
-        let weights = intake.loading.finish(&plan)?;
-        let executor = Executor::new(plan, weights)?.with_kv_type(self.kv_type);
+        let executor = intake.loading.finish(plan, intake.kv_type)?;
         Ok(Model { executor, tokenizer, info })
     }
 }
@@ -135,7 +144,8 @@ impl Sink for Intake {
             let wanted: HashSet<_> = plan.weights.iter().map(|weight| weight.name.clone()).collect();
             // Before a gigabyte is fetched in vain.
             let mut read = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name));
-            read.try_for_each(Loading::check)?;
+            read.try_for_each(|tensor| self.loading.check(tensor))?;
+            self.loading.check_kv_type(self.kv_type)?;
             self.ready = Some(Ready { plan, tokenizer, info, wanted });
             // The tokenizer has what it needs of a quarter of a million tokens.
             self.metadata = Metadata::new();

@@ -345,7 +345,7 @@ fn a_models_cache_stays_within_its_announcement() {
                 most = most.max(cache.bytes());
             }
             assert_eq!(cache.len(), 512);
-            assert!(most as u64 <= capacity, "{name}: {most} bytes, announced {capacity}");
+            assert!(most <= capacity, "{name}: {most} bytes, announced {capacity}");
             println!("{name}, {step} at a time: {most} bytes at most, announced {capacity}");
         }
     }

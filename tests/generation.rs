@@ -41,6 +41,7 @@ fn finish(model: &mut Model, mut run: Generation, pause: &mut dyn FnMut() -> boo
     loop {
         match run.advance(&mut model.executor, &model.tokenizer, pause).expect("the run goes on") {
             Progress::Prefill { done, total } => assert!(done <= total),
+            Progress::Waiting => panic!("the CPU waits for nothing"),
             Progress::Token { token, text } => {
                 tokens.push(token);
                 all.push_str(&text);
@@ -179,7 +180,15 @@ fn interruptions_change_no_token() {
             });
             assert_eq!(paused, whole, "{name}");
             // Three steps of prefill, 39 of decoding, all their products and attention.
-            let ops = model.executor.program(1).steps.iter().filter(|step| step.takes_time()).count();
+            let ops = model
+                .executor
+                .cpu()
+                .unwrap()
+                .program(1)
+                .steps
+                .iter()
+                .filter(|step| step.takes_time())
+                .count();
             assert!(pauses >= 42 * ops, "{name}: {pauses} pauses, {ops} ops");
 
             // Dropped after so many ops, in the middle of a step: the next run has nothing of it.

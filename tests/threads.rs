@@ -25,12 +25,17 @@ fn on_threads<T>(model: &mut Model, threads: usize, work: impl FnOnce(&mut Model
         while team.core().helpers() < threads - 1 {
             thread::yield_now();
         }
-        model.executor.set_team(team).unwrap();
-        model.executor.set_threads(threads).unwrap();
+        cpu(model).set_team(team).unwrap();
+        cpu(model).set_threads(threads).unwrap();
         let outcome = work(model);
-        model.executor.set_team(Team::alone()).unwrap();
+        cpu(model).set_team(Team::alone()).unwrap();
         outcome
     })
+}
+
+/// The executor that has threads.
+fn cpu(model: &mut Model) -> &mut Executor {
+    model.executor.cpu_mut().expect("the model is on the CPU")
 }
 
 /// Takes a step and answers the logits of its last row.
@@ -51,7 +56,7 @@ fn decoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
     let mut score = Score::new(&model.executor, tokens).unwrap();
     while !score.advance(&mut model.executor, &mut || true).unwrap() {}
     let mut answers: Vec<f32> = score.logprobs().iter().map(|p| p.unwrap_or(0.0)).collect();
-    let mut cache = model.executor.new_cache();
+    let mut cache = cpu(model).new_cache();
     for part in [
         &tokens[..70.min(tokens.len() / 2)],
         &tokens[40..43],
@@ -59,7 +64,7 @@ fn decoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
         &tokens[52..53],
         &tokens[53..54],
     ] {
-        answers.extend(step(&mut model.executor, &mut cache, part));
+        answers.extend(step(cpu(model), &mut cache, part));
     }
     bits(&answers)
 }
@@ -114,7 +119,7 @@ fn sequences_stepped_at_once_give_the_bits_of_each_alone() {
             .iter()
             .zip(&more)
             .map(|(prompt, more)| {
-                let executor = &mut model.executor;
+                let executor = cpu(&mut model);
                 let mut cache = executor.new_cache();
                 let mut answers = step(executor, &mut cache, prompt);
                 more.iter().for_each(|token| answers.extend(step(executor, &mut cache, &[*token])));
@@ -123,7 +128,7 @@ fn sequences_stepped_at_once_give_the_bits_of_each_alone() {
             .collect();
         for threads in [1, 2, 3] {
             let together = on_threads(&mut model, threads, |model| {
-                let executor = &mut model.executor;
+                let executor = cpu(model);
                 let mut caches: Vec<Cache> = prompts.iter().map(|_| executor.new_cache()).collect();
                 let mut answers = vec![Vec::new(); 8];
                 for round in 0..4 {
@@ -166,7 +171,7 @@ fn generations_do_not_depend_on_threads() {
         let mut tokens = Vec::new();
         loop {
             match run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap() {
-                Progress::Prefill { .. } => {}
+                Progress::Prefill { .. } | Progress::Waiting => {}
                 Progress::Token { token, .. } => tokens.push(token),
                 Progress::Finished { .. } => return tokens,
             }
@@ -183,14 +188,14 @@ fn threads_meet_as_often_as_the_design_says_and_no_more() {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let layers = model.executor.plan().caches.len();
         on_threads(&mut model, 2, |model| {
-            let count = |rows: usize| model.executor.program(rows).barriers();
+            let mut count = |rows: usize| cpu(model).program(rows).barriers();
             assert_eq!(count(1), 5 * layers, "{name}: a token");
             assert_eq!(count(15), 5 * layers, "{name}: a few tokens");
             assert_eq!(count(16), layers, "{name}: many tokens");
             assert_eq!(count(128), layers, "{name}: a prompt");
         });
         // Alone, no step is there that two threads do not need.
-        let copies = model.executor.program(1).steps.iter().filter(|step| matches!(step, Step::Copy { .. }));
+        let copies = cpu(&mut model).program(1).steps.iter().filter(|step| matches!(step, Step::Copy { .. }));
         assert_eq!(copies.count(), 0, "{name}");
     }
 }
@@ -199,8 +204,8 @@ fn threads_meet_as_often_as_the_design_says_and_no_more() {
 fn threads_that_are_not_there_are_refused() {
     let mut model = load_fixture("tiny/llama-0.gguf");
     for threads in [0, 2, 65] {
-        let error = model.executor.set_threads(threads).unwrap_err();
+        let error = cpu(&mut model).set_threads(threads).unwrap_err();
         assert_eq!(error.code, wisplm::error::Code::InvalidArgument);
     }
-    assert_eq!(model.executor.threads(), 1);
+    assert_eq!(cpu(&mut model).threads(), 1);
 }

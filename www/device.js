@@ -36,7 +36,7 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage },
       ability(
         webgpu.available,
         "WebGPU",
-        "The browser offers the graphics processor. This version does not use it yet.",
+        "The browser offers the graphics processor. This page computes on the processor.",
         "The browser does not offer the graphics processor.",
       ),
       ability(

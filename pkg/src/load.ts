@@ -38,10 +38,12 @@ export async function load(source: ModelSource, options?: LoadOptions): Promise<
   if (blocked !== undefined) throw new WispError("unsupported-device", `no model can run here: ${blocked}`);
   const files = sources(source);
   const base = assetFolder(settings.assets?.baseUrl);
-  const threads = threadsOf(settings.threads, noThreads(features));
+  const device = settings.device === "webgpu" ? "webgpu" : "wasm";
+  const threads = device === "webgpu" ? { count: 1, exact: true } : threadsOf(settings.threads, noThreads(features));
   return loadWith(() => startWorker(base), files, {
     ...settings,
     modules: modules(features, base, threads.count > 1),
+    device,
     threads,
   });
 }
@@ -63,8 +65,8 @@ function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefine
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads"> &
-    Pick<WireLoad, "modules" | "threads">,
+  { modules, device, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
+    Pick<WireLoad, "modules" | "device" | "threads">,
 ): Promise<Model> {
   return new Promise((resolve, reject) => {
     let worker: LoadWorker;
@@ -121,7 +123,7 @@ export function loadWith(
       } else if (message.type === "loaded") {
         state = "over";
         signal?.removeEventListener("abort", abandon);
-        resolve(new WorkerModel(link, message.info, message.memory, message.features, message.threads, message.notices));
+        resolve(new WorkerModel(link, message));
       }
     });
     worker.addEventListener("error", (event) => {
@@ -144,6 +146,6 @@ export function loadWith(
       return file;
     });
     const model = { ...(contextLength !== undefined && { contextLength }), ...(kvType !== undefined && { kvType }) };
-    post({ type: "load", load: { modules, threads, sources: wires, cache, model } }, transfer);
+    post({ type: "load", load: { modules, device, threads, sources: wires, cache, model } }, transfer);
   });
 }

@@ -15,7 +15,7 @@ import {
   type TokenizeOptions,
   tokenizeOptions,
 } from "./options.js";
-import type { WireInfo, WireMemory } from "./protocol.js";
+import type { WireLoaded } from "./protocol.js";
 import { invalidArgument } from "./errors.js";
 
 /** What a model is, and where it runs. */
@@ -36,10 +36,10 @@ export interface ModelInfo {
   readonly vocabSize: number;
   /** What computes. */
   readonly device: {
-    readonly kind: "wasm";
-    /** In words. */
+    readonly kind: "wasm" | "webgpu";
+    /** In words; of a GPU, its name as far as the browser tells. */
     readonly description: string;
-    /** How many compute. With `threads: "auto"` as many as helped when the model was loaded. */
+    /** How many compute; one where the GPU does. With `threads: "auto"` as many as helped when the model was loaded. */
     readonly threads: number;
     /** What of WebAssembly is in use, such as `"simd128"`, `"relaxed-simd"` and `"threads"`. */
     readonly features: readonly string[];
@@ -94,14 +94,15 @@ export class WorkerModel implements Model {
   readonly #link: Link;
   #info: ModelInfo;
 
-  constructor(link: Link, info: WireInfo, memory: WireMemory, features: string[], threads: number, notices: string[]) {
+  constructor(link: Link, { info, memory, features, threads, adapter, notices }: WireLoaded) {
     this.#link = link;
     const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
+    const kind = adapter === undefined ? "wasm" : "webgpu";
     const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
     const many = threads === 1 ? "one thread" : `${threads} threads`;
     this.#info = {
       ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
-      device: { kind: "wasm", description: `WebAssembly, ${simd}, ${many}`, threads, features },
+      device: { kind, description: kind === "wasm" ? `WebAssembly, ${simd}, ${many}` : `WebGPU, ${adapter}`, threads, features },
       memory,
       notices,
     };

@@ -17,7 +17,7 @@ export interface LoadProgress {
 
 /** How to load a model. */
 export interface LoadOptions {
-  /** What to compute on. This version has `"wasm"`, which `"auto"` (the default) picks; `"webgpu"` is refused. */
+  /** What to compute on: `"wasm"`, which `"auto"` (the default) picks, or `"webgpu"`, refused where there is no adapter. */
   device?: "auto" | "wasm" | "webgpu";
   /**
    * How many threads compute. `"auto"`, the default, adds threads as long as they help on this machine at this moment, one
@@ -195,10 +195,8 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
     },
     "load",
   );
-  if (set.device === "webgpu") {
-    throw new WispError("unsupported-device", 'this version has no WebGPU executor: use device "auto" or "wasm"', {
-      details: { option: "device" },
-    });
+  if (set.device === "webgpu" && typeof set.threads === "number" && set.threads > 1) {
+    throw invalidArgument(`${set.threads} threads and device "webgpu" do not go together: the GPU computes`, "threads");
   }
   return set;
 }

@@ -2,7 +2,7 @@
 
 /** What this browser can do for a model, and why not more. */
 export interface DeviceReport {
-  /** What `load` will use; `null` where it cannot run at all. */
+  /** What `load` will use if it is not told; `null` where it cannot run at all. */
   readonly device: "wasm" | null;
   /** What of WebAssembly there is. */
   readonly wasm: {
@@ -11,7 +11,7 @@ export interface DeviceReport {
     /** Whether WebAssembly threads would work: they need the browser's support and a cross-origin isolated page. */
     readonly threads: boolean;
   };
-  /** What of WebGPU there is. This version computes on WebAssembly only. */
+  /** What of WebGPU there is. `load` uses it where `device: "webgpu"` says so. */
   readonly webgpu: {
     /** Whether the browser offers an adapter. */
     readonly available: boolean;
@@ -140,7 +140,7 @@ export async function probe(): Promise<DeviceReport> {
   }
   const unthreaded = noThreads(features) ?? (cores === 1 ? "there is one processor" : undefined);
   if (unthreaded !== undefined) reasons.push(`one thread will compute: ${unthreaded}`);
-  reasons.push(gpu.reason ?? "this version does not compute on WebGPU");
+  if (gpu.reason !== undefined) reasons.push(gpu.reason);
   if (!files.available) {
     reasons.push("there is no private file system (it needs a secure page): models are downloaded every time");
   }

@@ -27,6 +27,7 @@ export interface WireThreads {
 export interface WireLoad {
   /** The builds that this browser can run, the best first. */
   modules: WireModule[];
+  device: "wasm" | "webgpu";
   threads: WireThreads;
   sources: WireSource[];
   cache: boolean;
@@ -109,9 +110,21 @@ export interface Answers {
   detokenize: string;
 }
 
+/** A model is ready. */
+export interface WireLoaded {
+  type: "loaded";
+  info: WireInfo;
+  memory: WireMemory;
+  features: string[];
+  threads: number;
+  /** The GPU's name, where that computes. */
+  adapter?: string;
+  notices: string[];
+}
+
 export type FromWorker =
   | { type: "progress"; phase: "download" | "prepare" | "compile" | "warmup"; loaded: number; total: number }
-  | { type: "loaded"; info: WireInfo; memory: WireMemory; features: string[]; threads: number; notices: string[] }
+  | WireLoaded
   | { type: "failed"; error: WireError }
   /** Answers `abandon`: nothing is held any more. */
   | { type: "released" }

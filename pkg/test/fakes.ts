@@ -1,6 +1,6 @@
 // Stand-ins for what the browser and the engine do, at the seams of the modules under test.
 
-import type { Binding, Engine, Slice } from "../src/worker/binding.js";
+import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
 import type { Bytes } from "../src/worker/source.js";
 import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
 import assert from "node:assert/strict";
@@ -91,6 +91,13 @@ export class FakeEngine implements Engine {
     return JSON.stringify(slice);
   }
 
+  /** What a slice has to wait for. */
+  work: Promise<unknown> | undefined;
+
+  waiting(): Promise<unknown> | undefined {
+    return this.work;
+  }
+
   takeVector(): Float32Array {
     return this.#vector;
   }
@@ -136,13 +143,17 @@ export class FakeEngine implements Engine {
   }
 }
 
-export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { seen: string[] } {
+export function fakeBinding(
+  engine: FakeEngine = new FakeEngine(),
+  gpu: () => Gpu = () => ({ name: () => "Fake GPU", free: () => {}, [Symbol.dispose]: () => {} }),
+): Binding & { seen: string[] } {
   const seen: string[] = [];
   class Loader {
     #bytes = 0;
     #head = "";
-    constructor(options: string) {
+    constructor(options: string, gpu?: Gpu) {
       seen.push(options);
+      if (gpu !== undefined) seen.push(`on ${gpu.name()}`);
     }
     #room = new Uint8Array();
     room(bytes: number): Uint8Array {
@@ -181,7 +192,8 @@ export function fakeBinding(engine: FakeEngine = new FakeEngine()): Binding & { 
     }
     free(): void {}
   }
-  return { Loader, Sha256, seen, help: () => {}, helperLost: () => {}, dismissHelpers: () => {} };
+  const Gpu = { open: async () => gpu() };
+  return { Gpu, Loader, Sha256, seen, help: () => {}, helperLost: () => {}, dismissHelpers: () => {} };
 }
 
 /** A private file system in memory. */

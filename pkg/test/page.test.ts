@@ -24,7 +24,7 @@ test("load refuses what it does not know or does not have", async () => {
   const refused: [object, string, string][] = [
     [{ devise: "auto" }, "invalid-argument", "devise"],
     [{ device: "gpu" }, "invalid-argument", "device"],
-    [{ device: "webgpu" }, "unsupported-device", "device"],
+    [{ device: "webgpu", threads: 2 }, "invalid-argument", "threads"],
     [{ threads: 65 }, "invalid-argument", "threads"],
     [{ threads: 0 }, "invalid-argument", "threads"],
     [{ contextLength: 1.5 }, "invalid-argument", "contextLength"],

@@ -47,7 +47,8 @@ function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options
     return worker as unknown as LoadWorker;
   };
   const modules = [{ url: "https://host.test/x.wasm", features: [], shared: false }];
-  return loadWith(start, sources(source), { ...options, modules, threads: wanted });
+  const device = options.device === "webgpu" ? "webgpu" : "wasm";
+  return loadWith(start, sources(source), { ...options, modules, device, threads: wanted });
 }
 
 function blob(length = 5000): Blob {
@@ -348,5 +349,30 @@ test("helpers that do not come are a notice", async () => {
   await using(load(blob(), { engine, outside: { start }, wanted: { count: 2, exact: true } }), async ({ info }) => {
     assert.equal(info.device.threads, 1);
     assert.deepEqual(info.notices, ["1 of 2 threads could not be started: no more workers"]);
+  });
+});
+
+test("a model on the GPU waits for it, and says which it is", async () => {
+  const engine = new FakeEngine();
+  let waited = 0;
+  Object.defineProperty(engine, "work", { get: () => Promise.resolve().then(() => waited++) });
+  await using(load(blob(), { device: "webgpu", engine }), async (model) => {
+    const { kind, description, threads } = model.info.device;
+    assert.deepEqual([kind, description, threads], ["webgpu", "WebGPU, Fake GPU", 1]);
+    const before = waited;
+    await text(model.generate("hi", { maxTokens: 3 }));
+    assert.ok(waited - before >= 3, `${waited - before} times`);
+  });
+});
+
+test("where there is no adapter, the load fails with the reason", async () => {
+  const binding = fakeBinding(new FakeEngine(), () => {
+    throw { code: "unsupported-device", message: "no adapter", details: {} };
+  });
+  const start = async () => ({ binding, features: ["simd128"] });
+  await assert.rejects(load(blob(), { device: "webgpu", outside: { start } }), {
+    name: "WispError",
+    code: "unsupported-device",
+    message: "no adapter",
   });
 });

@@ -22,7 +22,7 @@ pub use weights::{Loading, Weights};
 
 use crate::cpu::kernels::elementwise;
 use crate::error::{Error, Result};
-use crate::plan::{self, Head, Op, Plan};
+use crate::plan::{self, Head, Plan};
 use crate::quant::PANEL;
 use kernels::matmul::multiply;
 use kernels::rotary;
@@ -78,15 +78,11 @@ impl Executor {
         let mut ropes = Vec::new();
         for rope in &plan.ropes {
             let mut rope = rope.clone();
-            if let Some(factors) = rope.factors {
-                for (frequency, factor) in rope.frequencies.iter_mut().zip(weights.vector(factors)?) {
-                    if *factor <= 0.0 {
-                        let message = format!("a rotary factor of {factor} is not positive");
-                        return Err(Error::invalid_model(message).tensor(&plan.weight(factors).name));
-                    }
-                    *frequency /= factor;
-                }
-            }
+            let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
+            rope.frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
+                Some(factors) => error.tensor(&plan.weight(factors).name),
+                None => error,
+            })?;
             ropes.push(Rotation { rope, angles: vec![] });
         }
         if let Head::Logits { weight, .. } = plan.head {
@@ -190,14 +186,7 @@ impl Executor {
 
     /// Refuses tokens that the model does not know.
     pub fn check(&self, tokens: &[u32]) -> Result<()> {
-        let vocabulary = self.plan.ops.iter().find_map(|op| match op {
-            Op::Embed { table, .. } => Some(self.plan.weight(*table).rows),
-            _ => None,
-        });
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary.unwrap_or(0)) {
-            return Err(Error::invalid_argument(format!("token {token} is not in the vocabulary")));
-        }
-        Ok(())
+        self.plan.check_tokens(tokens)
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds. Its rows are the tokens, one

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gguf::TensorInfo;
-use crate::plan::{Norm, Op, Plan, WeightId};
+use crate::plan::{Plan, WeightId};
 use crate::quant::{Matrix, PANEL, Packer};
 use std::collections::HashMap;
 
@@ -40,9 +40,8 @@ impl Loading {
 
     /// The weights of `plan`; whatever else was collected is dropped.
     pub fn finish(self, plan: &Plan) -> Result<Weights> {
-        let vectors = vectors(plan);
         let mut weights = Vec::with_capacity(plan.weights.len());
-        for (weight, is_vector) in plan.weights.iter().zip(vectors) {
+        for (weight, is_vector) in plan.weights.iter().zip(plan.vectors()) {
             let Some(matrix) = self.matrices.get(&weight.name) else {
                 return Err(
                     Error::new(Code::InvalidModel, "the tensor's bytes did not arrive").tensor(&weight.name)
@@ -69,24 +68,6 @@ impl Loading {
 fn packer(tensor: &TensorInfo) -> Result<Packer> {
     let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
     Packer::new(tensor.kind, size(tensor.rows())?, size(tensor.cols())?)
-}
-
-/// Which weights of a plan are read as vectors. A table or product may have one row, too, and is a matrix.
-fn vectors(plan: &Plan) -> Vec<bool> {
-    let mut vectors = vec![false; plan.weights.len()];
-    let mut mark = |id: WeightId| vectors[id.0] = true;
-    plan.ropes.iter().filter_map(|rope| rope.factors).for_each(&mut mark);
-    for op in &plan.ops {
-        match *op {
-            Op::Norm { norm: Norm::Rms { weight }, .. } => mark(weight),
-            Op::Norm { norm: Norm::Layer { weight, bias }, .. } => {
-                [weight, bias].into_iter().for_each(&mut mark)
-            }
-            Op::MatMul { bias: Some(bias), .. } => mark(bias),
-            _ => {}
-        }
-    }
-    vectors
 }
 
 enum Weight {

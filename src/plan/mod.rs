@@ -7,6 +7,8 @@ mod build;
 
 pub use build::Builder;
 
+use crate::error::{Error, Result};
+
 /// Index into [`Plan::weights`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightId(pub usize);
@@ -158,13 +160,57 @@ pub enum Op {
     Add { x: SlotId, y: SlotId },
 }
 
+impl Rope {
+    /// The frequencies divided by `factors`, which must be positive.
+    pub fn scaled(&self, factors: Option<&[f32]>) -> Result<Vec<f32>> {
+        let mut frequencies = self.frequencies.clone();
+        for (frequency, factor) in frequencies.iter_mut().zip(factors.unwrap_or_default()) {
+            if *factor <= 0.0 {
+                return Err(Error::invalid_model(format!("a rotary factor of {factor} is not positive")));
+            }
+            *frequency /= factor;
+        }
+        Ok(frequencies)
+    }
+}
+
 impl Plan {
+    /// Refuses tokens that the model does not know.
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        let vocabulary = self.ops.iter().find_map(|op| match op {
+            Op::Embed { table, .. } => Some(self.weight(*table).rows),
+            _ => None,
+        });
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary.unwrap_or(0)) {
+            return Err(Error::invalid_argument(format!("token {token} is not in the vocabulary")));
+        }
+        Ok(())
+    }
+
     pub fn weight(&self, id: WeightId) -> &Weight {
         &self.weights[id.0]
     }
 
     pub fn slot(&self, id: SlotId) -> usize {
         self.slots[id.0]
+    }
+
+    /// Which weights are read as vectors. A table or product may have one row, too, and is a matrix.
+    pub fn vectors(&self) -> Vec<bool> {
+        let mut vectors = vec![false; self.weights.len()];
+        let mut mark = |id: WeightId| vectors[id.0] = true;
+        self.ropes.iter().filter_map(|rope| rope.factors).for_each(&mut mark);
+        for op in &self.ops {
+            match *op {
+                Op::Norm { norm: Norm::Rms { weight }, .. } => mark(weight),
+                Op::Norm { norm: Norm::Layer { weight, bias }, .. } => {
+                    [weight, bias].into_iter().for_each(&mut mark)
+                }
+                Op::MatMul { bias: Some(bias), .. } => mark(bias),
+                _ => {}
+            }
+        }
+        vectors
     }
 
     /// Values per token of what the head reads.

@@ -4,8 +4,8 @@ use super::check_input;
 use super::options::Options;
 use super::sampler::Sampler;
 use super::stop::Stops;
-use crate::cpu::{Cache, Executor};
 use crate::error::{Error, Result};
+use crate::executor::{Cache, Executor};
 use crate::plan::Head;
 use crate::tokenizer::{Detokenizer, Tokenizer};
 
@@ -23,6 +23,8 @@ pub enum Finish {
 pub enum Progress {
     /// Tokens of the prompt that have been taken, and of how many.
     Prefill { done: usize, total: usize },
+    /// Nothing yet: the GPU is at work on the next token.
+    Waiting,
     /// One more token, and the text that it completes (perhaps none yet).
     Token { token: u32, text: String },
     /// The last text that was held back, and the reason.
@@ -36,12 +38,21 @@ pub struct Generation {
     limit: usize,
     ignore_eos: bool,
     cache: Cache,
-    stepping: Option<usize>,
+    stage: Stage,
     logits: Vec<f32>,
     sampler: Sampler,
     detokenizer: Detokenizer,
     stops: Stops,
     finish: Option<Finish>,
+}
+
+enum Stage {
+    /// The next step has not begun.
+    Idle,
+    /// A step over this many tokens is under way.
+    Step(usize),
+    /// The step, whose last row is this, is done, and its logits are awaited.
+    Head(usize),
 }
 
 impl Generation {
@@ -67,7 +78,7 @@ impl Generation {
             limit,
             ignore_eos: options.ignore_eos,
             cache: executor.new_cache(),
-            stepping: None,
+            stage: Stage::Idle,
             logits: Vec::new(),
             sampler: Sampler::new(options, prompt, random_seed),
             detokenizer: tokenizer.detokenizer_after(prompt.last().copied()),
@@ -82,7 +93,7 @@ impl Generation {
     }
 
     /// Bytes of its key/value cache.
-    pub fn cache_bytes(&self) -> usize {
+    pub fn cache_bytes(&self) -> u64 {
         self.cache.bytes()
     }
 
@@ -103,26 +114,34 @@ impl Generation {
             return Ok(Progress::Finished { text: shown.text, finish });
         }
         let total = self.prompt.len() + self.answer.len();
-        while self.cache.len() < total {
-            let done = self.cache.len();
-            let count = match self.stepping {
-                Some(count) => count,
-                None => {
+        loop {
+            match self.stage {
+                Stage::Idle => {
+                    let done = self.cache.len();
                     let count = executor.step_tokens(total - done);
                     let tokens: Vec<u32> =
                         self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
                     executor.begin(&mut [(&mut self.cache, &tokens)])?;
-                    *self.stepping.insert(count)
+                    self.stage = Stage::Step(count);
                 }
-            };
-            if !executor.advance(&mut [&mut self.cache], pause)? {
-                return Ok(self.prefill_progress());
+                Stage::Step(count) => {
+                    if !executor.advance(&mut [&mut self.cache], pause)? {
+                        return Ok(self.prefill_progress());
+                    }
+                    if self.cache.len() < total {
+                        self.stage = Stage::Idle;
+                        return Ok(self.prefill_progress());
+                    }
+                    self.stage = Stage::Head(count - 1);
+                }
+                Stage::Head(row) => {
+                    if !executor.logits(row..row + 1, &mut self.logits)? {
+                        return Ok(Progress::Waiting);
+                    }
+                    self.stage = Stage::Idle;
+                    break;
+                }
             }
-            self.stepping = None;
-            if self.cache.len() < total {
-                return Ok(self.prefill_progress());
-            }
-            executor.logits(count - 1..count, &mut self.logits)?;
         }
         let token = self.sampler.sample(&mut self.logits);
         if tokenizer.is_end(token) && !self.ignore_eos {

@@ -15,8 +15,8 @@ pub use options::Options;
 pub use sampler::Sampler;
 pub use score::{Score, log_probability};
 
-use crate::cpu::Executor;
 use crate::error::{Code, Error, Result};
+use crate::executor::Executor;
 
 /// Refuses a sequence that has no tokens, tokens that the model does not know, or more than the context holds with
 /// `room` left.
@@ -32,5 +32,5 @@ pub(crate) fn check_input(executor: &Executor, tokens: &[u32], room: usize) -> R
         );
         return Err(Error::new(Code::ContextOverflow, message));
     }
-    executor.check(tokens)
+    executor.plan().check_tokens(tokens)
 }

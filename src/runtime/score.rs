@@ -1,12 +1,10 @@
 //! The log-probability of each token of a sequence, given those before it.
 
 use super::check_input;
-use crate::cpu::{Cache, Executor, simd};
+use crate::cpu::simd;
 use crate::error::{Error, Result};
+use crate::executor::{Cache, Executor};
 use crate::plan::Head;
-
-/// Rows whose logits are computed together: the head, often a quarter of a model, is then read once for four.
-const HEAD_ROWS: usize = 4;
 
 /// A scoring run.
 pub struct Score {
@@ -65,8 +63,10 @@ impl Score {
                     self.stage = Stage::Head { row: 0, count };
                 }
                 Stage::Head { row, count } if row < count => {
-                    let rows = row..count.min(row + HEAD_ROWS);
-                    executor.logits(rows.clone(), &mut self.logits)?;
+                    let rows = row..count.min(row + executor.head_rows());
+                    if !executor.logits(rows.clone(), &mut self.logits)? {
+                        return Ok(false);
+                    }
                     let vocabulary = self.logits.len() / rows.len();
                     let next = &self.tokens[done - count + row + 1..];
                     for (logits, next) in self.logits.chunks_exact(vocabulary).zip(next) {

@@ -1,7 +1,8 @@
 //! Embeddings: one vector for a text, pooled from an encoder's hidden states.
 
-use crate::cpu::{Cache, Executor, simd};
+use crate::cpu::simd;
 use crate::error::{Error, Result};
+use crate::executor::{Cache, Executor};
 use crate::gguf::Metadata;
 use crate::plan::Head;
 use crate::runtime::check_input;
@@ -51,6 +52,9 @@ pub struct Embedding {
     normalize: bool,
     tokens: usize,
     cache: Cache,
+    /// The step is done, and the states are awaited.
+    done: bool,
+    states: Vec<f32>,
 }
 
 impl Embedding {
@@ -63,7 +67,7 @@ impl Embedding {
         check_input(executor, tokens, 0)?;
         let mut cache = executor.new_cache();
         executor.begin(&mut [(&mut cache, tokens)])?;
-        Ok(Embedding { pooling, normalize, tokens: tokens.len(), cache })
+        Ok(Embedding { pooling, normalize, tokens: tokens.len(), cache, done: false, states: vec![] })
     }
 
     /// Goes on until the vector is there or `pause` says to stop.
@@ -72,21 +76,24 @@ impl Embedding {
         executor: &mut Executor,
         pause: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Vec<f32>>> {
-        if !executor.advance(&mut [&mut self.cache], pause)? {
+        if !self.done && !executor.advance(&mut [&mut self.cache], pause)? {
             return Ok(None);
         }
-        let mut vector = match self.pooling {
-            Pooling::Cls => executor.hidden(0).to_vec(),
-            Pooling::Last => executor.hidden(self.tokens - 1).to_vec(),
-            Pooling::Mean => {
-                let mut sum = vec![0.0; executor.plan().embedding_length()];
-                for row in 0..self.tokens {
-                    sum.iter_mut().zip(executor.hidden(row)).for_each(|(sum, x)| *sum += x);
-                }
-                sum.iter_mut().for_each(|sum| *sum /= self.tokens as f32);
-                sum
-            }
+        self.done = true;
+        let rows = match self.pooling {
+            Pooling::Cls => 0..1,
+            Pooling::Last => self.tokens - 1..self.tokens,
+            Pooling::Mean => 0..self.tokens,
         };
+        let count = rows.len();
+        if !executor.hidden(rows, &mut self.states)? {
+            return Ok(None);
+        }
+        let mut vector = vec![0.0; executor.plan().embedding_length()];
+        for state in self.states.chunks_exact(vector.len()) {
+            vector.iter_mut().zip(state).for_each(|(sum, x)| *sum += x);
+        }
+        vector.iter_mut().for_each(|sum| *sum /= count as f32);
         if self.normalize {
             let length = simd::sum_of_squares(&vector).sqrt().max(1e-12);
             vector.iter_mut().for_each(|x| *x /= length);

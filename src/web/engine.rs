@@ -2,14 +2,17 @@
 
 use super::JsResult;
 use super::helper::core;
-use crate::cpu::{Team, Trial};
+use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
+use crate::executor::Executor;
 use crate::loader::Model;
 use crate::runtime::{Finish, Generation, Options, Progress, Score};
 use crate::task::{Embedding, Pooling};
+use js_sys::Promise;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
@@ -51,6 +54,7 @@ impl Engine {
             "embeddingLength": executor.plan().embedding_length(),
             "pooling": info.pooling.map(Pooling::as_str),
             "generates": info.pooling.is_none(),
+            "device": executor.device(),
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
@@ -110,29 +114,40 @@ impl Engine {
         Ok(self.slice(&mut || now() >= end)?.to_string())
     }
 
+    /// What there is to wait for before it makes sense to advance again: work of the GPU, or nothing.
+    pub fn waiting(&self) -> Option<Promise> {
+        let signal = self.model.executor.waiting()?;
+        Some(future_to_promise(async move {
+            signal.await;
+            Ok(JsValue::UNDEFINED)
+        }))
+    }
+
     /// Helpers that have come and wait for work.
     pub fn helpers(&self) -> u32 {
-        self.model.executor.team().core().helpers() as u32
+        self.model.executor.cpu().map_or(0, |executor| executor.team().core().helpers() as u32)
     }
 
     /// Computes on this many threads, one of them the caller's, the others helpers'. Drops the run in progress.
     #[wasm_bindgen(js_name = setThreads)]
     pub fn set_threads(&mut self, threads: u32) -> JsResult<()> {
         self.cancel();
-        Ok(self.model.executor.set_threads(threads as usize)?)
+        Ok(self.threaded()?.set_threads(threads as usize)?)
     }
 
     /// Lets the helpers go that are not needed for the threads set.
     #[wasm_bindgen(js_name = dismissOthers)]
     pub fn dismiss_others(&mut self) {
-        self.model.executor.dismiss_others();
+        if let Some(executor) = self.model.executor.cpu_mut() {
+            executor.dismiss_others();
+        }
     }
 
     /// Milliseconds of one small step over so many sequences at once, the mean of `steps`, to compare numbers of
     /// threads or of sequences. Drops the run in progress.
     pub fn trial(&mut self, sequences: u32, steps: u32) -> JsResult<f64> {
         self.cancel();
-        let executor = &mut self.model.executor;
+        let executor = self.threaded()?;
         let mut trial = Trial::new(executor, sequences as usize)?;
         let start = now();
         for _ in 0..steps {
@@ -156,8 +171,16 @@ impl Engine {
 
 impl Engine {
     pub(super) fn new(mut model: Model) -> Result<Self> {
-        model.executor.set_team(Team::of(core()))?;
+        if let Some(executor) = model.executor.cpu_mut() {
+            executor.set_team(Team::of(core()))?;
+        }
         Ok(Engine { model, run: None, vector: Vec::new() })
+    }
+
+    /// The executor that has threads.
+    fn threaded(&mut self) -> Result<&mut cpu::Executor> {
+        let executor = self.model.executor.cpu_mut();
+        executor.ok_or_else(|| Error::internal("threads are asked for, and the GPU computes"))
     }
 
     fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
@@ -193,7 +216,7 @@ impl Engine {
 /// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
 fn generate(
     generation: &mut Generation,
-    executor: &mut crate::cpu::Executor,
+    executor: &mut Executor,
     tokenizer: &crate::tokenizer::Tokenizer,
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Value> {
@@ -205,6 +228,7 @@ fn generate(
                 return Ok(json!({ "state": "prefill", "done": done, "total": total }));
             }
             Progress::Prefill { .. } => {}
+            Progress::Waiting => return Ok(json!({ "state": "decode", "text": text, "tokens": tokens })),
             Progress::Token { token, text: more } => {
                 tokens.push(token);
                 text.push_str(&more);

@@ -3,9 +3,11 @@
 use super::{Engine, JsResult};
 use crate::cpu::KvType;
 use crate::error::Error;
+use crate::gpu;
 use crate::loader;
 use js_sys::Uint8Array;
 use serde::Deserialize;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 #[derive(Deserialize)]
@@ -18,6 +20,23 @@ struct Options {
     kv_type: KvType,
 }
 
+/// An open WebGPU device.
+#[wasm_bindgen]
+pub struct Gpu(Rc<gpu::Gpu>);
+
+#[wasm_bindgen]
+impl Gpu {
+    /// Opens the fastest adapter that there is.
+    pub async fn open() -> JsResult<Gpu> {
+        Ok(Gpu(gpu::Gpu::open().await?))
+    }
+
+    /// The adapter's name, as far as it tells.
+    pub fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
 /// Takes the bytes of a model's files, in order.
 #[wasm_bindgen]
 pub struct Loader {
@@ -28,12 +47,18 @@ pub struct Loader {
 
 #[wasm_bindgen]
 impl Loader {
+    /// A loader for the CPU, or for a GPU.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: &str) -> JsResult<Loader> {
+    pub fn new(options: &str, gpu: Option<Gpu>) -> JsResult<Loader> {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let loader = loader::Loader::new(options.files, None, options.context_length);
-        Ok(Loader { loader: loader.with_kv_type(options.kv_type), room: Vec::new() })
+        let loader = loader.with_kv_type(options.kv_type);
+        let loader = match gpu {
+            Some(Gpu(gpu)) => loader.on(&gpu),
+            None => loader,
+        };
+        Ok(Loader { loader, room: Vec::new() })
     }
 
     /// Room for the next `bytes` bytes of the file, in the engine's own memory: a file can be read into it without a

@@ -267,7 +267,7 @@ test("options that load does not have, or cannot follow, are refused", { timeout
     [{ contextLength: 0 }, "invalid-argument"],
     [{ contextLength: 1.5 }, "invalid-argument"],
     [{ kvType: "q3" }, "invalid-argument"],
-    [{ device: "webgpu" }, "unsupported-device"],
+    [{ device: "webgpu", threads: 2 }, "invalid-argument"],
     [{ device: "npu" }, "invalid-argument"],
     [{ threads: 65 }, "invalid-argument"],
     [{ threads: "many" }, "invalid-argument"],

@@ -4,5 +4,6 @@
 pub mod draft;
 pub mod formats;
 pub mod gguf_writer;
+pub mod gpu;
 pub mod models;
 pub mod numbers;

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use wisplm::error::Result;
+use wisplm::gpu::Gpu;
 use wisplm::loader::{Loader, Model};
 
 /// The path of a model file that `make models` has fetched.
@@ -50,4 +52,12 @@ pub fn load(bytes: &[u8], chunk: usize) -> Result<Model> {
 pub fn load_fixture(name: &str) -> Model {
     let bytes = std::fs::read(fixture(name)).expect("the fixture is there");
     load(&bytes, 65_536).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A model under `tests/fixtures`, on a GPU.
+pub fn load_fixture_on(gpu: &Rc<Gpu>, name: &str) -> Model {
+    let bytes = std::fs::read(fixture(name)).expect("the fixture is there");
+    let mut loader = Loader::new(1, None, None).on(gpu);
+    let pushed = bytes.chunks(65_536).try_for_each(|chunk| loader.push(chunk));
+    pushed.and_then(|()| loader.finish()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -6,6 +6,14 @@ export interface Sha256 {
   free(): void;
 }
 
+/** An open WebGPU device. */
+export interface Gpu {
+  /** The adapter's name, as far as it tells. */
+  name(): string;
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
 /** Takes the bytes of a model's files, in order. */
 export interface Loader {
   /** Room for the next bytes, in the engine's memory; gone with the next call of the engine. */
@@ -30,6 +38,8 @@ export interface Engine {
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
+  /** What there is to wait for before it makes sense to advance again: work of the GPU. */
+  waiting(): Promise<unknown> | undefined;
   /** How many helpers have come. */
   helpers(): number;
   /** One thread is the caller's, the others are helpers. */
@@ -45,7 +55,10 @@ export interface Engine {
 
 export interface Binding {
   Sha256: new () => Sha256;
-  Loader: new (options: string) => Loader;
+  /** Opens the fastest adapter. */
+  Gpu: { open(): Promise<Gpu> };
+  /** For the CPU, or for a GPU, which it consumes. */
+  Loader: new (options: string, gpu?: Gpu) => Loader;
   /** Makes the calling worker a helper; returns when it is dismissed. */
   help(): void;
   /** Says that `help` has trapped. */

@@ -2,6 +2,7 @@
 declare module "wisplm-glue" {
   import type { Binding } from "./binding.js";
 
+  export const Gpu: Binding["Gpu"];
   export const Loader: Binding["Loader"];
   export const Sha256: Binding["Sha256"];
   export const help: Binding["help"];
@@ -14,6 +15,7 @@ declare module "wisplm-glue" {
 declare module "wisplm-glue-threads" {
   import type { Binding } from "./binding.js";
 
+  export const Gpu: Binding["Gpu"];
   export const Loader: Binding["Loader"];
   export const Sha256: Binding["Sha256"];
   export const help: Binding["help"];

@@ -2,7 +2,7 @@
 
 import { aborted, WispError } from "../errors.js";
 import type { FromWorker, WireLoad, WireSource } from "../protocol.js";
-import type { Binding, Engine, Loader } from "./binding.js";
+import type { Binding, Engine, Gpu, Loader } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call } from "./fault.js";
 import type { Opened } from "./source.js";
@@ -22,11 +22,12 @@ export type Report = (phase: Phase, loaded: number, total: number) => void;
 export async function loadEngine(
   { Loader, Sha256 }: Binding,
   { sources, model }: Pick<WireLoad, "sources" | "model">,
+  gpu: Gpu | undefined,
   open: (source: WireSource, index: number) => Promise<Opened>,
   report: Report,
   signal: AbortSignal,
 ): Promise<Engine> {
-  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length })));
+  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length }), gpu));
   const progress = new DownloadProgress(sources, report);
   let engine: Engine | undefined;
   for (const [index, source] of sources.entries()) {

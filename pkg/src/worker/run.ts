@@ -29,6 +29,7 @@ async function complete(
     const slice = advance(engine, budget());
     see(slice);
     if (slice.state === "finished") return slice;
+    await call(() => engine.waiting());
   }
 }
 

@@ -13,7 +13,7 @@ import type {
   WireSource,
   WireThreads,
 } from "../protocol.js";
-import type { Binding, Engine } from "./binding.js";
+import type { Binding, Engine, Gpu } from "./binding.js";
 import { call, translated, Trap } from "./fault.js";
 import { loadEngine } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
@@ -112,14 +112,18 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const engine = await loadEngine(binding, load, open, report, signal);
+      const gpu = load.device === "webgpu" ? await openGpu(binding) : undefined;
+      const adapter = gpu?.name();
+      const engine = await loadEngine(binding, load, gpu, open, report, signal);
       const info = JSON.parse(call(() => engine.info())) as WireInfo;
       report("warmup", 0, 1);
       const threads = crew === undefined ? 1 : await employ(engine, crew, load.threads, signal, notice);
       await warmUp(engine, info, signal);
       report("warmup", 1, 1);
       this.#loaded = { engine, info };
-      post({ type: "loaded", info, memory: memoryOf({ engine, info }), features, threads, notices: this.#notices });
+      const memory = memoryOf({ engine, info });
+      const notices = this.#notices;
+      post({ type: "loaded", info, memory, features, threads, ...(adapter !== undefined && { adapter }), notices });
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }
@@ -208,6 +212,14 @@ export class Service {
 
   #refuse(id: number, error: WispError): void {
     this.#outside.post({ type: "error", id, error: toWire(error) });
+  }
+}
+
+async function openGpu({ Gpu }: Binding): Promise<Gpu> {
+  try {
+    return await Gpu.open();
+  } catch (error) {
+    throw translated(error);
   }
 }
 

@@ -1,0 +1,271 @@
+//! What runs plans: the CPU's executor or the GPU's, behind one surface.
+//!
+//! A result of the GPU is there some time after it was asked for. So [`Executor::logits`] and [`Executor::hidden`]
+//! answer whether it is; the CPU's always is, and natively the GPU is waited for. In a browser the caller asks again
+//! when [`Executor::waiting`] has ended.
+
+use crate::cpu::{self, KvType};
+use crate::error::{Error, Result};
+use crate::gguf::TensorInfo;
+use crate::gpu::{self, Gpu, Signal};
+use crate::plan::Plan;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Rows whose logits the CPU computes together: the head, often a quarter of a model, is then read once for four.
+const CPU_HEAD_ROWS: usize = 4;
+
+/// A plan with its weights, ready to run.
+pub enum Executor {
+    Cpu(Box<cpu::Executor>),
+    Gpu(Box<gpu::Executor>),
+}
+
+/// Keys and values of one sequence.
+pub enum Cache {
+    Cpu(cpu::Cache),
+    Gpu(gpu::Cache),
+}
+
+/// Weights on their way.
+pub enum Loading {
+    Cpu(cpu::Loading),
+    Gpu(gpu::Loading),
+}
+
+impl Loading {
+    pub fn cpu() -> Self {
+        Loading::Cpu(cpu::Loading::default())
+    }
+
+    pub fn gpu(gpu: &Rc<Gpu>) -> Self {
+        Loading::Gpu(gpu::Loading::new(gpu))
+    }
+
+    /// Refuses a tensor that cannot be computed with, before its bytes have come.
+    pub fn check(&self, tensor: &TensorInfo) -> Result<()> {
+        match self {
+            Loading::Cpu(_) => cpu::Loading::check(tensor),
+            Loading::Gpu(_) => gpu::Loading::check(tensor),
+        }
+    }
+
+    /// Refuses a type of keys and values that there is not.
+    pub fn check_kv_type(&self, kv_type: KvType) -> Result<()> {
+        match self {
+            Loading::Gpu(_) if kv_type != KvType::F16 => Err(Error::invalid_argument(
+                "on the GPU keys and values are f16: leave out kvType, or load with device \"wasm\"",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the bytes of `tensor` from `offset` on; they come in order.
+    pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
+        match self {
+            Loading::Cpu(loading) => loading.push(tensor, offset, bytes),
+            Loading::Gpu(loading) => loading.push(tensor, offset, bytes),
+        }
+    }
+
+    /// The executor of `plan`; what was collected beside its weights is dropped.
+    pub fn finish(self, plan: Plan, kv_type: KvType) -> Result<Executor> {
+        Ok(match self {
+            Loading::Cpu(loading) => {
+                let weights = loading.finish(&plan)?;
+                Executor::Cpu(Box::new(cpu::Executor::new(plan, weights)?.with_kv_type(kv_type)))
+            }
+            Loading::Gpu(loading) => {
+                let weights = loading.finish(&plan)?;
+                Executor::Gpu(Box::new(gpu::Executor::new(plan, weights)?))
+            }
+        })
+    }
+}
+
+impl Cache {
+    /// Tokens stored.
+    pub fn len(&self) -> usize {
+        match self {
+            Cache::Cpu(cache) => cache.len(),
+            Cache::Gpu(cache) => cache.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that it occupies.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Cache::Cpu(cache) => cache.bytes() as u64,
+            Cache::Gpu(cache) => cache.bytes(),
+        }
+    }
+
+    fn on_cpu(&mut self) -> Result<&mut cpu::Cache> {
+        match self {
+            Cache::Cpu(cache) => Ok(cache),
+            Cache::Gpu(_) => Err(elsewhere()),
+        }
+    }
+
+    fn on_gpu(&mut self) -> Result<&mut gpu::Cache> {
+        match self {
+            Cache::Gpu(cache) => Ok(cache),
+            Cache::Cpu(_) => Err(elsewhere()),
+        }
+    }
+}
+
+fn elsewhere() -> Error {
+    Error::internal("a sequence runs on another executor than it was begun on")
+}
+
+impl Executor {
+    /// `"wasm"` or `"webgpu"`, as the page names it.
+    pub fn device(&self) -> &'static str {
+        match self {
+            Executor::Cpu(_) => "wasm",
+            Executor::Gpu(_) => "webgpu",
+        }
+    }
+
+    /// The CPU's executor, where it is that: only it has threads.
+    pub fn cpu(&self) -> Option<&cpu::Executor> {
+        match self {
+            Executor::Cpu(executor) => Some(executor),
+            Executor::Gpu(_) => None,
+        }
+    }
+
+    pub fn cpu_mut(&mut self) -> Option<&mut cpu::Executor> {
+        match self {
+            Executor::Cpu(executor) => Some(executor),
+            Executor::Gpu(_) => None,
+        }
+    }
+
+    /// The GPU's executor, where it is that.
+    pub fn gpu(&self) -> Option<&gpu::Executor> {
+        match self {
+            Executor::Cpu(_) => None,
+            Executor::Gpu(executor) => Some(executor),
+        }
+    }
+
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Executor::Cpu(executor) => executor.plan(),
+            Executor::Gpu(executor) => executor.plan(),
+        }
+    }
+
+    /// Bytes of the weights.
+    pub fn weight_bytes(&self) -> u64 {
+        match self {
+            Executor::Cpu(executor) => executor.weight_bytes() as u64,
+            Executor::Gpu(executor) => executor.weight_bytes(),
+        }
+    }
+
+    /// Bytes of the cache of a sequence that fills the context.
+    pub fn cache_capacity(&self) -> u64 {
+        match self {
+            Executor::Cpu(executor) => executor.cache_capacity(),
+            Executor::Gpu(executor) => executor.cache_capacity(),
+        }
+    }
+
+    /// An empty cache for a sequence of this model.
+    pub fn new_cache(&self) -> Cache {
+        match self {
+            Executor::Cpu(executor) => Cache::Cpu(executor.new_cache()),
+            Executor::Gpu(executor) => Cache::Gpu(executor.new_cache()),
+        }
+    }
+
+    /// How many of `remaining` tokens the next step should take.
+    pub fn step_tokens(&self, remaining: usize) -> usize {
+        match self {
+            Executor::Cpu(executor) => executor.step_tokens(remaining),
+            Executor::Gpu(executor) => executor.step_tokens(remaining),
+        }
+    }
+
+    /// Rows whose logits should be asked for at once.
+    pub fn head_rows(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => CPU_HEAD_ROWS,
+            Executor::Gpu(_) => gpu::HEAD_ROWS,
+        }
+    }
+
+    /// Begins a step: for each sequence, tokens that follow what its cache holds. Its rows are the tokens, one
+    /// sequence after the other. A step in progress is dropped.
+    pub fn begin(&mut self, batch: &mut [(&mut Cache, &[u32])]) -> Result<()> {
+        match self {
+            Executor::Cpu(executor) => {
+                let batch = batch.iter_mut().map(|(cache, tokens)| Ok((cache.on_cpu()?, *tokens)));
+                executor.begin(&mut batch.collect::<Result<Vec<_>>>()?)
+            }
+            Executor::Gpu(executor) => {
+                let batch = batch.iter_mut().map(|(cache, tokens)| Ok((cache.on_gpu()?, *tokens)));
+                executor.begin(&mut batch.collect::<Result<Vec<_>>>()?)
+            }
+        }
+    }
+
+    /// Goes on with the step until it is done (true) or has to be gone on with later (false): when `pause` says so on
+    /// the CPU, when the GPU has enough to do. `caches` are those that it was begun with.
+    pub fn advance(&mut self, caches: &mut [&mut Cache], pause: &mut dyn FnMut() -> bool) -> Result<bool> {
+        match self {
+            Executor::Cpu(executor) => {
+                let caches = caches.iter_mut().map(|cache| cache.on_cpu());
+                executor.advance(&mut caches.collect::<Result<Vec<_>>>()?, pause)
+            }
+            Executor::Gpu(executor) => {
+                let caches = caches.iter_mut().map(|cache| cache.on_gpu());
+                executor.advance(&mut caches.collect::<Result<Vec<_>>>()?)
+            }
+        }
+    }
+
+    /// Drops the step in progress. What it stored in its caches lies beyond their length.
+    pub fn cancel(&mut self) {
+        match self {
+            Executor::Cpu(executor) => executor.cancel(),
+            Executor::Gpu(executor) => executor.cancel(),
+        }
+    }
+
+    /// The logits of some rows of the last step, one row of the vocabulary's length after the other. Answers whether
+    /// they are there; if not, it is to be asked for the same again.
+    pub fn logits(&mut self, rows: Range<usize>, logits: &mut Vec<f32>) -> Result<bool> {
+        match self {
+            Executor::Cpu(executor) => executor.logits(rows, logits).map(|()| true),
+            Executor::Gpu(executor) => executor.logits(rows, logits),
+        }
+    }
+
+    /// The hidden states of some rows of the last step, in the same way.
+    pub fn hidden(&mut self, rows: Range<usize>, states: &mut Vec<f32>) -> Result<bool> {
+        match self {
+            Executor::Cpu(executor) => {
+                states.clear();
+                rows.for_each(|row| states.extend_from_slice(executor.hidden(row)));
+                Ok(true)
+            }
+            Executor::Gpu(executor) => executor.hidden(rows, states),
+        }
+    }
+
+    /// What ends when there is something to go on with, if that is not now.
+    pub fn waiting(&self) -> Option<Signal> {
+        match self {
+            Executor::Cpu(_) => None,
+            Executor::Gpu(executor) => executor.waiting(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A kernel with what it is bound to: the WGSL that declares it, its parameters, its grid.
+//!
+//! Bindings and parameters are named once, here; their declarations in WGSL and their bytes follow from that.
+
+use super::device::{Gpu, Pipeline};
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// The most workgroups along one axis of a grid.
+const MOST_GROUPS: u32 = 65_535;
+/// Dynamic offsets are multiples of this.
+pub const ALIGNMENT: u64 = 256;
+
+/// A static parameter.
+#[derive(Debug, Clone, Copy)]
+pub enum Value {
+    U(u32),
+    F(f32),
+}
+
+/// What a binding shows.
+#[derive(Clone)]
+pub enum Memory {
+    Buffer(wgpu::Buffer),
+    /// Keys and values of this layer, of whatever sequence runs.
+    Layer(usize),
+}
+
+struct Binding {
+    name: String,
+    /// WGSL type of its elements.
+    element: &'static str,
+    writes: bool,
+    memory: Memory,
+}
+
+/// Which rows a dispatch takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All rows of a step.
+    Step,
+    /// Those whose logits are asked for.
+    Head,
+    /// The rows of each sequence, by a dispatch of its own.
+    Sequences,
+}
+
+/// A kernel, bound.
+pub struct Call {
+    label: &'static str,
+    body: String,
+    bindings: Vec<Binding>,
+    params: Vec<(String, Value)>,
+    /// Workgroups of one row or tile of rows.
+    groups: u32,
+    /// Rows that a workgroup takes.
+    tile: u32,
+    scope: Scope,
+    weights: u64,
+}
+
+impl Call {
+    /// A call of the kernel with this text, with `groups` workgroups for each row.
+    pub fn new(label: &'static str, body: impl Into<String>, groups: usize) -> Self {
+        Call {
+            label,
+            body: body.into(),
+            bindings: vec![],
+            params: vec![],
+            groups: groups as u32,
+            tile: 1,
+            scope: Scope::Step,
+            weights: 0,
+        }
+    }
+
+    pub fn reads(mut self, name: impl Into<String>, element: &'static str, buffer: &wgpu::Buffer) -> Self {
+        let memory = Memory::Buffer(buffer.clone());
+        self.bindings.push(Binding { name: name.into(), element, writes: false, memory });
+        self
+    }
+
+    pub fn writes(mut self, name: impl Into<String>, element: &'static str, buffer: &wgpu::Buffer) -> Self {
+        let memory = Memory::Buffer(buffer.clone());
+        self.bindings.push(Binding { name: name.into(), element, writes: true, memory });
+        self
+    }
+
+    /// Binds `kv` to keys and values of a layer.
+    pub fn layer(mut self, layer: usize, writes: bool) -> Self {
+        let memory = Memory::Layer(layer);
+        self.bindings.push(Binding { name: "kv".into(), element: "u32", writes, memory });
+        self
+    }
+
+    pub fn param(mut self, name: impl Into<String>, value: usize) -> Self {
+        self.params.push((name.into(), Value::U(value as u32)));
+        self
+    }
+
+    pub fn number(mut self, name: impl Into<String>, value: f32) -> Self {
+        self.params.push((name.into(), Value::F(value)));
+        self
+    }
+
+    /// Has each workgroup take `tile` rows.
+    pub fn tiles(mut self, tile: u32) -> Self {
+        self.tile = tile;
+        self
+    }
+
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Says how many bytes of weights it reads.
+    pub fn weights(mut self, bytes: u64) -> Self {
+        self.weights += bytes;
+        self
+    }
+
+    fn source(&self) -> String {
+        let mut source = String::new();
+        let mut line = |text: std::fmt::Arguments| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(source, "{text}");
+        };
+        line(format_args!("struct Params {{"));
+        for (name, value) in &self.params {
+            let kind = match value {
+                Value::U(_) => "u32",
+                Value::F(_) => "f32",
+            };
+            line(format_args!("  {name}: {kind},"));
+        }
+        line(format_args!("}}\nstruct Step {{ first: u32, rows: u32, start: u32 }}"));
+        for (index, Binding { name, element, writes, .. }) in self.bindings.iter().enumerate() {
+            let access = if *writes { "read_write" } else { "read" };
+            line(format_args!(
+                "@group(0) @binding({index}) var<storage, {access}> {name}: array<{element}>;"
+            ));
+        }
+        let (params, step) = (self.bindings.len(), self.bindings.len() + 1);
+        line(format_args!("@group(0) @binding({params}) var<uniform> params: Params;"));
+        line(format_args!("@group(0) @binding({step}) var<uniform> now: Step;"));
+        line(format_args!(
+            "fn place(group: vec3<u32>) -> u32 {{ return group.x + group.z * {MOST_GROUPS}u; }}"
+        ));
+        source + &self.body
+    }
+
+    /// Makes its pipeline and parameters.
+    pub fn compile(self, gpu: &Rc<Gpu>, step: &wgpu::Buffer) -> Dispatch {
+        let written: Vec<bool> = self.bindings.iter().map(|binding| binding.writes).collect();
+        let pipeline = gpu.pipeline(self.label, self.source(), &written);
+        let bytes: Vec<u8> = self
+            .params
+            .iter()
+            .flat_map(|(_, value)| match value {
+                Value::U(value) => value.to_le_bytes(),
+                Value::F(value) => value.to_le_bytes(),
+            })
+            .collect();
+        let params = gpu.uniform(bytes.len() as u64);
+        gpu.write(&params, 0, &bytes);
+        let memory: Vec<Memory> = self.bindings.into_iter().map(|binding| binding.memory).collect();
+        let mut dispatch = Dispatch {
+            pipeline,
+            params,
+            step: step.clone(),
+            x: self.groups.min(MOST_GROUPS),
+            z: self.groups.div_ceil(MOST_GROUPS),
+            tile: self.tile,
+            scope: self.scope,
+            weights: self.weights,
+            memory,
+            group: None,
+        };
+        if !dispatch.of_sequence() {
+            dispatch.group = Some(dispatch.bind(gpu, &[]));
+        }
+        dispatch
+    }
+}
+
+/// A compiled call, to be encoded for any number of rows.
+pub struct Dispatch {
+    pipeline: Rc<Pipeline>,
+    params: wgpu::Buffer,
+    step: wgpu::Buffer,
+    x: u32,
+    z: u32,
+    tile: u32,
+    pub scope: Scope,
+    pub weights: u64,
+    memory: Vec<Memory>,
+    group: Option<wgpu::BindGroup>,
+}
+
+impl Dispatch {
+    /// Whether it is bound anew for each sequence's memory.
+    pub fn of_sequence(&self) -> bool {
+        self.memory.iter().any(|memory| matches!(memory, Memory::Layer(_)))
+    }
+
+    /// Binds it, to these layers.
+    pub fn bind(&self, gpu: &Gpu, layers: &[wgpu::Buffer]) -> wgpu::BindGroup {
+        gpu.count(|counts| counts.bind_groups += 1);
+        let storage = self.memory.iter().map(|memory| match memory {
+            Memory::Buffer(buffer) => buffer.as_entire_binding(),
+            Memory::Layer(layer) => layers[*layer].as_entire_binding(),
+        });
+        let step = wgpu::BufferBinding { buffer: &self.step, offset: 0, size: std::num::NonZeroU64::new(16) };
+        let uniforms = [self.params.as_entire_binding(), wgpu::BindingResource::Buffer(step)];
+        let entries: Vec<_> = storage
+            .chain(uniforms)
+            .enumerate()
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+            .collect();
+        gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.pipeline.layout,
+            entries: &entries,
+        })
+    }
+
+    /// Encodes it for `rows` rows, which entry `entry` of the step's parameters describes; `group` is what it is bound
+    /// to in place of its own bindings.
+    pub fn encode(
+        &self,
+        gpu: &Gpu,
+        pass: &mut wgpu::ComputePass,
+        group: Option<&wgpu::BindGroup>,
+        entry: usize,
+        rows: usize,
+    ) {
+        gpu.count(|counts| {
+            counts.dispatches += 1;
+            counts.weights += self.weights;
+        });
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, group.or(self.group.as_ref()), &[entry as u32 * ALIGNMENT as u32]);
+        pass.dispatch_workgroups(self.x, (rows as u32).div_ceil(self.tile), self.z);
+    }
+}

@@ -1,0 +1,227 @@
+//! The device: how it is found, what went wrong on it, and what it was asked to do.
+
+use crate::error::{Code, Error, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a device was asked to do, counted since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub dispatches: u64,
+    pub passes: u64,
+    pub submits: u64,
+    pub bind_groups: u64,
+    pub pipelines: u64,
+    pub buffers: u64,
+    /// Bytes written to buffers from the host.
+    pub written: u64,
+    /// Bytes read back to the host.
+    pub read: u64,
+    /// Bytes of weights that dispatches read.
+    pub weights: u64,
+}
+
+/// A compute pipeline, with the layout of its bindings.
+pub struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// An open device, shared by all that lies on it.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    fault: Arc<Mutex<Option<Error>>>,
+    counts: Cell<Counts>,
+    /// By source: kernels of the same text are one pipeline.
+    pipelines: RefCell<HashMap<String, Rc<Pipeline>>>,
+}
+
+impl Gpu {
+    /// Opens the fastest adapter that there is.
+    pub async fn open() -> Result<Rc<Self>> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::BROWSER_WEBGPU;
+        let instance = wgpu::Instance::new(descriptor);
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance.request_adapter(&options).await.map_err(|error| {
+            unsupported(format!("no graphics adapter can be had through WebGPU or Vulkan: {error}"))
+        })?;
+        let has = adapter.limits();
+        // The default limits are enough; where there are larger buffers, tables need not be split.
+        let limits = wgpu::Limits {
+            max_buffer_size: has.max_buffer_size,
+            max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+            ..wgpu::Limits::default()
+        };
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits.clone(), ..Default::default() };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| unsupported(format!("the graphics adapter gives no device: {error}")))?;
+        let fault = Arc::new(Mutex::new(None));
+        let lost = Arc::clone(&fault);
+        device.set_device_lost_callback(move |_, message| {
+            blame(&lost, Error::new(Code::DeviceLost, format!("the GPU was lost: {message}")));
+        });
+        let failed = Arc::clone(&fault);
+        device.on_uncaptured_error(Arc::new(move |error| {
+            blame(
+                &failed,
+                match error {
+                    wgpu::Error::OutOfMemory { .. } => Error::out_of_memory(
+                        "the GPU's memory does not suffice: choose a smaller model, format or contextLength",
+                    ),
+                    error => Error::internal(format!("the GPU refused a command: {error}")),
+                },
+            );
+        }));
+        let info = adapter.get_info();
+        Ok(Rc::new(Gpu {
+            device,
+            queue,
+            info,
+            limits,
+            fault,
+            counts: Cell::default(),
+            pipelines: RefCell::default(),
+        }))
+    }
+
+    /// The adapter's name, as far as it tells.
+    pub fn name(&self) -> String {
+        let wgpu::AdapterInfo { name, driver, .. } = &self.info;
+        let parts: Vec<&str> = [name, driver].into_iter().map(|part| part.trim()).collect();
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What it was asked to do so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+
+    /// What went wrong since it was opened: commands fail long after they were given.
+    pub fn check(&self) -> Result<()> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// The most bytes that a kernel can see of one buffer.
+    pub(super) fn largest_binding(&self) -> u64 {
+        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+    }
+
+    /// A buffer of zeros for kernels, of at least `bytes` bytes.
+    pub(super) fn buffer(&self, bytes: u64) -> wgpu::Buffer {
+        use wgpu::BufferUsages as Usage;
+        self.allocate(bytes, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC)
+    }
+
+    /// A buffer for small parameters.
+    pub(super) fn uniform(&self, bytes: u64) -> wgpu::Buffer {
+        self.allocate(bytes, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)
+    }
+
+    /// A buffer that the host can read.
+    pub(super) fn readable(&self, bytes: u64) -> wgpu::Buffer {
+        self.allocate(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
+    }
+
+    fn allocate(&self, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.count(|counts| counts.buffers += 1);
+        let size = bytes.max(16).next_multiple_of(16);
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Has a buffer hold `bytes`, of which there are a multiple of four, from `offset` on before the next submit.
+    pub(super) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.count(|counts| counts.written += bytes.len() as u64);
+        self.queue.write_buffer(buffer, offset, bytes);
+    }
+
+    /// Submits what `encode` puts into a command buffer.
+    pub(super) fn submit(&self, encode: impl FnOnce(&mut wgpu::CommandEncoder)) {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encode(&mut encoder);
+        self.queue.submit([encoder.finish()]);
+        self.count(|counts| counts.submits += 1);
+    }
+
+    /// The pipeline of a source whose storage bindings are these (true where it writes), followed by its parameters
+    /// and by the step's.
+    pub(super) fn pipeline(&self, label: &str, source: String, written: &[bool]) -> Rc<Pipeline> {
+        if let Some(known) = self.pipelines.borrow().get(&source) {
+            return Rc::clone(known);
+        }
+        self.count(|counts| counts.pipelines += 1);
+        let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
+        let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
+        let entries: Vec<_> = written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+        let layout = self.device.create_bind_group_layout(&descriptor);
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let pipeline = Rc::new(Pipeline { pipeline, layout });
+        self.pipelines.borrow_mut().insert(source, Rc::clone(&pipeline));
+        pipeline
+    }
+
+    /// Waits for all work natively. In a browser work goes on by itself, and this does nothing.
+    pub(super) fn settle(&self) -> Result<()> {
+        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        waited.map_err(|error| Error::internal(format!("waiting for the GPU failed: {error}")))?;
+        Ok(())
+    }
+}
+
+fn entry((binding, (ty, dynamic)): (usize, (wgpu::BufferBindingType, bool))) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
+        count: None,
+    }
+}
+
+fn unsupported(message: String) -> Error {
+    Error::new(Code::UnsupportedDevice, message)
+}
+
+/// Keeps the first fault: others follow from it.
+fn blame(fault: &Mutex<Option<Error>>, error: Error) {
+    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}

@@ -1,0 +1,379 @@
+//! A plan with its weights on the GPU, ready to run.
+
+use super::call::{ALIGNMENT, Dispatch, Scope};
+use super::device::Gpu;
+use super::kernels::Slot;
+use super::program::{Compiler, Program, Rotation};
+use super::readback::{Readback, Signal};
+use super::sequence::{Cache, Layer, Pool};
+use super::weights::Weights;
+use crate::cpu::kernels::rotary;
+use crate::error::{Error, Result};
+use crate::plan::{Head, Plan};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
+const STEP_TOKENS: usize = 256;
+/// Rows whose logits can be asked for at once.
+pub const HEAD_ROWS: usize = 16;
+/// Steps that may be on their way: one runs while the next is made ready.
+const STEPS_UNDER_WAY: usize = 2;
+/// Entries of the step's parameters: of the step, of the head's rows, and then of each sequence.
+const WHOLE: usize = 0;
+const HEAD: usize = 1;
+const SEQUENCES: usize = 2;
+
+/// A plan with its weights, ready to run.
+pub struct Executor {
+    plan: Plan,
+    weights: Weights,
+    gpu: Rc<Gpu>,
+    slots: Vec<Slot>,
+    logits: Slot,
+    ropes: Vec<Rotation>,
+    /// Token and position of each row.
+    rows: wgpu::Buffer,
+    /// What kernels are told of a step: entries of first row, rows, first position.
+    entries: wgpu::Buffer,
+    layers: Vec<Layer>,
+    /// For steps with one row of each sequence.
+    one: Program,
+    many: Program,
+    pool: Rc<Pool>,
+    lanes: Vec<Lane>,
+    step: Option<Step>,
+    under_way: VecDeque<Signal>,
+    readback: Readback,
+    angles: Vec<[f32; 2]>,
+}
+
+/// The memory of a sequence, bound to the dispatches that use it.
+struct Lane {
+    one: Vec<Option<wgpu::BindGroup>>,
+    many: Vec<Option<wgpu::BindGroup>>,
+}
+
+/// The last step that was begun.
+struct Step {
+    rows: usize,
+    sequences: Vec<Sequence>,
+    /// It is yet to be submitted.
+    waits: bool,
+}
+
+struct Sequence {
+    rows: Range<usize>,
+    start: usize,
+    lane: usize,
+}
+
+impl Executor {
+    pub fn new(plan: Plan, weights: Weights) -> Result<Self> {
+        let gpu = Rc::clone(&weights.gpu);
+        let most = if plan.causal { STEP_TOKENS.min(plan.context_length) } else { plan.context_length };
+        let slot = |rows: usize, width: usize| {
+            let stride = width.next_multiple_of(32);
+            Slot { buffer: gpu.buffer(4 * (rows * stride) as u64), width, stride }
+        };
+        let slots: Vec<Slot> = plan.slots.iter().map(|width| slot(most, *width)).collect();
+        let (head_rows, vocabulary, read) = match plan.head {
+            Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
+            Head::Hidden { x } => (1, plan.slot(x), most),
+        };
+        let logits = slot(head_rows, vocabulary);
+        let mut ropes = Vec::new();
+        for rope in &plan.ropes {
+            let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
+            let frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
+                Some(factors) => error.tensor(&plan.weight(factors).name),
+                None => error,
+            })?;
+            let angles = gpu.buffer(8 * (most * frequencies.len()) as u64);
+            ropes.push(Rotation { rope: Rope { frequencies, ..rope.clone() }, angles });
+        }
+        let layers: Vec<Layer> =
+            plan.caches.iter().map(|cache| Layer::new(cache, plan.context_length, most)).collect();
+        if let Some(layer) = layers.iter().find(|layer| layer.bytes() > gpu.largest_binding()) {
+            let message = format!(
+                "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength",
+                layer.bytes(),
+                gpu.largest_binding()
+            );
+            return Err(Error::out_of_memory(message));
+        }
+        let rows = gpu.buffer(8 * most as u64);
+        let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
+        let compile = |one| {
+            let (gpu, plan, weights, slots, layers, ropes) = (&gpu, &plan, &weights, &slots, &layers, &ropes);
+            let (rows, step, logits) = (&rows, &entries, &logits);
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile()
+        };
+        let (one, many) = (compile(true)?, compile(false)?);
+        let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
+        gpu.check()?;
+        let mut executor = Executor {
+            plan,
+            weights,
+            gpu,
+            slots,
+            logits,
+            ropes,
+            rows,
+            entries,
+            layers,
+            one,
+            many,
+            pool: Rc::default(),
+            lanes: vec![],
+            step: None,
+            under_way: VecDeque::new(),
+            readback,
+            angles: vec![],
+        };
+        executor.reach(0)?;
+        Ok(executor)
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
+    /// Bytes of the weights.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.bytes()
+    }
+
+    /// Bytes of keys and values of a sequence.
+    pub fn cache_capacity(&self) -> u64 {
+        self.layers.iter().map(Layer::bytes).sum()
+    }
+
+    /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
+    pub fn new_cache(&self) -> Cache {
+        Cache::new(&self.pool, self.cache_capacity())
+    }
+
+    /// How many of `remaining` tokens the next step should take.
+    pub fn step_tokens(&self, remaining: usize) -> usize {
+        if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
+    }
+
+    /// Dispatches of a step that takes one token of one sequence, without those of the head, and of the head.
+    pub fn dispatches(&self) -> (usize, usize) {
+        (self.one.layers.len(), self.one.head.len())
+    }
+
+    /// What has to end before there is anything to go on with.
+    pub fn waiting(&self) -> Option<Signal> {
+        let full = self.under_way.len() >= STEPS_UNDER_WAY;
+        self.readback.signal().or(self.under_way.front().filter(|_| full)).cloned()
+    }
+
+    /// Begins a step: for each sequence, tokens that follow what its cache holds.
+    pub fn begin(&mut self, batch: &mut [(&mut Cache, &[u32])]) -> Result<()> {
+        self.send();
+        self.readback.drop_result();
+        let (mut rows, mut sequences) = (Vec::new(), Vec::new());
+        for (cache, tokens) in batch.iter() {
+            self.plan.check_tokens(tokens)?;
+            self.reach(cache.lane)?;
+            let start = cache.len();
+            if start + tokens.len() > self.plan.context_length {
+                return Err(Error::internal("a step goes beyond the context"));
+            }
+            sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane: cache.lane });
+            rows.extend(tokens.iter().enumerate().map(|(k, token)| [*token, (start + k) as u32]));
+        }
+        if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
+            return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
+        }
+        self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
+        for Rotation { rope, angles: buffer } in &self.ropes {
+            let pairs = rope.frequencies.len();
+            self.angles.resize(rows.len() * pairs, [0.0; 2]);
+            for ([_, position], angles) in rows.iter().zip(self.angles.chunks_exact_mut(pairs.max(1))) {
+                let position = *position as usize;
+                rotary::angles(position, &rope.frequencies, rope.magnitude_at(position), angles);
+            }
+            self.gpu.write(buffer, 0, bytemuck::cast_slice(&self.angles));
+        }
+        self.tell(WHOLE, &(0..rows.len()), 0);
+        for (k, sequence) in sequences.iter().enumerate() {
+            self.tell(SEQUENCES + k, &sequence.rows, sequence.start);
+        }
+        self.step = Some(Step { rows: rows.len(), sequences, waits: true });
+        Ok(())
+    }
+
+    /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
+    /// asked for next, with the same command buffer.
+    pub fn advance(&mut self, caches: &mut [&mut Cache]) -> Result<bool> {
+        let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
+        if caches.len() != step.sequences.len() {
+            return Err(Error::internal("a step goes on with other sequences than it was begun with"));
+        }
+        if self.under_way.len() >= STEPS_UNDER_WAY {
+            self.gpu.settle()?;
+        }
+        self.gpu.check()?;
+        while self.under_way.front().is_some_and(|signal| signal.outcome().is_some()) {
+            self.under_way.pop_front();
+        }
+        if self.under_way.len() >= STEPS_UNDER_WAY {
+            return Ok(false);
+        }
+        for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
+            cache.advance(sequence.rows.len());
+        }
+        Ok(true)
+    }
+
+    /// Drops the step in progress, and results that are on their way.
+    pub fn cancel(&mut self) {
+        self.step = None;
+        self.readback.drop_result();
+    }
+
+    /// The logits of some rows of the last step, one row of the vocabulary's length after the other: true when they
+    /// are there, false as long as they are on their way. Nothing else is done between.
+    pub fn logits(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
+        if let Head::Hidden { .. } = self.plan.head {
+            return Err(Error::unsupported_model(
+                "this model is an encoder: it has no head to generate or score with",
+            ));
+        }
+        if rows.len() > HEAD_ROWS {
+            return Err(Error::internal(format!("logits of {} rows at once", rows.len())));
+        }
+        let (source, count) = (self.logits.clone(), rows.len());
+        self.result(&source, 0..count, Some(rows), out)
+    }
+
+    /// The hidden states of some rows of the last step, in the same way.
+    pub fn hidden(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
+        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
+        let source = self.slots[x.0].clone();
+        self.result(&source, rows, None, out)
+    }
+
+    fn result(
+        &mut self,
+        source: &Slot,
+        rows: Range<usize>,
+        head: Option<Range<usize>>,
+        out: &mut Vec<f32>,
+    ) -> Result<bool> {
+        if !self.readback.is_under_way() {
+            if !self.readback.is_free() {
+                self.gpu.settle()?;
+                if !self.readback.is_free() {
+                    return Ok(false);
+                }
+            }
+            let bytes = 4 * (rows.len() * source.stride) as u64;
+            if bytes > self.readback.buffer.size() {
+                return Err(Error::internal("more results are asked for than can be read at once"));
+            }
+            if let Some(rows) = &head {
+                self.tell(HEAD, rows, 0);
+            }
+            self.submit(head, |readback, encoder| {
+                let first = 4 * (rows.start * source.stride) as u64;
+                encoder.copy_buffer_to_buffer(&source.buffer, first, &readback.buffer, 0, bytes);
+            })?;
+            self.readback.begin(bytes);
+        }
+        self.gpu.settle()?;
+        let (width, stride) = (source.width, source.stride);
+        let taken = self.readback.take(&self.gpu, |values| {
+            out.clear();
+            values.chunks_exact(stride).for_each(|row| out.extend_from_slice(&row[..width]));
+        })?;
+        Ok(taken.is_some())
+    }
+
+    /// Submits the step that waits, with nothing after it.
+    fn send(&mut self) {
+        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(None, |_, _| {}).is_ok() {
+            let signal = Signal::default();
+            self.under_way.push_back(signal.clone());
+            self.gpu.queue.on_submitted_work_done(move || signal.end(true));
+        }
+    }
+
+    /// Submits, as one command buffer with one pass, the step if it waits, the head for `head`, and what `after` adds.
+    fn submit(
+        &mut self,
+        head: Option<Range<usize>>,
+        after: impl FnOnce(&Readback, &mut wgpu::CommandEncoder),
+    ) -> Result<()> {
+        let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
+        let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
+        let program = if one { &self.one } else { &self.many };
+        let rows = head.map_or(0, |rows| rows.len());
+        // A head of few rows is cheaper one by one.
+        let head = if rows == 1 { &self.one.head } else { &self.many.head };
+        self.gpu.submit(|encoder| {
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                self.gpu.count(|counts| counts.passes += 1);
+                if step.waits {
+                    for (k, dispatch) in program.layers.iter().enumerate() {
+                        self.encode(&mut pass, dispatch, k, step, one);
+                    }
+                }
+                if rows > 0 {
+                    for dispatch in head {
+                        dispatch.encode(&self.gpu, &mut pass, None, HEAD, rows);
+                    }
+                }
+            }
+            after(&self.readback, encoder);
+        });
+        if let Some(step) = &mut self.step {
+            step.waits = false;
+        }
+        self.gpu.check()
+    }
+
+    fn encode(&self, pass: &mut wgpu::ComputePass, dispatch: &Dispatch, k: usize, step: &Step, one: bool) {
+        match dispatch.scope {
+            Scope::Sequences => {
+                for (s, sequence) in step.sequences.iter().enumerate() {
+                    let lane = &self.lanes[sequence.lane];
+                    let group = if one { &lane.one[k] } else { &lane.many[k] };
+                    dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
+                }
+            }
+            _ => dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows),
+        }
+    }
+
+    /// Writes an entry of the step's parameters.
+    fn tell(&self, entry: usize, rows: &Range<usize>, start: usize) {
+        let words = [rows.start, rows.len(), start, 0].map(|value| value as u32);
+        self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
+    }
+
+    /// Makes memory for sequences up to number `lane`.
+    fn reach(&mut self, lane: usize) -> Result<()> {
+        while self.lanes.len() <= lane {
+            let layers: Vec<_> = self.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
+            let bind = |program: &Program| {
+                let bind =
+                    |dispatch: &Dispatch| dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, &layers));
+                program.layers.iter().map(bind).collect()
+            };
+            let lane = Lane { one: bind(&self.one), many: bind(&self.many) };
+            self.gpu.check()?;
+            self.lanes.push(lane);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! out = softmax(scale·qK + mask)·V: a workgroup per head and row. 64 positions at a time, a thread scores one
+//! position; then each thread sums up two dimensions of the values over all of them. The softmax is made on the way:
+//! what was summed up shrinks when a higher score comes.
+//!
+//! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
+//! Nobody reads what another workgroup stores: each begins with the row's own key and value.
+
+use super::{FOLD, Slot};
+use crate::gpu::call::{Call, Scope};
+use crate::gpu::device::Gpu;
+use crate::gpu::sequence::Layer;
+use crate::plan::Pairs;
+
+/// An attention.
+pub struct Attend<'a> {
+    pub layer: &'a Layer,
+    /// The layer's number.
+    pub index: usize,
+    pub heads: usize,
+    pub scale: f32,
+    pub softcap: Option<f32>,
+    /// Whether a row sees only those before it.
+    pub causal: bool,
+    pub q: &'a Slot,
+    pub out: &'a Slot,
+}
+
+/// What comes before it.
+pub struct Fused<'a> {
+    pub k: &'a Slot,
+    pub v: &'a Slot,
+    /// RMS norms of queries' and of keys' heads, and their ε.
+    pub norms: Option<([&'a [f32]; 2], f32)>,
+    /// How pairs lie, how many there are, and their angles.
+    pub rotation: Option<(Pairs, usize, &'a wgpu::Buffer)>,
+}
+
+/// An attention by itself, or with what comes before it.
+pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
+    let Attend { layer, index, heads, scale, softcap, causal, q, out } = attend;
+    let words = layer.words();
+    let cap = softcap
+        .map_or("score".to_owned(), |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))"));
+    let prepare = fused.map_or(include_str!("attend_query.wgsl").to_owned(), preparation);
+    let body = include_str!("attend.wgsl")
+        .replace("$WORDS", &words.to_string())
+        .replace("$DIM", &layer.dim.to_string())
+        .replace("$SUMS", &words.div_ceil(64).to_string())
+        .replace("$capped", &cap)
+        .replace("$end", if *causal { "position + 1u" } else { "now.start + now.rows" })
+        .replace("$known", if fused.is_some() { "position" } else { "end" });
+    let mut call = Call::new("attend", [FOLD, &prepare, &body].concat(), *heads)
+        .scope(Scope::Sequences)
+        .reads("q", "f32", &q.buffer)
+        .layer(*index, fused.is_some())
+        .writes("out", "f32", &out.buffer)
+        .param("heads", layer.heads)
+        .param("share", heads / layer.heads)
+        .param("capacity", layer.capacity)
+        .param("window", layer.window.unwrap_or(0))
+        .param("q_stride", q.stride)
+        .param("out_stride", out.stride)
+        .number("scale", *scale);
+    let Some(Fused { k, v, norms, rotation }) = fused else { return call };
+    call = call
+        .reads("k", "f32", &k.buffer)
+        .reads("v", "f32", &v.buffer)
+        .param("k_stride", k.stride)
+        .param("v_stride", v.stride);
+    if let Some((_, pairs, angles)) = rotation {
+        call = call.reads("angles", "vec2<f32>", angles).param("pairs", *pairs);
+    }
+    if let Some((weights, eps)) = norms {
+        let values = weights.concat();
+        let vectors = gpu.buffer(4 * values.len() as u64);
+        gpu.write(&vectors, 0, bytemuck::cast_slice(&values));
+        call = call.reads("vectors", "f32", &vectors).number("eps", *eps);
+    }
+    call
+}
+
+/// WGSL that readies the query and the row's own key and value.
+fn preparation(fused: &Fused) -> String {
+    let turned = match fused.rotation {
+        None => include_str!("unturned.wgsl").to_owned(),
+        Some((pairs, ..)) => {
+            let (pair, first, second, is_first) = match pairs {
+                Pairs::Interleaved => ("e / 2u", "pair * 2u", "pair * 2u + 1u", "e % 2u == 0u"),
+                Pairs::Halves => ("e % params.pairs", "pair", "pair + params.pairs", "e < params.pairs"),
+            };
+            include_str!("turned.wgsl")
+                .replace("$pair", pair)
+                .replace("$first", first)
+                .replace("$second", second)
+                .replace("$is", is_first)
+        }
+    };
+    let normed = match fused.norms {
+        Some(_) => include_str!("normed.wgsl"),
+        None => "fn normed(which: u32, lane: u32) {\n}\n",
+    };
+    [normed, &turned, include_str!("attend_fused.wgsl")].concat()
+}

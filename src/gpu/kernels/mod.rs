@@ -1,0 +1,68 @@
+//! The kernels: one per file, each with its formula, its grid and the reason for it.
+
+mod attend;
+mod elementwise;
+mod embed;
+mod matmul;
+mod norm;
+mod products;
+mod repack;
+mod rotate;
+mod store;
+
+pub use attend::{Attend, Fused, attend};
+pub use elementwise::{activate, add, gate};
+pub use embed::{add_row, embed};
+pub use matmul::matmul;
+pub use norm::norm;
+pub use products::{Epilogue, Input, Product, gated, products};
+pub use repack::repack;
+pub use rotate::rotate;
+pub use store::store;
+
+use super::call::Call;
+use super::formats::COMMON;
+use super::weights::{Matrix, Part};
+use crate::plan::Activation;
+
+/// Threads of a workgroup.
+pub const THREADS: usize = 64;
+
+/// Activations: rows of `stride` f32 values, of which the last may be filling.
+#[derive(Clone)]
+pub struct Slot {
+    pub buffer: wgpu::Buffer,
+    pub width: usize,
+    pub stride: usize,
+}
+
+impl Slot {
+    /// Vectors of four in a row.
+    pub fn fours(&self) -> usize {
+        self.stride / 4
+    }
+}
+
+/// The part of the source that unpacks matrices 0, 1, …
+fn unpackers<'a>(matrices: impl IntoIterator<Item = &'a Matrix>) -> String {
+    let unpack = |(k, matrix): (usize, &Matrix)| matrix.format.wgsl(k);
+    let all: String = matrices.into_iter().enumerate().map(unpack).collect();
+    COMMON.to_owned() + &all
+}
+
+/// Binds a part of a matrix as number `k`.
+fn bind(call: Call, k: usize, matrix: &Matrix, part: &Part) -> Call {
+    call.reads(format!("w{k}"), "u32", &part.buffer).param(format!("odd{k}"), matrix.odds(part))
+}
+
+/// WGSL of an activation function `f`.
+fn function(f: Activation) -> &'static str {
+    match f {
+        Activation::Silu => include_str!("silu.wgsl"),
+        Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
+        Activation::GeluErf => include_str!("gelu_erf.wgsl"),
+    }
+}
+
+/// How sums of a workgroup are made.
+const FOLD: &str = include_str!("fold.wgsl");

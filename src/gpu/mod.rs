@@ -1,0 +1,21 @@
+//! The GPU executor: runs a plan with compute shaders, on WebGPU in a browser and on Vulkan natively.
+//!
+//! A plan becomes two static lists of dispatches ([`program`]): a fused one for steps that take one token of each
+//! sequence, and one with tiled products for all others. A step is one command buffer with one compute pass; nothing
+//! is created for it. Weights lie in buffers as their bytes came, rearranged by a shader ([`weights`]).
+
+mod call;
+mod device;
+mod executor;
+mod formats;
+mod kernels;
+mod program;
+mod readback;
+mod sequence;
+mod weights;
+
+pub use device::{Counts, Gpu};
+pub use executor::{Executor, HEAD_ROWS};
+pub use readback::Signal;
+pub use sequence::Cache;
+pub use weights::{Loading, Weights};

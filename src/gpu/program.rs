@@ -1,0 +1,132 @@
+//! The plan as kernels: a list of dispatches for steps of one token of each sequence, and one for all others.
+
+use super::call::{Call, Dispatch, Scope};
+use super::device::Gpu;
+use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
+use super::sequence::Layer;
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::plan::{Head, Norm, Op, Plan, SlotId};
+use std::rc::Rc;
+
+mod fusion;
+mod uses;
+
+/// Dispatches for one kind of step, and for the logits of its rows.
+pub struct Program {
+    pub layers: Vec<Dispatch>,
+    pub head: Vec<Dispatch>,
+}
+
+/// A rotary embedding, made ready: its frequencies are divided by their factors.
+pub struct Rotation {
+    pub rope: Rope,
+    /// Cosine and sine of each pair of each row of the step.
+    pub angles: wgpu::Buffer,
+}
+
+/// What a plan is compiled with.
+pub struct Compiler<'a> {
+    pub gpu: &'a Rc<Gpu>,
+    pub plan: &'a Plan,
+    pub weights: &'a Weights,
+    pub slots: &'a [Slot],
+    pub layers: &'a [Layer],
+    pub ropes: &'a [Rotation],
+    /// Token and position of each row.
+    pub rows: &'a wgpu::Buffer,
+    /// The step's parameters.
+    pub step: &'a wgpu::Buffer,
+    pub logits: &'a Slot,
+    /// Whether steps have one row of each sequence.
+    pub one: bool,
+}
+
+impl Compiler<'_> {
+    /// The program, with whatever can be fused fused.
+    pub fn compile(&self) -> Result<Program> {
+        let mut calls = Vec::new();
+        let mut at = 0;
+        while at < self.plan.ops.len() {
+            match fusion::find(self, at)? {
+                Some((ops, call)) => {
+                    calls.push(call);
+                    at += ops;
+                }
+                None => {
+                    calls.extend(self.op(&self.plan.ops[at])?);
+                    at += 1;
+                }
+            }
+        }
+        let ready =
+            |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
+        Ok(Program { layers: ready(calls), head: ready(self.head()?) })
+    }
+
+    pub fn slot(&self, id: SlotId) -> &Slot {
+        &self.slots[id.0]
+    }
+
+    /// An op by itself.
+    fn op(&self, op: &Op) -> Result<Vec<Call>> {
+        Ok(match *op {
+            Op::Embed { table, scale, out } => {
+                kernels::embed(self.weights.matrix(table)?, scale, self.rows, self.slot(out))
+            }
+            Op::AddRow { table, row, x } => {
+                kernels::add_row(self.weights.matrix(table)?, row, self.rows, self.slot(x))
+            }
+            Op::Norm { norm, eps, x, out, .. } => {
+                let (weight, bias) = match norm {
+                    Norm::Rms { weight } => (weight, None),
+                    Norm::Layer { weight, bias } => (weight, Some(self.weights.vector(bias)?)),
+                };
+                let weight = self.weights.vector(weight)?;
+                vec![kernels::norm(self.gpu, weight, bias, eps, self.slot(x), self.slot(out), false)]
+            }
+            Op::MatMul { x, out, .. } => self.product(op, self.slot(x), self.slot(out), Epilogue::Store)?,
+            Op::Rotate { rope, dim, x } => {
+                let (pairs, rotation) = (self.plan.ropes[rope.0].pairs, &self.ropes[rope.0]);
+                vec![kernels::rotate(self.slot(x), dim, pairs, rotation.rope.frequencies.len(), &rotation.angles)]
+            }
+            Op::Store { cache, k, v } => {
+                vec![kernels::store(&self.layers[cache], cache, self.slot(k), self.slot(v))]
+            }
+            Op::Attend { .. } => vec![kernels::attend(self.gpu, &self.attention(op)?, None)],
+            Op::Activate { f, x } => vec![kernels::activate(f, self.slot(x))],
+            Op::Gate { f, x, y } => vec![kernels::gate(f, self.slot(x), self.slot(y))],
+            Op::Add { x, y } => vec![kernels::add(self.slot(x), self.slot(y))],
+        })
+    }
+
+    /// A product of all rows.
+    pub fn product(&self, op: &Op, x: &Slot, out: &Slot, epilogue: Epilogue) -> Result<Vec<Call>> {
+        let Op::MatMul { weight, bias, .. } = *op else { return Err(Error::internal("no product")) };
+        let matrix = self.weights.matrix(weight)?;
+        let bias = bias.map(|bias| self.weights.vector(bias)).transpose()?;
+        let product = |part| Product { matrix, part, bias, out };
+        let call = |part| match self.one {
+            true => kernels::products(self.gpu, &Input { x, norm: None }, &[product(part)], epilogue),
+            false => kernels::matmul(self.gpu, x, &product(part), epilogue),
+        };
+        Ok(matrix.parts.iter().map(call).collect())
+    }
+
+    pub fn attention(&self, op: &Op) -> Result<Attend<'_>> {
+        let Op::Attend { cache, heads, scale, softcap, q, out } = *op else {
+            return Err(Error::internal("no attention"));
+        };
+        let (layer, causal) = (&self.layers[cache], self.plan.causal);
+        let (q, out) = (self.slot(q), self.slot(out));
+        Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out })
+    }
+
+    fn head(&self) -> Result<Vec<Call>> {
+        let Head::Logits { weight, x, softcap } = self.plan.head else { return Ok(vec![]) };
+        let op = Op::MatMul { weight, bias: None, x, out: x };
+        let epilogue = softcap.map_or(Epilogue::Store, Epilogue::Softcap);
+        let calls = self.product(&op, self.slot(x), self.logits, epilogue)?;
+        Ok(calls.into_iter().map(|call| call.scope(Scope::Head)).collect())
+    }
+}

@@ -1,0 +1,146 @@
+// Models on WebGPU, on Chromium's software adapter: what they say, and what of them stays in the engine's memory.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fixtureJson, openSite } from "./site.mjs";
+import { MB, openBrowser, report, run } from "./harness.mjs";
+
+const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
+const GEMMA = "gemma-3-270m-q4_k_m";
+/** Mean |Δ log-probability| against float32, with activations in f32 and keys and values in f16. */
+const ERROR = 0.01;
+/** By how much the engine's memory may grow while a model is loaded: its tokenizer, its vectors and a chunk. */
+const HEAP = 32 * MB;
+
+let site, browser, page;
+
+before(async () => {
+  site = await openSite();
+  browser = await openBrowser();
+  page = await browser.open(site);
+});
+
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
+/** The mean |Δ| of the first `count` tokens of a text. */
+async function errorOf(model, text, count) {
+  const tokens = text.tokens.slice(0, count);
+  const { logprobs, device } = await run(
+    page,
+    async ({ load }, { url, tokens }) => {
+      const model = await load(url, { device: "webgpu" });
+      const { logprobs } = await model.score(tokens);
+      const { device } = model.info;
+      await model.close();
+      return { logprobs, device };
+    },
+    { url: `/models/${model}.gguf`, tokens },
+  );
+  assert.equal(device.kind, "webgpu");
+  assert.equal(logprobs.length, tokens.length);
+  return mean(logprobs.slice(1).map((value, i) => Math.abs(value - text.logprobs[i + 1])));
+}
+
+// A software adapter is slow, above all in Gemma's head: a quarter of a million outputs for each token.
+for (const [model, count] of [[SMOLLM2, 64], [GEMMA, 24]]) {
+  test(`${model} scores text as float32 does`, { timeout: 300_000 }, async (t) => {
+    const { texts } = fixtureJson(`score/${model}.json`);
+    const error = await errorOf(model, texts[0], count);
+    report(t, `${texts[0].name}, ${count} tokens: mean |Δ| ${error.toFixed(5)}`);
+    assert.ok(error <= ERROR, `mean |Δ| ${error}`);
+  });
+}
+
+test("tiny models answer as their float32 originals", { timeout: 60_000 }, async () => {
+  for (const name of ["llama-0", "gemma3-0"]) {
+    const { tokens, logprobs } = fixtureJson(`tiny/${name}.json`);
+    const scored = await run(
+      page,
+      async ({ load }, { url, tokens }) => {
+        const model = await load(url, { device: "webgpu" });
+        const { logprobs } = await model.score(tokens);
+        await model.close();
+        return logprobs;
+      },
+      { url: `/tiny/${name}.gguf`, tokens },
+    );
+    const error = mean(scored.slice(1).map((value, i) => Math.abs(value - logprobs[i + 1])));
+    assert.ok(error <= 0.002, `${name}: ${error}`);
+  }
+});
+
+test("SmolLM2 generates, the same as on wasm, and can be stopped", { timeout: 180_000 }, async (t) => {
+  const seen = await run(
+    page,
+    async ({ load, failure }, { url }) => {
+      const answers = {};
+      for (const device of ["webgpu", "wasm"]) {
+        const model = await load(url, { device });
+        const run = model.generate("The capital of France is", { temperature: 0, maxTokens: 12 });
+        let text = "";
+        for await (const delta of run) text += delta;
+        const { timings, finishReason } = await run.result;
+        const controller = new AbortController();
+        const stopped = model.generate("Once upon a time", { temperature: 0, maxTokens: 500, signal: controller.signal });
+        const { code: end } = await failure(
+          (async () => {
+            for await (const _ of stopped) controller.abort();
+          })(),
+        );
+        const again = model.generate("The capital of France is", { temperature: 0, maxTokens: 12 });
+        let repeated = "";
+        for await (const delta of again) repeated += delta;
+        answers[device] = { text, repeated, finishReason, end, timings, info: model.info };
+        await model.close();
+      }
+      return answers;
+    },
+    { url: `/models/${SMOLLM2}.gguf` },
+  );
+  const { webgpu, wasm } = seen;
+  report(t, `${webgpu.info.device.description}: ${JSON.stringify(webgpu.text)}, ${webgpu.timings.tokensPerSecond.toFixed(1)} tokens/s on a software adapter`);
+  assert.equal(webgpu.info.device.kind, "webgpu");
+  assert.equal(webgpu.finishReason, "length");
+  assert.equal(webgpu.text, wasm.text);
+  assert.equal(webgpu.repeated, webgpu.text, "an answer that was stopped leaves nothing behind");
+  assert.deepEqual([webgpu.end, wasm.end], ["aborted", "aborted"]);
+});
+
+test("weights never lie in the engine's memory", { timeout: 180_000 }, async (t) => {
+  const { peak, weights, small } = await run(
+    page,
+    async ({ load }, { url, tiny }) => {
+      const peaks = [];
+      for (const address of [tiny, url]) {
+        const model = await load(address, { device: "webgpu" });
+        peaks.push(model.info.memory);
+        await model.close();
+      }
+      return { small: peaks[0].peak, ...peaks[1] };
+    },
+    { url: `/models/${GEMMA}.gguf`, tiny: "/tiny/gemma3-0.gguf" },
+  );
+  report(t, `weights ${(weights / MB).toFixed(0)} MB, memory grew by ${((peak - small) / MB).toFixed(1)} MB`);
+  assert.ok(weights > 200 * MB);
+  assert.ok(peak - small <= HEAP, `${peak - small} bytes`);
+});
+
+test("where there is no adapter, the load fails with the reason", { timeout: 60_000 }, async () => {
+  const error = await run(page, async ({ load, failure }) => failure(load("/tiny/llama-0.gguf", { device: "webgpu", kvType: "q8_0" })));
+  assert.deepEqual([error.typed, error.code], [true, "invalid-argument"], error.message);
+  const bare = await browser.open(site);
+  // A worker has a navigator of its own: the line is prepended to the worker's script.
+  await bare.route("**/pkg/worker.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: "GPU.prototype.requestAdapter = async () => null;\n" + (await response.text()) });
+  });
+  const refused = await run(bare, async ({ load, failure }) => failure(load("/tiny/llama-0.gguf", { device: "webgpu" })));
+  assert.deepEqual([refused.typed, refused.code], [true, "unsupported-device"], refused.message);
+  assert.match(refused.message, /adapter/);
+  await bare.close();
+});

@@ -1,0 +1,36 @@
+//! The GPU that tests run on: the machine's own, or Chromium's SwiftShader, which runs on any processor.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Once;
+use wisplm::gpu::Gpu;
+
+/// What tells Vulkan's loader which drivers there are.
+const DRIVERS: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+/// Where Chromium and Chrome are installed.
+const FOLDERS: [&str; 4] =
+    ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome", "/usr/lib64/chromium-browser"];
+
+/// Opens a GPU. `WISPLM_GPU=system` takes the system's own driver in place of SwiftShader.
+pub fn open() -> Rc<Gpu> {
+    static CHOOSE: Once = Once::new();
+    CHOOSE.call_once(|| {
+        let system = std::env::var_os("WISPLM_GPU").is_some_and(|choice| choice == "system");
+        let chosen = system || DRIVERS.iter().any(|name| std::env::var_os(name).is_some());
+        if let (false, Some(driver)) = (chosen, swiftshader()) {
+            // SAFETY: all threads that open a GPU wait here, and nothing else in these tests reads the environment.
+            DRIVERS.iter().for_each(|name| unsafe { std::env::set_var(name, &driver) });
+        }
+    });
+    pollster::block_on(Gpu::open()).unwrap_or_else(|error| {
+        panic!("{error}. Tests need a Vulkan loader and Chromium's SwiftShader: run scripts/setup.sh tests")
+    })
+}
+
+/// Chromium's software driver.
+fn swiftshader() -> Option<PathBuf> {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let beside = named.as_deref().and_then(Path::parent).map(PathBuf::from);
+    let folders = beside.into_iter().chain(FOLDERS.iter().map(PathBuf::from));
+    folders.map(|folder| folder.join("vk_swiftshader_icd.json")).find(|file| file.is_file())
+}
