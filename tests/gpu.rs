@@ -69,6 +69,20 @@ fn decoders_score_as_their_originals() {
     }
 }
 
+/// Fused products, growing queries, factors, windows and caps: what the other families add.
+#[test]
+fn every_family_scores_as_its_originals() {
+    let gpu = open();
+    for name in ["mistral3-0", "qwen2-0", "qwen3-0", "smollm3-0", "phi3-0", "phi3-1", "gemma2-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let answers = json(&format!("tiny/{name}.json"));
+        let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
+        let error = mean_error(&score_in_steps(&mut model, &tokens, 64), &want);
+        println!("{name}: {} tokens, mean |Δ log-probability| {error:.6}", tokens.len());
+        assert!(error <= MEAN_ERROR, "{name}: {error}");
+    }
+}
+
 #[test]
 fn encoders_embed_as_their_originals() {
     let gpu = open();

@@ -9,7 +9,7 @@ use super::sequence::{Cache, Layer, Pool};
 use super::weights::Weights;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Plan};
+use crate::plan::{Head, Plan, Rope};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;

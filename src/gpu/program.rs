@@ -6,7 +6,7 @@ use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Norm, Op, Plan, SlotId};
+use crate::plan::{Head, Norm, Op, Plan, Rope, SlotId};
 use std::rc::Rc;
 
 mod fusion;
@@ -88,7 +88,13 @@ impl Compiler<'_> {
             Op::MatMul { x, out, .. } => self.product(op, self.slot(x), self.slot(out), Epilogue::Store)?,
             Op::Rotate { rope, dim, x } => {
                 let (pairs, rotation) = (self.plan.ropes[rope.0].pairs, &self.ropes[rope.0]);
-                vec![kernels::rotate(self.slot(x), dim, pairs, rotation.rope.frequencies.len(), &rotation.angles)]
+                vec![kernels::rotate(
+                    self.slot(x),
+                    dim,
+                    pairs,
+                    rotation.rope.frequencies.len(),
+                    &rotation.angles,
+                )]
             }
             Op::Store { cache, k, v } => {
                 vec![kernels::store(&self.layers[cache], cache, self.slot(k), self.slot(v))]

@@ -1,16 +1,15 @@
 var<workgroup> partial: array<f32, 64>;
 
-// Σ of the values of `span` neighbouring threads, a power of two. All threads call it.
+// Σ of the values of `span` neighbouring threads. All threads call it. Each adds up all of them: a tree has fewer
+// additions and a barrier for each of its levels, which costs more.
 fn fold(value: f32, lane: u32, span: u32) -> f32 {
   partial[lane] = value;
   workgroupBarrier();
-  for (var near = span / 2u; near > 0u; near = near / 2u) {
-    if (lane % span < near) {
-      partial[lane] += partial[lane + near];
-    }
-    workgroupBarrier();
+  let first = lane - lane % span;
+  var sum = 0.0;
+  for (var i = 0u; i < span; i += 1u) {
+    sum += partial[first + i];
   }
-  let sum = partial[lane - lane % span];
   workgroupBarrier();
   return sum;
 }
