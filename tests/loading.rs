@@ -259,6 +259,9 @@ fn absurd_numbers_are_refused_by_key() {
         }
     }
     refuses("llama-0", Code::UnsupportedModel, "llama.rope.scaling.type", |draft| {
+        draft.set("llama.rope.scaling.type", Value::String("dynamic".into()));
+    });
+    refuses("llama-0", Code::InvalidModel, "llama.rope.scaling.original_context_length", |draft| {
         draft.set("llama.rope.scaling.type", Value::String("yarn".into()));
     });
     refuses("llama-0", Code::UnsupportedModel, "llama.expert_count", |draft| {

@@ -105,11 +105,12 @@ pub(super) fn queries_keys_values(
 /// Two products, or one tensor with the gate's rows and then the others.
 fn gate_and_up(b: &mut Builder, hyper: &Hyper, layer: usize, x: SlotId, outs: [SlotId; 2]) -> Result<()> {
     let [gate, up] = ["ffn_gate", "ffn_up"].map(|part| format!("blk.{layer}.{part}"));
-    if b.has(&format!("{gate}.weight")) {
+    let width = hyper.feed_forward;
+    let fused = b.rows(&format!("{up}.weight")) == Some(2 * width as u64);
+    if !fused || b.has(&format!("{gate}.weight")) {
         b.linear(&gate, x, outs[0])?;
         return b.linear(&up, x, outs[1]);
     }
-    let width = hyper.feed_forward;
     b.linear_part((&up, 2 * width, 0), &gate, x, outs[0])?;
     b.linear_part((&up, 2 * width, width), &gate, x, outs[1])
 }

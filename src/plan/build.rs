@@ -36,6 +36,11 @@ impl<'a> Builder<'a> {
         self.tensors.contains_key(name)
     }
 
+    /// How many rows the tensor of this name has, if it is in the file.
+    pub fn rows(&self, name: &str) -> Option<u64> {
+        self.tensors.get(name).map(|tensor| tensor.rows())
+    }
+
     /// A tensor of `rows` × `cols`, which must be in the file.
     pub fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<WeightId> {
         self.weight(name, [rows, cols], Weight { name: name.into(), first: 0, rows, cols })
