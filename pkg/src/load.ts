@@ -12,7 +12,7 @@ import { canTransferStreams, type ModelSource, Pumps, type Source, sources } fro
 /** How long a worker may take to close its files before it is ended anyway. */
 const RELEASE_MS = 1000;
 /** How long a worker may take to get ready for its end. It listens between slices of its work. */
-const FAREWELL_MS = 300;
+const FAREWELL_MS = 1000;
 
 /** The most threads that `"auto"` tries: beyond that a model small enough for a tab gains nothing. */
 const AUTO_THREADS = 8;

@@ -12,8 +12,8 @@ export type Resignation = { type: "failed"; message: string } | { type: "left" }
 
 /** A worker that nobody holds may be collected, in the middle of its work. */
 const HELD: HelperWorker[] = [];
-/** How long the end of a worker takes at most, where it has nothing to do. */
-const ENDING_MS = 100;
+/** How long the end of a worker takes, where it has nothing to do: nothing tells when it is over. */
+const ENDING_MS = 30;
 
 type HelperWorker = Pick<Worker, "postMessage" | "addEventListener" | "terminate">;
 
@@ -38,23 +38,15 @@ export class Crew {
   readonly size: number;
   /** Why one of them does not help. */
   problem: string | undefined;
-  #ending = false;
-  #lastEnded = -Infinity;
+  readonly #ends: Promise<void>[] = [];
+  #lastEnd = -Infinity;
 
   constructor(size: number, enlistment: Enlistment, start: () => HelperWorker) {
     this.size = size;
     try {
       for (let i = 0; i < size; i++) {
         const worker = start();
-        worker.addEventListener("message", ({ data }: MessageEvent<Resignation>) => {
-          if (data.type === "failed") this.problem ??= data.message;
-          else if (!this.#ending) this.#dismissed(worker);
-        });
-        worker.addEventListener("error", (event) => {
-          // Not an error of the engine's worker: it goes on with those who came.
-          event.preventDefault();
-          this.problem ??= (event as ErrorEvent).message || "its script does not start";
-        });
+        this.#ends.push(this.#endOf(worker));
         worker.postMessage(enlistment);
         HELD.push(worker);
       }
@@ -64,18 +56,33 @@ export class Crew {
   }
 
   /**
-   * Resolves when the page may end this worker, and with it its helpers. Chromium leaves a worker and its helper behind
-   * for good if both are ended at the same time.
+   * Resolves when all helpers, dismissed, have ended: the page may end this worker then. Chromium leaves a worker and its
+   * helper behind for good if it is told to end one while the other is ending (one load in ten, when that was tried).
    */
   async end(): Promise<void> {
-    this.#ending = true;
-    const left = this.#lastEnded + ENDING_MS - performance.now();
+    await Promise.all(this.#ends);
+    const left = this.#lastEnd + ENDING_MS - performance.now();
     if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
   }
 
-  #dismissed(worker: HelperWorker): void {
-    this.#lastEnded = performance.now();
-    worker.terminate();
+  /** Ends a helper when it has left or failed. */
+  #endOf(worker: HelperWorker): Promise<void> {
+    return new Promise((resolve) => {
+      const ended = (problem?: string): void => {
+        this.problem ??= problem;
+        this.#lastEnd = performance.now();
+        worker.terminate();
+        resolve();
+      };
+      worker.addEventListener("message", ({ data }: MessageEvent<Resignation>) =>
+        ended(data.type === "failed" ? data.message : undefined),
+      );
+      worker.addEventListener("error", (event) => {
+        // Not an error of the engine's worker: it goes on with those who came.
+        event.preventDefault();
+        ended((event as ErrorEvent).message || "its script does not start");
+      });
+    });
   }
 }
 
