@@ -104,6 +104,23 @@ fn encoders_embed_as_their_originals() {
     }
 }
 
+/// On the same device, the kernels that graphics cards run: threads that share outputs, and positions; tiles.
+#[test]
+fn the_shapes_of_cards_score_the_same() {
+    let gpu = open();
+    gpu.shape_for_cards();
+    for name in ["llama-0", "gemma3-0", "qwen2-0", "phi3-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let answers = json(&format!("tiny/{name}.json"));
+        let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
+        for step in [100, 1] {
+            let error = mean_error(&score_in_steps(&mut model, &tokens, step), &want);
+            println!("{name}, {step} at a time: mean |Δ log-probability| {error:.6}");
+            assert!(error <= MEAN_ERROR, "{name}, {step} at a time: {error}");
+        }
+    }
+}
+
 /// What 8-bit keys and values may cost instead.
 const MEAN_ERROR_Q8_0: f32 = 0.01;
 
@@ -229,7 +246,17 @@ const ROUNDING: f32 = 1e-5;
 
 #[test]
 fn products_are_those_of_the_weights() {
+    check_products(&open());
+}
+
+#[test]
+fn products_in_the_shapes_of_cards_are_too() {
     let gpu = open();
+    gpu.shape_for_cards();
+    check_products(&gpu);
+}
+
+fn check_products(gpu: &Rc<Gpu>) {
     for kind in FORMATS.into_iter().chain(DECODED) {
         for &cols in columns(kind) {
             // On both sides of a tile of outputs.
@@ -238,7 +265,7 @@ fn products_are_those_of_the_weights() {
                 let inputs = table("x", FORMATS[0], 40, cols, 3);
                 for count in [1, 2, 32, 33] {
                     let tokens: Vec<u32> = (0..count).collect();
-                    let got = run(&gpu, &[&inputs, &weights], usize::MAX, &tokens, |b| {
+                    let got = run(gpu, &[&inputs, &weights], usize::MAX, &tokens, |b| {
                         let (x, out) = (b.slot(cols), b.slot(rows));
                         let table = b.matrix("x", 40, cols).unwrap();
                         b.push(Op::Embed { table, scale: 1.0, out: x });

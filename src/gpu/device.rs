@@ -36,6 +36,7 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     largest_table: Cell<u64>,
+    software: Cell<bool>,
     fault: Arc<Mutex<Option<Error>>>,
     counts: Cell<Counts>,
     /// By source: kernels of the same text are one pipeline.
@@ -85,12 +86,14 @@ impl Gpu {
             );
         }));
         let info = adapter.get_info();
+        let software = Cell::new(info.device_type == wgpu::DeviceType::Cpu);
         Ok(Rc::new(Gpu {
             device,
             queue,
             info,
             limits,
             largest_table: Cell::new(u64::MAX),
+            software,
             fault,
             counts: Cell::default(),
             pipelines: RefCell::default(),
@@ -104,9 +107,14 @@ impl Gpu {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it is a program on the processor.
+    /// Whether kernels take the shapes that suit a program on the processor, as they do where it is one.
     pub fn is_software(&self) -> bool {
-        self.info.device_type == wgpu::DeviceType::Cpu
+        self.software.get()
+    }
+
+    /// Has kernels that come from now on take the shapes that suit a graphics card, whatever this is.
+    pub fn shape_for_cards(&self) {
+        self.software.set(false);
     }
 
     /// What it was asked to do so far.

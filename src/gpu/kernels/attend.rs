@@ -47,14 +47,21 @@ pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
     let threads = if fused.is_some() && !gpu.is_software() { MOST_THREADS } else { THREADS };
     let cap = softcap
         .map_or("score".to_owned(), |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))"));
-    let prepare = fused.map_or_else(|| word_of("q") + include_str!("attend_query.wgsl"), preparation);
-    let body = include_str!("attend.wgsl")
+    // On a processor a thread takes a row of its own where there are many: its neighbours read the same keys.
+    let serial = fused.is_none() && gpu.is_software();
+    let prepare = match fused {
+        Some(fused) => fold(threads) + &preparation(fused),
+        None if serial => word_of("q"),
+        None => fold(threads) + &word_of("q") + include_str!("attend_query.wgsl"),
+    };
+    let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
         .replace("$SUMS", &words.div_ceil(threads).to_string())
         .replace("$TEAMS", &(threads / words).max(1).to_string())
         .replace("$capped", &cap)
         .replace("$end", if *causal { "position + 1u" } else { "now.start + now.rows" })
         .replace("$known", if fused.is_some() { "position" } else { "end" });
-    let mut call = Call::new("attend", [layer.source(), fold(threads), prepare, body].concat(), *heads)
+    let mut call = Call::new("attend", [layer.source(), prepare, body].concat(), *heads)
+        .tiles(if serial { THREADS as u32 } else { 1 })
         .scope(Scope::Sequences)
         .reads("q", "f32", &q.buffer)
         .layer(*index, fused.is_some())

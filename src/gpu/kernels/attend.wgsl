@@ -11,14 +11,6 @@ var<private> most: f32;
 var<private> total: f32;
 var<private> sums: array<Values, SUMS>;
 
-// Word i of a key or value that begins at `at`.
-fn read(at: u32, i: u32) -> Values {
-  if (SCALED) {
-    return unpack(kv[at + i], bitcast<f32>(kv[at + WORDS + i / 8u]));
-  }
-  return unpack(kv[at + i], 0.0);
-}
-
 fn capped(score: f32) -> f32 {
   return $capped;
 }
