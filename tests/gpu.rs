@@ -109,7 +109,7 @@ fn encoders_embed_as_their_originals() {
 fn the_shapes_of_cards_score_the_same() {
     let gpu = open();
     gpu.shape_for_cards();
-    for name in ["llama-0", "gemma3-0", "qwen2-0", "phi3-0"] {
+    for name in ["llama-0", "gemma3-0"] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
         let answers = json(&format!("tiny/{name}.json"));
         let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
@@ -127,7 +127,7 @@ const MEAN_ERROR_Q8_0: f32 = 0.01;
 #[test]
 fn keys_and_values_of_8_bits_cost_little() {
     let gpu = open();
-    for name in ["llama-0", "llama-1", "gemma3-0", "phi3-0"] {
+    for name in ["llama-0", "gemma3-0"] {
         let file = format!("tiny/{name}.gguf");
         let mut model = load_fixture_with(&gpu, &file, KvType::Q8_0);
         let all = load_fixture_on(&gpu, &file).executor.cache_capacity();
@@ -141,7 +141,7 @@ fn keys_and_values_of_8_bits_cost_little() {
         println!("{name}, q8_0: {error:.6}");
         assert!(error <= MEAN_ERROR_Q8_0, "{name}: {error}");
         // The fused attention and the one by itself store the same.
-        let apart = largest_error(&score_in_steps(&mut model, &tokens, 1), &whole);
+        let apart = largest_error(&score_in_steps(&mut model, &tokens[..40], 1), &whole[..39]);
         assert!(apart <= 0.05, "{name}: {apart}");
     }
 }
@@ -246,24 +246,24 @@ const ROUNDING: f32 = 1e-5;
 
 #[test]
 fn products_are_those_of_the_weights() {
-    check_products(&open());
+    // On both sides of a tile of outputs, and of rows.
+    check_products(&open(), &[2, 65, 130], &[1, 9, 33]);
 }
 
 #[test]
 fn products_in_the_shapes_of_cards_are_too() {
     let gpu = open();
     gpu.shape_for_cards();
-    check_products(&gpu);
+    check_products(&gpu, &[65], &[1, 33]);
 }
 
-fn check_products(gpu: &Rc<Gpu>) {
+fn check_products(gpu: &Rc<Gpu>, outputs: &[usize], tokens: &[u32]) {
     for kind in FORMATS.into_iter().chain(DECODED) {
         for &cols in columns(kind) {
-            // On both sides of a tile of outputs.
-            for rows in [2, 64, 65, 130] {
+            for &rows in outputs {
                 let weights = table("w", kind, rows, cols, 2);
                 let inputs = table("x", FORMATS[0], 40, cols, 3);
-                for count in [1, 2, 32, 33] {
+                for &count in tokens {
                     let tokens: Vec<u32> = (0..count).collect();
                     let got = run(gpu, &[&inputs, &weights], usize::MAX, &tokens, |b| {
                         let (x, out) = (b.slot(cols), b.slot(rows));

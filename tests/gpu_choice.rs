@@ -19,13 +19,20 @@ const COLS: usize = 32;
 
 fn info(name: &str, rows: usize) -> TensorInfo {
     let bytes = (4 * rows * COLS) as u64;
-    TensorInfo { name: name.into(), dims: vec![COLS as u64, rows as u64], kind: TensorType::F32, offset: 0, bytes }
+    TensorInfo {
+        name: name.into(),
+        dims: vec![COLS as u64, rows as u64],
+        kind: TensorType::F32,
+        offset: 0,
+        bytes,
+    }
 }
 
 /// A model whose logits are products of two random tables, after one token.
 fn logits_of(gpu: &Rc<Gpu>, vocabulary: usize, head: &[f32]) -> (Executor, Cache) {
     let (inputs, outputs) = (info("x", vocabulary), info("w", vocabulary));
-    let mut builder = Builder::new(&[inputs.clone(), outputs.clone()]);
+    let tensors = [inputs.clone(), outputs.clone()];
+    let mut builder = Builder::new(&tensors);
     let x = builder.slot(COLS);
     let table = builder.matrix("x", vocabulary, COLS).unwrap();
     builder.push(Op::Embed { table, scale: 1.0, out: x });
@@ -51,7 +58,8 @@ fn choice(executor: &mut Executor, draw: &Draw, adjustments: Option<&[[f32; 2]]>
 }
 
 fn kinds() -> Vec<Options> {
-    let open = Options { temperature: 1.0, top_k: 64, top_p: 1.0, min_p: 0.0, seed: Some(7), ..Options::default() };
+    let open =
+        Options { temperature: 1.0, top_k: 64, top_p: 1.0, min_p: 0.0, seed: Some(7), ..Options::default() };
     vec![
         Options { temperature: 0.0, ..open.clone() },
         Options { top_k: 1, ..open.clone() },
@@ -74,7 +82,8 @@ fn the_gpu_chooses_what_the_sampler_chooses() {
         let mut logits = vec![];
         for options in kinds() {
             let prompt: Vec<u32> = (0..vocabulary as u32).step_by(3).collect();
-            let (mut sampler, mut other) = (Sampler::new(&options, &prompt, 0), Sampler::new(&options, &prompt, 0));
+            let (mut sampler, mut other) =
+                (Sampler::new(&options, &prompt, 0), Sampler::new(&options, &prompt, 0));
             for turn in 0..12 {
                 // Each choice changes the logits that it was made of.
                 cache = executor.new_cache();
@@ -93,28 +102,21 @@ fn the_gpu_chooses_what_the_sampler_chooses() {
     }
 }
 
-/// All equal, all but one, NaN among them or nothing else: a token of the vocabulary comes out, the first of equals.
+/// All equal, or sums beyond what f32 can hold, which are infinite or no numbers: a token of the vocabulary comes out,
+/// the first of equals.
 #[test]
 fn odd_logits_are_chosen_from_too() {
     let gpu = open();
     let vocabulary = 100;
-    for (name, value) in [("zero", 0.0), ("NaN", f32::NAN), ("−∞", f32::NEG_INFINITY), ("∞", f32::INFINITY)] {
-        let mut head = vec![value; vocabulary * COLS];
-        for other in [false, true] {
-            if other {
-                head[70 * COLS..71 * COLS].copy_from_slice(&numbers(vocabulary * COLS, 1)[..COLS]);
-            }
-            let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &head);
-            for options in kinds() {
-                step(&mut executor, &mut cache);
-                let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
-                let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None);
-                assert!((token as usize) < vocabulary, "{name}: {token}");
-                if other && draw.top_k == 1 && !value.is_infinite() {
-                    assert_eq!(token, 70, "{name}");
-                }
-                cache = executor.new_cache();
-            }
+    for value in [0.0, f32::MAX, f32::MIN] {
+        let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &vec![value; vocabulary * COLS]);
+        for options in kinds() {
+            step(&mut executor, &mut cache);
+            let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
+            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None);
+            assert!((token as usize) < vocabulary, "{value}: {token}");
+            assert!(value != 0.0 || draw.top_k != 1 || token == 0, "{value}: {token}");
+            cache = executor.new_cache();
         }
     }
 }
@@ -158,8 +160,8 @@ fn answers_are_those_that_the_host_would_choose() {
     for name in ["llama-0", "gemma3-0"] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
         let prompt = tokens(&json(&format!("tiny/{name}.json"))["tokens"])[..20].to_vec();
-        for options in kinds() {
-            let options = Options { max_tokens: Some(24), ignore_eos: true, ..options };
+        for options in kinds().into_iter().step_by(3) {
+            let options = Options { max_tokens: Some(12), ignore_eos: true, ..options };
             let want = answer_by_host(&mut model, &prompt, &options);
             for interrupt in [false, true] {
                 let got = answer(&mut model, &prompt, &options, interrupt);

@@ -36,7 +36,8 @@ impl Draw {
 
     fn words(&self) -> [u32; 10] {
         let Draw { top_k, temperature, top_p, min_p, seed, step, .. } = *self;
-        let [a, b, c] = [self.repeat_penalty, self.frequency_penalty, self.presence_penalty].map(f32::to_bits);
+        let [a, b, c] =
+            [self.repeat_penalty, self.frequency_penalty, self.presence_penalty].map(f32::to_bits);
         let [temperature, top_p, min_p] = [temperature, top_p, min_p].map(f32::to_bits);
         [top_k, temperature, top_p, min_p, seed, step, a, b, c, self.adjusts.into()]
     }
@@ -112,7 +113,8 @@ impl Chooser {
     /// The oldest choice, if it is here.
     pub fn take(&mut self) -> Result<Option<u32>> {
         let Some((place, submitted)) = self.under_way.front().cloned() else { return Ok(None) };
-        let ended = |place: usize| self.readbacks[place].signal().is_none_or(|signal| signal.outcome().is_some());
+        let ended =
+            |place: usize| self.readbacks[place].signal().is_none_or(|signal| signal.outcome().is_some());
         if !ended(place) {
             self.gpu.settle_until(submitted)?;
         }

@@ -146,7 +146,11 @@ mod tests {
                 }
                 assert!((0..bytes.len()).all(|cut| finite(&bytes, cut)), "{}", format.kind.name());
                 bytes[stride + place..stride + place + bad.len()].copy_from_slice(bad);
-                assert!((0..bytes.len()).all(|cut| !finite(&bytes, cut)), "{} at {place}", format.kind.name());
+                assert!(
+                    (0..bytes.len()).all(|cut| !finite(&bytes, cut)),
+                    "{} at {place}",
+                    format.kind.name()
+                );
             }
         }
     }

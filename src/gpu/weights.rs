@@ -248,7 +248,8 @@ impl Rows {
     fn check(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if !self.matrix.format.is_finite(offset, self.last, bytes) {
             let row = offset / self.row_bytes.max(1) as u64;
-            let message = format!("a value or block scale is not a finite number, in row {row} or soon after");
+            let message =
+                format!("a value or block scale is not a finite number, in row {row} or soon after");
             return Err(Error::invalid_model(message));
         }
         self.last = bytes.last().copied().unwrap_or(self.last);

@@ -175,7 +175,8 @@ impl Generation {
 
     /// Has the executor choose the token after row `row`, if it can do it as the options want.
     fn choose(&self, executor: &mut Executor, row: usize) -> Result<bool> {
-        let (Some(draw), Head::Logits { weight, .. }) = (self.sampler.parameters(0), executor.plan().head) else {
+        let (Some(draw), Head::Logits { weight, .. }) = (self.sampler.parameters(0), executor.plan().head)
+        else {
             return Ok(false);
         };
         let vocabulary = executor.plan().weight(weight).rows;

@@ -83,7 +83,8 @@ fn largest(values: &[f32]) -> f32 {
 /// 32 nearest numbers of a table: column j in the low half of byte j, column j + 16 in the high one.
 fn nibbles(values: &[f32], d: f32, table: &[f32; 16]) -> Block {
     let distance = |code: usize, value: f32| (table[code] * d - value).abs();
-    let nearest = |value: f32| (0..16).min_by(|a, b| distance(*a, value).total_cmp(&distance(*b, value))).unwrap();
+    let nearest =
+        |value: f32| (0..16).min_by(|a, b| distance(*a, value).total_cmp(&distance(*b, value))).unwrap();
     let codes: Vec<usize> = values.iter().map(|value| nearest(*value)).collect();
     let bytes = (0..16).map(|j| (codes[j] | codes[j + 16] << 4) as u8).collect();
     (bytes, codes.iter().map(|code| d * table[*code]).collect())

@@ -39,7 +39,8 @@ fn settings() -> std::result::Result<Settings, String> {
         let number = || value.parse().map_err(|_| format!("{option}: {value} is no number"));
         match option.as_str() {
             "--shapes" => {
-                let named = |name| SHAPES.iter().find(|shape| shape.name == name).ok_or(format!("no shape {name}"));
+                let named =
+                    |name| SHAPES.iter().find(|shape| shape.name == name).ok_or(format!("no shape {name}"));
                 shapes = value.split(',').map(named).collect::<std::result::Result<_, _>>()?;
             }
             "--formats" => {
@@ -106,7 +107,13 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-fn measure(gpu: &Rc<Gpu>, shape: &Shape, format: TensorType, settings: &Settings, ceiling: f64) -> Result<()> {
+fn measure(
+    gpu: &Rc<Gpu>,
+    shape: &Shape,
+    format: TensorType,
+    settings: &Settings,
+    ceiling: f64,
+) -> Result<()> {
     let mut executor = load(shape, format, Loading::gpu(gpu))?;
     let prompt: Vec<u32> = (0..settings.prompt as u32).map(|k| k * 97 % 1000).collect();
     let mut cache = executor.new_cache();

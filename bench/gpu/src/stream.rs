@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 const SOURCE: &str = "
-@group(0) @binding(0) var<storage, read> from: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> to: array<u32>;
 const RUN = 64u;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   var all = vec4<u32>();
   for (var i = 0u; i < RUN; i += 1u) {
-    all ^= from[(group.x * RUN + i) * 256u + lane];
+    all ^= source[(group.x * RUN + i) * 256u + lane];
   }
   // Read nothing in vain: what nobody uses is not read at all.
   if ((all.x ^ all.y ^ all.z ^ all.w) == 1u) {

@@ -26,7 +26,8 @@ pub fn fill<E>(tensor: &TensorInfo, mut push: impl FnMut(u64, &[u8]) -> Result<(
 
 /// Sets a block's scales.
 fn scale(kind: TensorType, block: &mut [u8], typical: f32) {
-    let mut put = |at: usize, value: f32| block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+    let mut put =
+        |at: usize, value: f32| block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
     match kind {
         // Codes are about ±64.
         TensorType::Q8_0 => put(0, typical / 64.0),

@@ -18,7 +18,9 @@ pub use super::activations::TILE;
 
 use super::activations::{Block, Tile};
 use crate::gguf::TensorType;
-use crate::quant::{self, Bytes, Codes, FiveBits, Float4, Format, Listed, Nibbles, NonLinear, PANEL, Panel, SixBits};
+use crate::quant::{
+    self, Bytes, Codes, FiveBits, Float4, Format, Listed, Nibbles, NonLinear, PANEL, Panel, SixBits,
+};
 use source::{
     FromEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single, Super, SuperHalves,
 };

@@ -37,7 +37,9 @@ impl Executor {
     /// occurred at all; without them those of the last choice hold, and count the tokens chosen. Answers false if too
     /// many choices that nobody waits for are still on their way.
     pub fn choose(&mut self, row: usize, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> Result<bool> {
-        let Some(Step { sequences, .. }) = &self.step else { return Err(Error::internal("no step was begun")) };
+        let Some(Step { sequences, .. }) = &self.step else {
+            return Err(Error::internal("no step was begun"));
+        };
         let (&[Sequence { lane, .. }], Some(chooser)) = (sequences.as_slice(), &mut self.chooser) else {
             return Err(Error::internal("a choice that is not of one sequence of a decoder"));
         };
@@ -127,7 +129,9 @@ impl Executor {
                 return Err(Error::internal("more results are asked for than can be read at once"));
             }
             let (at, target) = (4 * (first * source.stride) as u64, self.readback.buffer.clone());
-            self.submit(&wanted, |encoder| encoder.copy_buffer_to_buffer(&source.buffer, at, &target, 0, bytes))?;
+            self.submit(&wanted, |encoder| {
+                encoder.copy_buffer_to_buffer(&source.buffer, at, &target, 0, bytes)
+            })?;
             self.readback.begin(bytes);
         }
         self.gpu.settle()?;
@@ -141,7 +145,8 @@ impl Executor {
 
     /// Submits the step that waits, with nothing after it.
     pub(super) fn send(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(&Wanted::Nothing, |_| {}).is_ok() {
+        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(&Wanted::Nothing, |_| {}).is_ok()
+        {
             let signal = Signal::default();
             self.under_way.push_back(signal.clone());
             self.gpu.queue.on_submitted_work_done(move || signal.end(true));
@@ -150,7 +155,11 @@ impl Executor {
 
     /// Submits, as one command buffer with one pass, the step if it waits and what is wanted of its rows, then what
     /// `copy` adds.
-    fn submit(&mut self, wanted: &Wanted, copy: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<wgpu::SubmissionIndex> {
+    fn submit(
+        &mut self,
+        wanted: &Wanted,
+        copy: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<wgpu::SubmissionIndex> {
         let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
         let rows = wanted.rows();
         if !rows.is_empty() {

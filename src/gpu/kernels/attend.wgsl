@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let at = (base + p % params.capacity) * ROW;
       var sum = 0.0;
       for (var i = 0u; i < WORDS; i += 1u) {
-        sum += dot(query[i], read(at, i));
+        sum += dot(query[i], word_at(at, i));
       }
       score = capped(sum);
     }
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var n = 0u; n < SUMS; n += 1u) {
         let i = n * THREADS + word;
         if (i < WORDS) {
-          sums[n] += weights[j] * read(at, i);
+          sums[n] += weights[j] * word_at(at, i);
         }
       }
     }

@@ -47,13 +47,13 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, lane: u32) {
   normed(1u, lane);
   let stores = head % params.share == 0u;
   let to = (kv_head * params.capacity + position % params.capacity) * ROW;
-  let from = row * params.v_stride + kv_head * DIM;
+  let begin = row * params.v_stride + kv_head * DIM;
   var score = 0.0;
   for (var i = lane; i < WORDS; i += THREADS) {
     let key_largest = turned_largest(i, row);
     let key = pack(turned_word(i, row), key_largest);
-    let value_largest = v_largest(from, i);
-    let value = pack(v_word(from, i), value_largest);
+    let value_largest = v_largest(begin, i);
+    let value = pack(v_word(begin, i), value_largest);
     if (stores) {
       put(to, i, key, key_largest);
       put(params.heads * params.capacity * ROW + to, i, value, value_largest);

@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = (base + p % params.capacity) * ROW;
     var sum = 0.0;
     for (var i = 0u; i < WORDS; i += 1u) {
-      sum += dot(query[i], read(at, i));
+      sum += dot(query[i], word_at(at, i));
     }
     let score = capped(sum);
     let top = max(most, score);
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     total = total * shrink + weight;
     most = top;
     for (var i = 0u; i < WORDS; i += 1u) {
-      sums[i] = sums[i] * shrink + weight * read(values + at, i);
+      sums[i] = sums[i] * shrink + weight * word_at(values + at, i);
     }
   }
   let to = row * params.out_stride + head * DIM;

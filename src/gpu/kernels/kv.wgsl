@@ -4,7 +4,7 @@ const WORDS = $WORDSu;
 const ROW = $ROWu;
 
 // Word i of a key or value that begins at `at`.
-fn read(at: u32, i: u32) -> Values {
+fn word_at(at: u32, i: u32) -> Values {
   if (SCALED) {
     return unpack(kv[at + i], bitcast<f32>(kv[at + WORDS + i / 8u]));
   }

@@ -159,7 +159,8 @@ fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
     line(format_args!("fn product{k}(token0: u32, group: u32, lane: u32) {{"));
     line(format_args!("  let own = lane % LANES;"));
     line(format_args!("  let row0 = (group * {}u + lane / LANES) * {rows}u;", THREADS / lanes));
-    (0..tokens).for_each(|t| line(format_args!("  let base{t} = base_of(token0 + {t}u);\n  var squares{t} = 0.0;")));
+    (0..tokens)
+        .for_each(|t| line(format_args!("  let base{t} = base_of(token0 + {t}u);\n  var squares{t} = 0.0;")));
     for r in 0..rows {
         line(format_args!("  let at{r} = min(row0 + {r}u, params.rows{k} - 1u) * params.blocks;"));
         for (k, t) in each(ks, tokens) {
@@ -168,14 +169,17 @@ fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
     }
     line(format_args!("  for (var b = own; b < params.blocks; b += LANES) {{"));
     // For one row of x it is better to hold that than the weights.
-    let unpacked = |k: usize, r: usize| if tokens == 1 { format!("unpack{k}(at{r} + b)") } else { format!("w{k}_{r}") };
+    let unpacked =
+        |k: usize, r: usize| if tokens == 1 { format!("unpack{k}(at{r} + b)") } else { format!("w{k}_{r}") };
     for (k, r) in each(ks, rows).filter(|_| tokens > 1) {
         line(format_args!("    let w{k}_{r} = unpack{k}(at{r} + b);"));
     }
     for t in 0..tokens {
         match normed {
             true => {
-                line(format_args!("    let read{t} = input(base{t}, b);\n    let x{t} = normed(read{t}, b);"));
+                line(format_args!(
+                    "    let read{t} = input(base{t}, b);\n    let x{t} = normed(read{t}, b);"
+                ));
                 line(format_args!("    squares{t} += times(read{t}, read{t});"));
             }
             false => line(format_args!("    let x{t} = input(base{t}, b);")),
