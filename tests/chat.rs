@@ -183,6 +183,25 @@ fn what_messages_say_is_no_control_token() {
 }
 
 #[test]
+fn tags_and_calls_may_be_control_tokens() {
+    let more = ["[THINK]", "[/THINK]", "[TOOL_CALLS]", "[ARGS]"].map(|text| (text, CONTROL, 0.0));
+    let texts = ["a", "b", "f", "{}"].map(|text| (text, NORMAL, 0.0));
+    let tokenizer = spm(&[more, texts].concat()).build().unwrap();
+    let source = "{{ tools | length }} [THINK] [/THINK] [TOOL_CALLS] [ARGS]";
+    let asked =
+        json!({ "messages": [{ "role": "user", "content": "x" }], "tools": [{ "type": "function" }] });
+    let prompt = chat::prompt(&templates(source), &tokenizer, &conversation(asked).unwrap(), CLOCK).unwrap();
+    let (mut reply, mut shown) = (prompt.reply, chat::Parts::default());
+    let mut detokenizer = tokenizer.detokenizer_after(prompt.tokens.last().copied());
+    for token in [259, 263, 260, 264, 261, 265, 262, 266] {
+        shown += reply.push_token(&tokenizer, token, &detokenizer.push(&tokenizer, token));
+    }
+    assert_eq!((shown.reasoning.as_str(), shown.text.as_str(), shown.calls.len()), ("a", "b", 0));
+    let calls = reply.finish().calls;
+    assert_eq!((calls.len(), calls[0].name.as_str(), calls[0].arguments.len()), (1, "f", 0));
+}
+
+#[test]
 fn the_begin_token_is_there_once() {
     for (adds, source, expected) in [
         (true, "{{ bos_token }}hello", vec![261, 259]),
