@@ -1,23 +1,29 @@
 // A conversation as messages, which the model's own chat template makes a prompt of.
 
-/** Whether the model's file has a chat template. */
-export async function canChat(model) {
-  try {
-    await model.countTokens([{ role: "user", content: "?" }]);
-    return true;
-  } catch (error) {
-    if (error.code === "unsupported-model") return false;
-    throw error;
-  }
+/** What the model's chat template takes: `{ system }`, whether it takes a system prompt; null if there is no template. */
+export async function chatForm(model) {
+  const takes = async (messages) => {
+    try {
+      return (await model.countTokens(messages)) > 0;
+    } catch (error) {
+      if (error.code === "unsupported-model" || error.code === "invalid-argument") return false;
+      throw error;
+    }
+  };
+  const user = { role: "user", content: "?" };
+  if (!(await takes([user]))) return null;
+  return { system: await takes([{ role: "system", content: "!" }, user]) };
 }
 
 export class Conversation {
   #model;
+  #form;
   /** Of each turn: question and answer. The last one may have no answer yet. */
   #turns = new Map();
 
-  constructor(model) {
+  constructor(model, form) {
     this.#model = model;
+    this.#form = form;
   }
 
   /** Adds a question under `key`, or opens it again without its answer. */
@@ -39,7 +45,7 @@ export class Conversation {
    * that `reserve` tokens of the context stay free for the answer.
    */
   async messages({ system, contextLength, reserve }) {
-    const head = system.trim() ? [{ role: "system", content: system.trim() }] : [];
+    const head = this.#form.system && system.trim() ? [{ role: "system", content: system.trim() }] : [];
     const turns = Array.from(this.#turns.values(), ({ question, answer }) => [
       { role: "user", content: question },
       ...(answer === null ? [] : [{ role: "assistant", content: answer }]),

@@ -1,6 +1,6 @@
 // A loaded model and the conversation with it: one question at a time, each answer streamed.
 
-import { canChat, Conversation } from "./conversation.js";
+import { chatForm, Conversation } from "./conversation.js";
 import { isAbort } from "./errors.js";
 
 export class Talk {
@@ -10,18 +10,18 @@ export class Talk {
   #meter;
   #announcer;
   #onChange;
-  #chats;
+  #form;
   #conversation = null;
   #running = null;
   #ended = Promise.resolve();
 
   /**
-   * `onChange({ answering })` is called when an answer begins and ends. A model that has no chat template can complete
-   * texts.
+   * `onChange({ answering })` is called when an answer begins and ends. `form` is null for a model that has no chat
+   * template: it can complete texts.
    */
-  constructor({ model, chats, settings, transcript, meter, announcer, onChange }) {
+  constructor({ model, form, settings, transcript, meter, announcer, onChange }) {
     this.#model = model;
-    this.#chats = chats;
+    this.#form = form;
     this.#settings = settings;
     this.#transcript = transcript;
     this.#meter = meter;
@@ -31,11 +31,11 @@ export class Talk {
   }
 
   static async open(parts) {
-    return new Talk({ ...parts, chats: await canChat(parts.model) });
+    return new Talk({ ...parts, form: await chatForm(parts.model) });
   }
 
   get chats() {
-    return this.#chats;
+    return this.#form !== null;
   }
 
   stop() {
@@ -50,7 +50,7 @@ export class Talk {
 
   clear() {
     this.stop();
-    this.#conversation = new Conversation(this.#model);
+    this.#conversation = this.#form && new Conversation(this.#model, this.#form);
     this.#transcript.clear();
   }
 
