@@ -54,7 +54,7 @@ impl Case {
     }
 
     fn cache(&self) -> Cache {
-        Cache::new(&[self.plan()], self.kv_type)
+        Cache::new(&[self.plan()], &[], self.kv_type)
     }
 
     fn positions(&self) -> usize {

@@ -1,7 +1,8 @@
-//! Memory of keys and values: allocated once for each sequence that runs at a time, written in place.
+//! Memory of keys, values and states: allocated once for each sequence that runs at a time, written in place.
 //!
 //! A layer is one buffer: of each head, for each position its words (two f16s each); keys, then values. A layer with a
-//! window is a ring: positions that no later token can see are written over.
+//! window is a ring: positions that no later token can see are written over. A state is there twice: a step reads the
+//! half that the last one has left and writes the other, so that one that is dropped has changed nothing.
 
 use crate::plan;
 use std::cell::{Cell, RefCell};
@@ -46,6 +47,8 @@ pub struct Pool {
 pub struct Cache {
     pool: Rc<Pool>,
     pub(super) lane: usize,
+    /// The half of each state that the last step has left.
+    pub(super) turn: usize,
     len: usize,
     bytes: u64,
 }
@@ -53,7 +56,7 @@ pub struct Cache {
 impl Cache {
     pub(super) fn new(pool: &Rc<Pool>, bytes: u64) -> Self {
         let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace(pool.next.get() + 1));
-        Cache { pool: Rc::clone(pool), lane, len: 0, bytes }
+        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, bytes }
     }
 
     /// Tokens stored in every layer.
@@ -70,9 +73,10 @@ impl Cache {
         self.bytes
     }
 
-    /// Declares `tokens` more positions stored.
+    /// Declares `tokens` more positions stored, and a new state left if there are any.
     pub(super) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+        self.turn = if tokens > 0 { 1 - self.turn } else { self.turn };
     }
 }
 

@@ -1,20 +1,26 @@
 //! The kernels: one per file, each with its formula, its grid and the reason for it.
 
 mod attend;
+mod convolve;
+mod delta_rule;
 mod elementwise;
 mod embed;
 mod matmul;
 mod norm;
+mod part;
 mod products;
 mod repack;
 mod rotate;
 mod store;
 
 pub use attend::{Attend, Fused, attend};
-pub use elementwise::{activate, add, gate};
+pub use convolve::convolve;
+pub use delta_rule::{DeltaRule, delta_rule};
+pub use elementwise::{activate, add, gate, scale};
 pub use embed::{add_row, embed};
 pub use matmul::matmul;
 pub use norm::norm;
+pub use part::part;
 pub use products::{Epilogue, Input, Product, gated, products};
 pub use repack::repack;
 pub use rotate::rotate;
@@ -59,6 +65,7 @@ fn bind(call: Call, k: usize, matrix: &Matrix, part: &Part) -> Call {
 fn function(f: Activation) -> &'static str {
     match f {
         Activation::Silu => include_str!("silu.wgsl"),
+        Activation::Sigmoid => include_str!("sigmoid.wgsl"),
         Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
         Activation::GeluErf => include_str!("gelu_erf.wgsl"),
     }
