@@ -54,7 +54,7 @@ impl Case {
     }
 
     fn cache(&self) -> Cache {
-        Cache::new(&[self.plan()], self.kv_type)
+        Cache::new(&[self.plan()], &[], self.kv_type)
     }
 
     fn positions(&self) -> usize {
@@ -157,7 +157,7 @@ const PLACES: [(usize, usize); 13] = [
 #[test]
 fn heads_are_grouped_and_tiles_joined() {
     for (heads, cache_heads) in [(4, 4), (4, 2), (9, 3), (14, 2)] {
-        for dim in [24, 32, 64, 80, 96, 128, 256] {
+        for dim in [24, 32, 64, 80, 96, 128, 256, 512] {
             for (start, rows) in PLACES {
                 Case { heads, cache_heads, dim, start, rows, ..PLAIN }.check();
             }

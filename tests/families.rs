@@ -11,7 +11,8 @@ use wisplm::task::{Embedding, Pooling};
 const MEAN_ERROR: f32 = 0.002;
 
 /// Each has three tiny models, of different sizes.
-const DECODERS: [&str; 8] = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
+const DECODERS: [&str; 10] =
+    ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3", "gemma4", "qwen35"];
 
 fn score(model: &mut Model, tokens: &[u32]) -> Vec<Option<f32>> {
     let mut run = Score::new(&model.executor, tokens).expect("the tokens fit");

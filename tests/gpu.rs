@@ -74,12 +74,30 @@ fn decoders_score_as_their_originals() {
 fn every_family_scores_as_its_originals() {
     let gpu = open();
     for name in ["mistral3-0", "qwen2-0", "qwen3-0", "smollm3-0", "phi3-0", "phi3-1", "gemma2-0"] {
-        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
-        let answers = json(&format!("tiny/{name}.json"));
-        let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
-        let error = mean_error(&score_in_steps(&mut model, &tokens, 64), &want);
-        println!("{name}: {} tokens, mean |Δ log-probability| {error:.6}", tokens.len());
-        assert!(error <= MEAN_ERROR, "{name}: {error}");
+        scores(&gpu, name, &[64]);
+    }
+}
+
+/// Layers that are not alike, and recurrences: in steps of all kinds.
+#[test]
+fn families_with_other_layers_score_as_their_originals() {
+    let gpu = open();
+    for name in ["gemma4-0", "gemma4-1", "qwen35-0", "qwen35-2"] {
+        scores(&gpu, name, &[64, 1]);
+    }
+    for name in ["gemma4-2", "qwen35-1"] {
+        scores(&gpu, name, &[64]);
+    }
+}
+
+fn scores(gpu: &Rc<Gpu>, name: &str, steps: &[usize]) {
+    let mut model = load_fixture_on(gpu, &format!("tiny/{name}.gguf"));
+    let answers = json(&format!("tiny/{name}.json"));
+    let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
+    for step in steps {
+        let error = mean_error(&score_in_steps(&mut model, &tokens, *step), &want);
+        println!("{name}, {step} at a time: mean |Δ log-probability| {error:.6}");
+        assert!(error <= MEAN_ERROR, "{name}, {step} at a time: {error}");
     }
 }
 
@@ -341,7 +359,7 @@ fn a_token_takes_one_submit_of_few_dispatches_and_creates_nothing() {
 #[test]
 fn sequences_stepped_at_once_answer_as_each_alone() {
     let gpu = open();
-    for name in ["llama-0", "gemma3-0"] {
+    for name in ["llama-0", "gemma3-0", "gemma4-0", "qwen35-0"] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
         let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
         let prompts: Vec<&[u32]> = (0..3).map(|k| &text[k * 3..k * 3 + 5 + k * 30]).collect();

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::draft::Draft;
+use support::draft::{Draft, Tensor};
 use support::models::{fixture, load};
 use wisplm::error::{Code, Error};
 use wisplm::gguf::{Array, Parser, TensorType, Value};
@@ -58,13 +58,22 @@ fn unknown_architectures_are_refused_by_key() {
 
 #[test]
 fn missing_and_misshapen_tensors_are_named() {
-    for model in ["llama-0", "gemma3-0", "bert-0"] {
-        let names: Vec<String> = Draft::tiny(model).tensors.into_iter().map(|tensor| tensor.name).collect();
-        for name in names {
-            // What a file may lack: biases of products and the rotary factors.
-            let optional = name == "rope_freqs.weight" || (name.ends_with(".bias") && !name.contains("norm"));
+    for model in ["llama-0", "gemma3-0", "gemma4-0", "qwen35-0", "bert-0"] {
+        for Tensor { name, dims, .. } in Draft::tiny(model).tensors {
+            // What a file may lack: biases of products and the rotary factors; in Gemma 4, matrices of values.
+            let optional = name == "rope_freqs.weight"
+                || (model == "bert-0" && name.ends_with(".bias") && !name.contains("norm"))
+                || (model == "gemma4-0" && name.ends_with("attn_v.weight"));
             if !optional {
                 refuses(model, Code::InvalidModel, &name, |draft| *draft = draft.clone().without(&name));
+            }
+            if dims == [1] {
+                refuses(model, Code::InvalidModel, &name, |draft| {
+                    let tensor = draft.tensor(&name);
+                    tensor.dims[0] = 2;
+                    tensor.bytes.extend_from_within(..);
+                });
+                continue;
             }
             refuses(model, Code::InvalidModel, &name, |draft| {
                 let tensor = draft.tensor(&name);
@@ -242,6 +251,79 @@ fn absurd_hyperparameters_are_refused_by_key() {
             draft.set(&format!("llama.{size}"), Value::U32(value));
         });
     }
+}
+
+#[test]
+fn absurd_sizes_of_layers_are_refused_by_key() {
+    let list = |sizes: &[u32]| Value::Array(Array::U32(sizes.to_vec()));
+    for (key, code, value) in [
+        ("feed_forward_length", Code::InvalidModel, list(&[48; 5])),
+        ("feed_forward_length", Code::InvalidModel, list(&[])),
+        ("feed_forward_length", Code::InvalidModel, list(&[48, 48, 48, 0, 96, 96])),
+        ("feed_forward_length", Code::InvalidModel, list(&[48, 48, 48, 1 << 31, 96, 96])),
+        ("attention.head_count_kv", Code::InvalidModel, list(&[1, 1, 3, 1, 1, 1])),
+        ("attention.head_count_kv", Code::InvalidModel, list(&[1; 7])),
+        ("attention.sliding_window_pattern", Code::InvalidModel, Value::U32(3)),
+        ("attention.sliding_window_pattern", Code::InvalidModel, Value::Array(Array::Bool(vec![true; 5]))),
+        ("attention.shared_kv_layers", Code::InvalidModel, Value::U32(6)),
+        ("attention.shared_kv_layers", Code::InvalidModel, Value::U32(4)),
+        ("attention.shared_kv_layers", Code::InvalidModel, Value::U32(1 << 31)),
+        ("attention.key_length_swa", Code::InvalidModel, Value::U32(1 << 19)),
+        ("attention.value_length_swa", Code::UnsupportedModel, Value::U32(16)),
+        ("rope.dimension_count_swa", Code::InvalidModel, Value::U32(34)),
+        ("embedding_length_per_layer_input", Code::InvalidModel, Value::U32(1 << 20)),
+        ("embedding_length_per_layer_input", Code::InvalidModel, Value::U32(1 << 31)),
+        ("expert_count", Code::UnsupportedModel, Value::U32(8)),
+    ] {
+        let key = format!("gemma4.{key}");
+        refuses("gemma4-0", code, &key, |draft| {
+            draft.set(&key, value);
+        });
+    }
+    refuses("gemma4-0", Code::InvalidModel, "gemma4.attention.sliding_window_pattern", |draft| {
+        draft.unset("gemma4.attention.sliding_window_pattern");
+    });
+}
+
+#[test]
+fn absurd_sizes_of_states_are_refused_by_key() {
+    for (key, code, value) in [
+        ("ssm.state_size", Code::InvalidModel, 0),
+        ("ssm.state_size", Code::InvalidModel, 1 << 31),
+        ("ssm.state_size", Code::UnsupportedModel, 18),
+        ("ssm.state_size", Code::UnsupportedModel, 260),
+        ("ssm.conv_kernel", Code::InvalidModel, 0),
+        ("ssm.conv_kernel", Code::UnsupportedModel, 33),
+        ("ssm.time_step_rank", Code::InvalidModel, 3),
+        ("ssm.time_step_rank", Code::InvalidModel, 1 << 20),
+        ("ssm.inner_size", Code::UnsupportedModel, 65),
+        ("full_attention_interval", Code::InvalidModel, 0),
+        ("nextn_predict_layers", Code::InvalidModel, 5),
+    ] {
+        let key = format!("qwen35.{key}");
+        refuses("qwen35-0", code, &key, |draft| {
+            draft.set(&key, Value::U32(value));
+        });
+    }
+    for key in ["state_size", "conv_kernel", "group_count", "time_step_rank"] {
+        let key = format!("qwen35.ssm.{key}");
+        refuses("qwen35-0", Code::InvalidModel, &key, |draft| {
+            draft.unset(&key);
+        });
+    }
+    refuses("qwen35-2", Code::InvalidModel, "qwen35.attention.recurrent_layers", |draft| {
+        draft.set("qwen35.attention.recurrent_layers", Value::Array(Array::Bool(vec![true; 3])));
+    });
+}
+
+/// Blocks behind the others that predict further tokens.
+#[test]
+fn layers_of_further_tokens_are_passed_over() {
+    let want = logits(&mut load(&Draft::tiny("qwen35-0").file(), 4096).unwrap());
+    let mut draft = Draft::tiny("qwen35-0");
+    draft.set("qwen35.block_count", Value::U32(6));
+    draft.set("qwen35.nextn_predict_layers", Value::U32(1));
+    assert_eq!(logits(&mut load(&draft.file(), 4096).unwrap()), want);
 }
 
 #[test]

@@ -42,6 +42,12 @@ fn norms_are_candles() {
                 let want = values(&ops::rms_norm_slow(&given, &w, eps).unwrap());
                 check(&format!("RMS of {name}"), &got, &want, ROUNDING);
 
+                let mut got = x.clone();
+                norm::even(&mut got, 0.25, eps);
+                let scale = tensor(&vec![0.25; width], &[width]);
+                let want = values(&ops::rms_norm_slow(&given, &scale, eps).unwrap());
+                check(&format!("even norm of {name}"), &got, &want, ROUNDING);
+
                 // The mean of one value is that value: only rounding is left, which ε = 10⁻¹² magnifies.
                 if width > 1 {
                     let mut got = x.clone();
@@ -113,8 +119,9 @@ fn magnitudes_multiply_sines_and_cosines() {
 #[test]
 fn activations_and_gates_are_candles() {
     type Candle = fn(&Tensor) -> candle_core::Result<Tensor>;
-    let functions: [(Activation, Candle); 3] = [
+    let functions: [(Activation, Candle); 4] = [
         (Activation::Silu, |x| x.silu()),
+        (Activation::Sigmoid, ops::sigmoid),
         (Activation::GeluTanh, |x| x.gelu()),
         (Activation::GeluErf, |x| x.gelu_erf()),
     ];
@@ -156,7 +163,7 @@ fn info(name: &str, rows: usize, cols: usize) -> TensorInfo {
 }
 
 /// Runs a plan over `tokens` after `before`, and answers the executor.
-fn run(plan: Plan, loading: Loading, before: &[u32], tokens: &[u32]) -> Executor {
+fn run_plan(plan: Plan, loading: Loading, before: &[u32], tokens: &[u32]) -> Executor {
     let weights = loading.finish(&plan).unwrap();
     let mut executor = Executor::new(plan, weights).unwrap();
     let mut cache = executor.new_cache();
@@ -187,12 +194,36 @@ fn embeddings_and_tables_are_looked_up() {
     let plan = b.finish(Head::Hidden { x }, 20, true);
     let (loading, tables) = weights(&plan);
     let tokens = [49, 0, 7, 7, 31];
-    let mut executor = run(plan, loading, &[1, 2, 3], &tokens);
+    let mut executor = run_plan(plan, loading, &[1, 2, 3], &tokens);
     let want = (rows(&tables[0], &tokens) * 3.0).unwrap();
     let want = (want + rows(&tables[1], &[3, 4, 5, 6, 7])).unwrap();
     let want = values(&(want + rows(&tables[2], &[1; 5])).unwrap());
     for (row, want) in want.chunks_exact(width).enumerate() {
         assert_eq!(executor.hidden(row), want, "row {row}");
+    }
+}
+
+/// Runs that have more than one part, and one that is its own whole.
+#[test]
+fn parts_are_copied_and_scaled() {
+    for (width, run, first, part) in [(60, 20, 5, 7), (60, 60, 33, 27), (60, 4, 2, 2), (60, 60, 0, 60)] {
+        let infos = [info("tokens", 50, width), info("by", 1, 1)];
+        let mut b = Builder::new(&infos);
+        let (x, out) = (b.slot(width), b.slot(width / run * part));
+        let table = b.matrix("tokens", 50, width).unwrap();
+        b.push(Op::Embed { table, scale: 1.0, out: x });
+        b.push(Op::Part { x, run, first, out });
+        let by = b.vector("by", 1).unwrap();
+        b.push(Op::Scale { by, x: out });
+        let plan = b.finish(Head::Hidden { x: out }, 20, true);
+        let (loading, tables) = weights(&plan);
+        let (by, tokens) = (values(&tables[1])[0], [49, 0, 7]);
+        let mut executor = run_plan(plan, loading, &[1], &tokens);
+        for (row, values) in values(&rows(&tables[0], &tokens)).chunks_exact(width).enumerate() {
+            let want: Vec<f32> =
+                values.chunks_exact(run).flat_map(|run| &run[first..first + part]).map(|x| x * by).collect();
+            assert_eq!(executor.hidden(row), want, "row {row}: {part} of {run} from {first}");
+        }
     }
 }
 
@@ -207,7 +238,7 @@ fn logits_are_capped() {
         let weight = b.matrix("output", 33, 64).unwrap();
         let plan = b.finish(Head::Logits { weight, x, softcap: cap }, 20, true);
         let (loading, tables) = weights(&plan);
-        let mut executor = run(plan, loading, &[1], &[2, 3]);
+        let mut executor = run_plan(plan, loading, &[1], &[2, 3]);
         let mut got = Vec::new();
         executor.logits(1..2, &mut got).unwrap();
         let mut want = rows(&tables[0], &[3]).matmul(&tables[1].t().unwrap()).unwrap();

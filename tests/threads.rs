@@ -12,6 +12,8 @@ use wisplm::runtime::{Generation, Options, Progress, Score};
 use wisplm::task::{Embedding, Pooling};
 
 const TINY: [&str; 6] = ["llama-0", "llama-1", "gemma3-0", "gemma3-1", "bert-0", "bert-1"];
+/// Those with recurrences, or with layers that are not alike.
+const OTHERS: [&str; 6] = ["gemma4-0", "gemma4-1", "gemma4-2", "qwen35-0", "qwen35-1", "qwen35-2"];
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Runs `work` on a model that has `threads` threads.
@@ -84,7 +86,7 @@ fn encoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for name in TINY {
+    for name in TINY.into_iter().chain(OTHERS) {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let tokens = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
         let answers = if name.starts_with("bert") { encoder_answers } else { decoder_answers };
@@ -110,7 +112,7 @@ fn a_real_model_gives_the_same_bits_on_any_number_of_threads() {
 /// Eight sequences of different lengths, stepped at once for a few tokens.
 #[test]
 fn sequences_stepped_at_once_give_the_bits_of_each_alone() {
-    for name in ["llama-0", "gemma3-0"] {
+    for name in ["llama-0", "gemma3-0", "gemma4-0", "qwen35-0", "qwen35-1"] {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));
         let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
         let prompts: Vec<&[u32]> = (0..8).map(|k| &text[k * 3..k * 3 + 1 + k * 7]).collect();
@@ -197,6 +199,20 @@ fn threads_meet_as_often_as_the_design_says_and_no_more() {
         // Alone, no step is there that two threads do not need.
         let copies = cpu(&mut model).program(1).steps.iter().filter(|step| matches!(step, Step::Copy { .. }));
         assert_eq!(copies.count(), 0, "{name}");
+    }
+}
+
+/// A delta layer costs a token five meetings, as others do, and a prompt four: before and after each recurrence. What a
+/// gate passes costs a token one more than attention alone, an embedding of a layer's own two more.
+#[test]
+fn other_layers_meet_a_little_more_often() {
+    // Four delta layers and one of attention; six layers with embeddings, which are readied once, three with caches.
+    for (name, token, prompt) in [("qwen35-0", 4 * 5 + 6, 4 * 4 + 1), ("gemma4-0", 1 + 6 * 7, 3)] {
+        let mut model = load_fixture(&format!("tiny/{name}.gguf"));
+        on_threads(&mut model, 2, |model| {
+            let mut count = |rows: usize| cpu(model).program(rows).barriers();
+            assert_eq!((count(1), count(128)), (token, prompt), "{name}");
+        });
     }
 }
 

@@ -1,4 +1,5 @@
-//! The key/value cache of one sequence: integers with scales, in pages, written in place.
+//! What is kept of one sequence. Keys and values: integers with scales, in pages, written in place. States of other
+//! kinds: see [`State`].
 //!
 //! A page holds [`PAGE`] positions of one layer and is allocated when its first position is stored: a short
 //! chat does not pay for a long context, and nothing is ever copied to grow. A windowed layer frees the
@@ -17,6 +18,7 @@
 
 use super::shared::{Parts, Shared};
 use super::simd::{self, Factor, Pair, SignedQuad, UnsignedQuad};
+use super::state::{State, Turn};
 use crate::error::{Error, Result};
 use crate::plan;
 use std::ops::Range;
@@ -173,9 +175,11 @@ impl Shape {
     }
 }
 
-/// The caches of all layers, and how many tokens they hold.
+/// What all layers keep, and how many tokens that is of.
 pub struct Cache {
     pub layers: Vec<Layer>,
+    pub states: Vec<State>,
+    pub turn: Turn,
     len: usize,
 }
 
@@ -205,9 +209,14 @@ pub struct Half<'a> {
 }
 
 impl Cache {
-    pub fn new(caches: &[plan::Cache], kv_type: KvType) -> Self {
+    pub fn new(caches: &[plan::Cache], states: &[usize], kv_type: KvType) -> Self {
         let layer = |cache: &plan::Cache| Layer { cache: *cache, kv_type, pages: vec![], len: 0 };
-        Cache { layers: caches.iter().map(layer).collect(), len: 0 }
+        Cache {
+            layers: caches.iter().map(layer).collect(),
+            states: states.iter().map(|len| State::new(*len)).collect(),
+            turn: Turn::default(),
+            len: 0,
+        }
     }
 
     /// Tokens stored in every layer.
@@ -225,12 +234,13 @@ impl Cache {
             layer.retire(self.len);
             layer.reserve(self.len + tokens)?;
         }
-        Ok(())
+        self.states.iter_mut().try_for_each(State::reserve)
     }
 
-    /// Declares `tokens` more positions stored, after all layers have them.
+    /// Declares `tokens` more positions stored, after all layers have them, and a new state left.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+        self.turn.next();
     }
 
     /// Forgets all positions. What they lie in is kept, unless a window has passed it.
@@ -246,7 +256,8 @@ impl Cache {
 
     /// Bytes that it occupies.
     pub fn bytes(&self) -> usize {
-        self.layers.iter().flat_map(|layer| &layer.pages).map(Page::bytes).sum()
+        let pages: usize = self.layers.iter().flat_map(|layer| &layer.pages).map(Page::bytes).sum();
+        pages + self.states.iter().map(State::bytes).sum::<usize>()
     }
 }
 

@@ -8,8 +8,10 @@ pub mod activations;
 pub mod cache;
 pub mod kernels;
 pub mod program;
+mod recurrence;
 mod shared;
 pub mod simd;
+mod state;
 pub mod team;
 mod trial;
 mod walk;
@@ -28,6 +30,7 @@ use kernels::matmul::multiply;
 use kernels::rotary;
 use program::{Place, Program, Split, Step};
 use shared::{Parts, Rows, Slots, lane};
+use state::State;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -74,7 +77,7 @@ const GOING_ON: usize = usize::MAX;
 
 impl Executor {
     pub fn new(plan: Plan, weights: Weights) -> Result<Self> {
-        let by_rows = program::by_rows(&plan, &weights)?;
+        let by_rows = program::by_rows(&plan, &weights, 1)?;
         let mut ropes = Vec::new();
         for rope in &plan.ropes {
             let mut rope = rope.clone();
@@ -127,12 +130,13 @@ impl Executor {
             let positions = self.plan.context_length.min(kept).next_multiple_of(cache::PAGE);
             (positions / cache::PAGE) as u64 * self.kv_type.page_bytes(cache) as u64
         };
-        self.plan.caches.iter().map(bytes).sum()
+        let pages: u64 = self.plan.caches.iter().map(bytes).sum();
+        pages + self.plan.states.iter().map(|len| State::bytes_of(*len)).sum::<u64>()
     }
 
     /// An empty cache for a sequence of this model.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.plan.caches, self.kv_type)
+        Cache::new(&self.plan.caches, &self.plan.states, self.kv_type)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -164,6 +168,7 @@ impl Executor {
             return Err(Error::invalid_argument(message));
         }
         self.step = None;
+        self.by_rows = program::by_rows(&self.plan, &self.weights, threads)?;
         self.by_columns =
             (threads > 1).then(|| program::by_columns(&self.plan, &self.weights, threads)).transpose()?;
         self.threads = threads;

@@ -202,6 +202,35 @@ impl Walk<'_> {
                     elementwise::add(x, y);
                 }
             }
+            Op::Scale { by, x } => {
+                let by = self.weights.vector(by)?[0];
+                let columns = self.program.columns(columns, self.thread, self.view.width(x));
+                for row in self.view.rows(to) {
+                    elementwise::scale(
+                        self.view.part_mut(At { slot: x, place: to }, row, columns.clone()),
+                        by,
+                    );
+                }
+            }
+            Op::Part { x, run, first, out } => {
+                let (x, width) = (At { slot: x, place: from }, self.view.width(x));
+                let (out, part) = (At { slot: out, place: to }, self.view.width(out) / (width / run));
+                for row in self.view.rows(to) {
+                    let values = self.view.part(x, row, 0..width);
+                    let parts = self.view.part_mut(out, row, 0..width / run * part);
+                    for (part, run) in parts.chunks_exact_mut(part).zip(values.chunks_exact(run)) {
+                        part.copy_from_slice(&run[first..first + part.len()]);
+                    }
+                }
+            }
+            Op::Convolve { state, weight, x } => {
+                let columns = self.program.columns(columns, self.thread, self.view.width(x));
+                self.convolve(state, weight, At { slot: x, place: to }, columns)?;
+            }
+            Op::DeltaRule(rule) => {
+                let columns = self.program.columns(columns, self.thread, self.view.width(rule.out));
+                self.delta_rule(&rule, from, columns)?;
+            }
             Op::Store { .. } => {
                 return Err(Error::internal("keys and values are stored by steps of their own"));
             }
@@ -242,6 +271,7 @@ impl Walk<'_> {
 fn normalize(weights: &Weights, norm: Norm, eps: f32, run: &mut [f32]) -> Result<()> {
     match norm {
         Norm::Rms { weight } => norm::rms(run, weights.vector(weight)?, eps),
+        Norm::Even { scale } => norm::even(run, scale, eps),
         Norm::Layer { weight, bias } => norm::layer(run, weights.vector(weight)?, weights.vector(bias)?, eps),
     }
     Ok(())

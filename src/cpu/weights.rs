@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gguf::TensorInfo;
-use crate::plan::{Plan, WeightId};
+use crate::plan::{self, Plan, WeightId};
 use crate::quant::{Matrix, PANEL, Packer};
 use std::collections::HashMap;
 
@@ -48,11 +48,7 @@ impl Loading {
                 );
             };
             weights.push(if is_vector {
-                let mut values = vec![0.0; matrix.cols()];
-                matrix.row(0, &mut values);
-                values.drain(..weight.first);
-                values.truncate(weight.cols);
-                Weight::Vector(values)
+                Weight::Vector(values(matrix, weight))
             } else {
                 let part = matrix.part(weight.first, weight.rows);
                 Weight::Matrix(part.ok_or_else(|| {
@@ -65,6 +61,24 @@ impl Loading {
     }
 }
 
+/// The plain values of a weight. Of several rows, its columns, one after the other: who reads a table as plain values
+/// takes neighbouring rows together.
+fn values(matrix: &Matrix, weight: &plan::Weight) -> Vec<f32> {
+    let mut row = vec![0.0; matrix.cols()];
+    if weight.rows == 1 {
+        matrix.row(0, &mut row);
+        return row[weight.first..weight.first + weight.cols].to_vec();
+    }
+    let mut values = vec![0.0; weight.rows * weight.cols];
+    for index in 0..weight.rows {
+        matrix.row(weight.first + index, &mut row);
+        for (column, value) in row.iter().enumerate() {
+            values[column * weight.rows + index] = *value;
+        }
+    }
+    values
+}
+
 fn packer(tensor: &TensorInfo) -> Result<Packer> {
     let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
     Packer::new(tensor.kind, size(tensor.rows())?, size(tensor.cols())?)
@@ -75,7 +89,7 @@ enum Weight {
     Vector(Vec<f32>),
 }
 
-/// The weights of a plan, in its order. Vectors are kept as f32.
+/// The weights of a plan, in its order. What is read as plain values is kept as f32.
 pub struct Weights(Vec<Weight>);
 
 impl Weights {

@@ -24,6 +24,8 @@ pub enum Memory {
     Buffer(wgpu::Buffer),
     /// Keys and values of this layer, of whatever sequence runs.
     Layer(usize),
+    /// This state of it.
+    State(usize),
 }
 
 struct Binding {
@@ -93,6 +95,13 @@ impl Call {
         self
     }
 
+    /// Binds `state` to both halves of a state: half `now.turn` is what the last step has left, the other is this one's.
+    pub fn state(mut self, state: usize) -> Self {
+        let memory = Memory::State(state);
+        self.bindings.push(Binding { name: "state".into(), element: "f32", writes: true, memory });
+        self
+    }
+
     pub fn param(mut self, name: impl Into<String>, value: usize) -> Self {
         self.params.push((name.into(), Value::U(value as u32)));
         self
@@ -107,6 +116,11 @@ impl Call {
     pub fn tiles(mut self, tile: u32) -> Self {
         self.tile = tile;
         self
+    }
+
+    /// Has each workgroup take all rows.
+    pub fn whole_sequences(self) -> Self {
+        self.tiles(u32::MAX)
     }
 
     pub fn scope(mut self, scope: Scope) -> Self {
@@ -134,7 +148,7 @@ impl Call {
             };
             line(format_args!("  {name}: {kind},"));
         }
-        line(format_args!("}}\nstruct Step {{ first: u32, rows: u32, start: u32 }}"));
+        line(format_args!("}}\nstruct Step {{ first: u32, rows: u32, start: u32, turn: u32 }}"));
         for (index, Binding { name, element, writes, .. }) in self.bindings.iter().enumerate() {
             let access = if *writes { "read_write" } else { "read" };
             line(format_args!(
@@ -178,7 +192,7 @@ impl Call {
             group: None,
         };
         if !dispatch.of_sequence() {
-            dispatch.group = Some(dispatch.bind(gpu, &[]));
+            dispatch.group = Some(dispatch.bind(gpu, [&[], &[]]));
         }
         dispatch
     }
@@ -201,15 +215,16 @@ pub struct Dispatch {
 impl Dispatch {
     /// Whether it is bound anew for each sequence's memory.
     pub fn of_sequence(&self) -> bool {
-        self.memory.iter().any(|memory| matches!(memory, Memory::Layer(_)))
+        self.memory.iter().any(|memory| matches!(memory, Memory::Layer(_) | Memory::State(_)))
     }
 
-    /// Binds it, to these layers.
-    pub fn bind(&self, gpu: &Gpu, layers: &[wgpu::Buffer]) -> wgpu::BindGroup {
+    /// Binds it, to these layers and states.
+    pub fn bind(&self, gpu: &Gpu, [layers, states]: [&[wgpu::Buffer]; 2]) -> wgpu::BindGroup {
         gpu.count(|counts| counts.bind_groups += 1);
         let storage = self.memory.iter().map(|memory| match memory {
             Memory::Buffer(buffer) => buffer.as_entire_binding(),
             Memory::Layer(layer) => layers[*layer].as_entire_binding(),
+            Memory::State(state) => states[*state].as_entire_binding(),
         });
         let step = wgpu::BufferBinding { buffer: &self.step, offset: 0, size: std::num::NonZeroU64::new(16) };
         let uniforms = [self.params.as_entire_binding(), wgpu::BindingResource::Buffer(step)];

@@ -75,6 +75,7 @@ struct Sequence {
     rows: Range<usize>,
     start: usize,
     lane: usize,
+    turn: usize,
 }
 
 impl Executor {
@@ -107,6 +108,14 @@ impl Executor {
             let message = format!(
                 "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength, or kvType \"q8_0\"",
                 layer.bytes(),
+                gpu.largest_binding()
+            );
+            return Err(Error::out_of_memory(message));
+        }
+        let states = plan.states.iter().map(|len| state_bytes(*len)).max().unwrap_or(0);
+        if states > gpu.largest_binding() {
+            let message = format!(
+                "the state of a sequence needs buffers of {states} bytes and the GPU has {}",
                 gpu.largest_binding()
             );
             return Err(Error::out_of_memory(message));
@@ -165,12 +174,13 @@ impl Executor {
 
     /// Bytes of keys and values of a sequence.
     pub fn cache_capacity(&self) -> u64 {
-        self.layers.iter().map(Layer::bytes).sum()
+        let layers: u64 = self.layers.iter().map(Layer::bytes).sum();
+        layers + self.plan.states.iter().map(|len| state_bytes(*len)).sum::<u64>()
     }
 
     /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool, self.cache_capacity())
+        Cache::new(&self.pool, self.cache_capacity(), !self.plan.states.is_empty())
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -197,7 +207,8 @@ impl Executor {
             if start + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
-            sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane: cache.lane });
+            let (lane, turn) = (cache.lane, cache.turn);
+            sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
             rows.extend(tokens.iter().enumerate().map(|(k, token)| [*token, (start + k) as u32]));
         }
         if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
@@ -225,9 +236,9 @@ impl Executor {
     }
 
     fn prepare(&mut self, rows: usize, sequences: Vec<Sequence>) {
-        self.tell(WHOLE, &(0..rows), 0);
+        self.tell(WHOLE, &(0..rows), 0, 0);
         for (k, sequence) in sequences.iter().enumerate() {
-            self.tell(SEQUENCES + k, &sequence.rows, sequence.start);
+            self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
         self.step = Some(Step { rows, sequences, waits: true });
     }
@@ -283,8 +294,8 @@ impl Executor {
     }
 
     /// Writes an entry of the step's parameters.
-    fn tell(&self, entry: usize, rows: &Range<usize>, start: usize) {
-        let words = [rows.start, rows.len(), start, 0].map(|value| value as u32);
+    fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize) {
+        let words = [rows.start, rows.len(), start, turn].map(|value| value as u32);
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
     }
 
@@ -292,9 +303,12 @@ impl Executor {
     fn reach(&mut self, lane: usize) -> Result<()> {
         while self.lanes.len() <= lane {
             let layers: Vec<_> = self.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
+            let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
+            let states: Vec<_> = states.collect();
             let bind = |program: &Program| {
-                let bind =
-                    |dispatch: &Dispatch| dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, &layers));
+                let bind = |dispatch: &Dispatch| {
+                    dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
+                };
                 program.layers.iter().map(bind).collect()
             };
             let lane = Lane { one: bind(&self.one), many: bind(&self.many) };
@@ -303,4 +317,9 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
+fn state_bytes(len: usize) -> u64 {
+    2 * 4 * len.max(1) as u64
 }

@@ -6,7 +6,8 @@ use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Norm, Op, Plan, Rope, SlotId};
+use crate::plan::{DeltaRule, Head, Norm, Op, Plan, Rope, SlotId};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 mod fusion;
@@ -91,13 +92,15 @@ impl Compiler<'_> {
             Op::AddRow { table, row, x } => {
                 kernels::add_row(self.weights.matrix(table)?, row, self.rows, self.slot(x))
             }
-            Op::Norm { norm, eps, x, out, .. } => {
+            Op::Norm { norm, eps, width, x, out } => {
                 let (weight, bias) = match norm {
-                    Norm::Rms { weight } => (weight, None),
-                    Norm::Layer { weight, bias } => (weight, Some(self.weights.vector(bias)?)),
+                    Norm::Rms { weight } => (Cow::Borrowed(self.weights.vector(weight)?), None),
+                    Norm::Even { scale } => (Cow::Owned(vec![scale; width]), None),
+                    Norm::Layer { weight, bias } => {
+                        (Cow::Borrowed(self.weights.vector(weight)?), Some(self.weights.vector(bias)?))
+                    }
                 };
-                let weight = self.weights.vector(weight)?;
-                vec![kernels::norm(self.gpu, weight, bias, eps, self.slot(x), self.slot(out), false)]
+                vec![kernels::norm(self.gpu, &weight, bias, eps, self.slot(x), self.slot(out), false)]
             }
             Op::MatMul { x, out, .. } => self.product(op, self.slot(x), self.slot(out), Epilogue::Store)?,
             Op::Rotate { rope, dim, x } => {
@@ -117,6 +120,19 @@ impl Compiler<'_> {
             Op::Activate { f, x } => vec![kernels::activate(f, self.slot(x))],
             Op::Gate { f, x, y } => vec![kernels::gate(f, self.slot(x), self.slot(y))],
             Op::Add { x, y } => vec![kernels::add(self.slot(x), self.slot(y))],
+            Op::Scale { by, x } => vec![kernels::scale(self.slot(x), self.weights.vector(by)?[0])],
+            Op::Part { x, run, first, out } => {
+                vec![kernels::part(self.slot(x), run, first, self.slot(out))]
+            }
+            Op::Convolve { state, weight, x } => {
+                vec![kernels::convolve(state, self.weights.matrix(weight)?, self.slot(x))]
+            }
+            Op::DeltaRule(DeltaRule { state, dim, q, k, v, decay, rate, a, out }) => {
+                let [q, k, v] = [q, k, v].map(|slot| self.slot(slot));
+                let [decay, rate, out] = [decay, rate, out].map(|slot| self.slot(slot));
+                let slots = kernels::DeltaRule { q, k, v, decay, rate, out };
+                vec![kernels::delta_rule(self.gpu, state, dim, self.weights.vector(a)?, &slots)]
+            }
         })
     }
 

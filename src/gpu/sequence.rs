@@ -1,7 +1,9 @@
-//! Memory of keys and values: allocated once for each sequence that runs at a time, written in place.
+//! Memory of keys, values and states: allocated once for each sequence that runs at a time, written in place.
 //!
 //! A layer is one buffer: of each head, for each position its words, packed as f16s or as bytes with their scales; keys,
-//! then values. A layer with a window is a ring: positions that no later token can see are written over.
+//! then values. A layer with a window is a ring: positions that no later token can see are written over. A state is there
+//! twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has changed
+//! nothing.
 
 use crate::cpu::KvType;
 use crate::plan;
@@ -75,14 +77,17 @@ pub struct Pool {
 pub struct Cache {
     pool: Rc<Pool>,
     pub(super) lane: usize,
+    /// The half of each state that the last step has left.
+    pub(super) turn: usize,
     len: usize,
     bytes: u64,
+    has_states: bool,
 }
 
 impl Cache {
-    pub(super) fn new(pool: &Rc<Pool>, bytes: u64) -> Self {
+    pub(super) fn new(pool: &Rc<Pool>, bytes: u64, has_states: bool) -> Self {
         let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace(pool.next.get() + 1));
-        Cache { pool: Rc::clone(pool), lane, len: 0, bytes }
+        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, bytes, has_states }
     }
 
     /// Tokens stored in every layer.
@@ -99,14 +104,17 @@ impl Cache {
         self.bytes
     }
 
-    /// Forgets all positions from `len` on.
+    /// Forgets positions from `len` on; of a sequence that has states, all, since those tell nothing of earlier ones.
     pub fn rewind(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        if len < self.len {
+            self.len = if self.has_states { 0 } else { len };
+        }
     }
 
-    /// Declares `tokens` more positions stored.
+    /// Declares `tokens` more positions stored, and a new state left if there are any.
     pub(super) fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+        self.turn = if tokens > 0 { 1 - self.turn } else { self.turn };
     }
 }
 

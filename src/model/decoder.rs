@@ -31,10 +31,7 @@ pub static QWEN3: Traits = Traits { pairs: Pairs::Halves, head_norms: true, ..LL
 pub static PHI3: Traits = Traits { pairs: Pairs::Halves, ..LLAMA_LIKE };
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Plan> {
-    let experts = hyper.key("expert_count");
-    if hyper.metadata().u32(&experts).is_some_and(|count| count > 0) {
-        return Err(Error::unsupported_model("mixtures of experts are not supported").key(experts));
-    }
+    hyper.no_experts()?;
     let mut b = Builder::new(tensors);
     let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let ropes = rope::queries_and_keys(hyper, &mut b, traits.pairs)?;

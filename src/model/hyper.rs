@@ -1,7 +1,7 @@
 //! The hyperparameters that families share, read from metadata and checked.
 
 use crate::error::{Error, Result};
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Value};
 use crate::plan::{Pairs, Rope};
 
 /// Context of a model that is asked for none: enough for most pages, and a cache that fits beside the weights.
@@ -21,11 +21,11 @@ pub struct Hyper<'a> {
     pub layers: usize,
     /// Query heads, H.
     pub heads: usize,
-    /// Key/value heads, Hk.
+    /// Key/value heads, Hk; the most that a layer has, where they differ.
     pub kv_heads: usize,
     /// Values per head, D.
     pub head_dim: usize,
-    /// Inner width of the feed-forward part, F.
+    /// Inner width of the feed-forward part, F; the largest, where layers differ.
     pub feed_forward: usize,
     /// Tokens of the vocabulary, V.
     pub vocabulary: usize,
@@ -54,22 +54,17 @@ impl<'a> Hyper<'a> {
         hyper.embedding = hyper.size("embedding_length")?;
         hyper.layers = hyper.size("block_count")?;
         hyper.heads = hyper.size("attention.head_count")?;
-        hyper.kv_heads = hyper.size_or("attention.head_count_kv", hyper.heads)?;
-        if !hyper.heads.is_multiple_of(hyper.kv_heads) {
-            let message =
-                format!("{} query heads cannot share {} key/value heads", hyper.heads, hyper.kv_heads);
+        let kv_heads = hyper.sizes("attention.head_count_kv", 1, Some(hyper.heads))?;
+        if let Some(kv_heads) = kv_heads.iter().find(|kv_heads| !hyper.heads.is_multiple_of(**kv_heads)) {
+            let message = format!("{} query heads cannot share {kv_heads} key/value heads", hyper.heads);
             return Err(Error::invalid_model(message).key(hyper.key("attention.head_count_kv")));
         }
+        hyper.kv_heads = kv_heads.into_iter().max().unwrap_or(hyper.heads);
         hyper.head_dim = hyper.size_or("attention.key_length", (hyper.embedding / hyper.heads).max(1))?;
-        if hyper.heads.saturating_mul(hyper.head_dim) > LARGEST {
-            let message = format!("{} heads of {} values are not possible", hyper.heads, hyper.head_dim);
-            return Err(Error::invalid_model(message).key(hyper.key("attention.key_length")));
-        }
-        if hyper.size_or("attention.value_length", hyper.head_dim)? != hyper.head_dim {
-            let message = "keys and values of different length are not supported";
-            return Err(Error::unsupported_model(message).key(hyper.key("attention.value_length")));
-        }
-        hyper.feed_forward = hyper.size("feed_forward_length")?;
+        hyper.product("attention.key_length", hyper.heads, hyper.head_dim)?;
+        hyper.same("attention.value_length", hyper.head_dim)?;
+        hyper.feed_forward =
+            hyper.sizes("feed_forward_length", 1, None)?.into_iter().max().unwrap_or_default();
         hyper.vocabulary = match metadata.strings("tokenizer.ggml.tokens") {
             Some(tokens) => tokens.len(),
             None => hyper.size("vocab_size")?,
@@ -109,6 +104,71 @@ impl<'a> Hyper<'a> {
         if self.metadata.get(&self.key(name)).is_some() { self.size(name) } else { Ok(default) }
     }
 
+    /// A size that may be absent; 0 stands for absent.
+    pub fn optional_size(&self, name: &str) -> Result<Option<usize>> {
+        match self.metadata.u32(&self.key(name)) {
+            Some(0) => Ok(None),
+            _ if self.metadata.get(&self.key(name)).is_none() => Ok(None),
+            _ => self.size(name).map(Some),
+        }
+    }
+
+    /// A size of each layer, which the file states by one number for all `layers` or by a list of theirs. A list is
+    /// returned as it is, whatever its length; see [`Hyper::layer_sizes`].
+    fn sizes(&self, name: &str, layers: usize, default: Option<usize>) -> Result<Vec<usize>> {
+        let key = self.key(name);
+        match (self.metadata.get(&key), default) {
+            (None, Some(default)) => Ok(vec![default; layers]),
+            (Some(Value::Array(_)), _) => {
+                let sizes = self.metadata.u32s(&key);
+                let possible = |size: &u32| (1..=LARGEST).contains(&(*size as usize));
+                match sizes {
+                    Some(sizes) if !sizes.is_empty() && sizes.iter().all(possible) => {
+                        Ok(sizes.iter().map(|size| *size as usize).collect())
+                    }
+                    _ => Err(Error::invalid_model("a list of sizes must be there, one per layer").key(key)),
+                }
+            }
+            _ => Ok(vec![self.size(name)?; layers]),
+        }
+    }
+
+    /// A size of each layer.
+    pub fn layer_sizes(&self, name: &str, default: Option<usize>) -> Result<Vec<usize>> {
+        let sizes = self.sizes(name, self.layers, default)?;
+        if sizes.len() != self.layers {
+            let message = format!("there are {} sizes for {} layers", sizes.len(), self.layers);
+            return Err(Error::invalid_model(message).key(self.key(name)));
+        }
+        Ok(sizes)
+    }
+
+    /// `count` times `size`, the width of something; `name` is to blame if nothing can be so wide.
+    pub fn product(&self, name: &str, count: usize, size: usize) -> Result<usize> {
+        count.checked_mul(size).filter(|width| *width <= LARGEST).ok_or_else(|| {
+            let message = format!("{count} times {size} values are not possible");
+            Error::invalid_model(message).key(self.key(name))
+        })
+    }
+
+    /// Refuses a size that is stated and not `expected`, which is all that this version has.
+    pub fn same(&self, name: &str, expected: usize) -> Result<()> {
+        match self.size_or(name, expected)? {
+            size if size == expected => Ok(()),
+            size => Err(Error::unsupported_model(format!("{size} is not supported here, only {expected}"))
+                .key(self.key(name))),
+        }
+    }
+
+    /// Refuses mixtures of experts.
+    pub fn no_experts(&self) -> Result<()> {
+        let key = self.key("expert_count");
+        if self.metadata.u32(&key).is_some_and(|count| count > 0) {
+            return Err(Error::unsupported_model("mixtures of experts are not supported").key(key));
+        }
+        Ok(())
+    }
+
     /// The ε of a norm, which must be there.
     pub fn epsilon(&self, name: &str) -> Result<f32> {
         let key = self.key(name);
@@ -146,19 +206,25 @@ impl<'a> Hyper<'a> {
     /// Rotary embedding of base `base` over the first `rope.dimension_count` values of a head, positions
     /// divided by `factor`: frequencies base^(−2i/n) / factor.
     pub fn rope(&self, pairs: Pairs, base: f32, factor: f32) -> Result<Rope> {
-        let dims = self.rope_dims()?;
-        let frequency =
-            |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
-        let frequencies = (0..dims / 2).map(frequency).collect();
-        Ok(Rope { pairs, frequencies, factors: None, magnitude: 1.0, temperature: None })
+        Ok(rope(pairs, self.rope_dims()?, base, factor))
+    }
+
+    /// The rotary embedding of layers with a window, whose heads have `head_dim` values, where they have their own.
+    pub fn windowed_rope(&self, pairs: Pairs, head_dim: usize, base: f32) -> Result<Rope> {
+        let dims = self.rotated("rope.dimension_count_swa", head_dim)?;
+        Ok(rope(pairs, dims, self.optional_number("rope.freq_base_swa")?.unwrap_or(base), 1.0))
     }
 
     /// Values of a head that are rotated.
     pub fn rope_dims(&self) -> Result<usize> {
-        let dims = self.size_or("rope.dimension_count", self.head_dim)?;
-        if dims > self.head_dim || !dims.is_multiple_of(2) {
-            let message = format!("cannot rotate {dims} of {} values", self.head_dim);
-            return Err(Error::invalid_model(message).key(self.key("rope.dimension_count")));
+        self.rotated("rope.dimension_count", self.head_dim)
+    }
+
+    fn rotated(&self, name: &str, head_dim: usize) -> Result<usize> {
+        let dims = self.size_or(name, head_dim)?;
+        if dims > head_dim || !dims.is_multiple_of(2) {
+            let message = format!("cannot rotate {dims} of {head_dim} values");
+            return Err(Error::invalid_model(message).key(self.key(name)));
         }
         Ok(dims)
     }
@@ -183,4 +249,11 @@ impl<'a> Hyper<'a> {
             }
         }
     }
+}
+
+fn rope(pairs: Pairs, dims: usize, base: f32, factor: f32) -> Rope {
+    let frequency =
+        |i: usize| (f64::from(base).powf(-2.0 * i as f64 / dims as f64) / f64::from(factor)) as f32;
+    let frequencies = (0..dims / 2).map(frequency).collect();
+    Rope { pairs, frequencies, factors: None, magnitude: 1.0, temperature: None }
 }

@@ -3,7 +3,9 @@
 mod bert;
 mod decoder;
 mod gemma;
+mod gemma4;
 mod hyper;
+mod qwen35;
 mod rope;
 
 pub use hyper::Hyper;
@@ -35,6 +37,8 @@ pub static FAMILIES: &[Family] = &[
     Family { architecture: "phi3", plan: |hyper, tensors| decoder::plan(hyper, tensors, &decoder::PHI3) },
     Family { architecture: "gemma2", plan: |hyper, tensors| gemma::plan(hyper, tensors, &gemma::GEMMA2) },
     Family { architecture: "gemma3", plan: |hyper, tensors| gemma::plan(hyper, tensors, &gemma::GEMMA3) },
+    Family { architecture: "gemma4", plan: gemma4::plan },
+    Family { architecture: "qwen35", plan: qwen35::plan },
     Family { architecture: "bert", plan: bert::plan },
 ];
 

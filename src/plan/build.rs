@@ -12,8 +12,10 @@ pub struct Builder<'a> {
     known: HashMap<(String, usize), WeightId>,
     weights: Vec<Weight>,
     slots: Vec<usize>,
+    roles: HashMap<(&'static str, usize), SlotId>,
     ropes: Vec<Rope>,
     caches: Vec<Cache>,
+    states: Vec<usize>,
     ops: Vec<Op>,
 }
 
@@ -25,8 +27,10 @@ impl<'a> Builder<'a> {
             known: HashMap::new(),
             weights: vec![],
             slots: vec![],
+            roles: HashMap::new(),
             ropes: vec![],
             caches: vec![],
+            states: vec![],
             ops: vec![],
         }
     }
@@ -86,6 +90,21 @@ impl<'a> Builder<'a> {
         SlotId(self.slots.len() - 1)
     }
 
+    /// Values per token of a slot.
+    pub fn width(&self, slot: SlotId) -> usize {
+        self.slots[slot.0]
+    }
+
+    /// The slot of `width` values for a role, where layers are not equally wide: those that are share it.
+    pub fn slot_of(&mut self, role: &'static str, width: usize) -> SlotId {
+        if let Some(&slot) = self.roles.get(&(role, width)) {
+            return slot;
+        }
+        let slot = self.slot(width);
+        self.roles.insert((role, width), slot);
+        slot
+    }
+
     pub fn rope(&mut self, rope: Rope) -> RopeId {
         self.ropes.push(rope);
         RopeId(self.ropes.len() - 1)
@@ -94,6 +113,12 @@ impl<'a> Builder<'a> {
     pub fn cache(&mut self, cache: Cache) -> usize {
         self.caches.push(cache);
         self.caches.len() - 1
+    }
+
+    /// `len` values that a layer keeps of a sequence from step to step.
+    pub fn state(&mut self, len: usize) -> usize {
+        self.states.push(len);
+        self.states.len() - 1
     }
 
     pub fn push(&mut self, op: Op) {
@@ -155,6 +180,7 @@ impl<'a> Builder<'a> {
             slots: self.slots,
             ropes: self.ropes,
             caches: self.caches,
+            states: self.states,
             ops: self.ops,
             head,
             context_length,

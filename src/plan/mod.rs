@@ -30,8 +30,11 @@ pub struct Plan {
     pub slots: Vec<usize>,
     /// Rotary embeddings in use.
     pub ropes: Vec<Rope>,
-    /// The key/value caches, one per [`Op::Attend`]'s `cache`.
+    /// The key/value caches. Several [`Op::Attend`]s may read one.
     pub caches: Vec<Cache>,
+    /// What layers keep of a sequence beside keys and values: f32 values, zeros before its first token, that each
+    /// step replaces. One per op that names it.
+    pub states: Vec<usize>,
     pub ops: Vec<Op>,
     pub head: Head,
     /// Tokens that a sequence may have.
@@ -111,6 +114,8 @@ impl Rope {
 pub enum Activation {
     /// x·σ(x)
     Silu,
+    /// σ(x) = 1 / (1 + e⁻ˣ)
+    Sigmoid,
     /// 0.5·x·(1 + tanh(√(2/π)(x + 0.044715·x³)))
     GeluTanh,
     /// 0.5·x·(1 + erf(x/√2))
@@ -127,10 +132,12 @@ pub enum Row {
 }
 
 /// How a norm centres and scales.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Norm {
     /// x / √(mean(x²) + ε) · weight
     Rms { weight: WeightId },
+    /// x / √(mean(x²) + ε) · scale
+    Even { scale: f32 },
     /// (x − mean(x)) / √(var(x) + ε) · weight + bias
     Layer { weight: WeightId, bias: WeightId },
 }
@@ -158,6 +165,31 @@ pub enum Op {
     Gate { f: Activation, x: SlotId, y: SlotId },
     /// `x += y`
     Add { x: SlotId, y: SlotId },
+    /// `x *= by`, a tensor of one value
+    Scale { by: WeightId, x: SlotId },
+    /// `out` = of each run of `run` values of `x`, as many as fill `out`, from the one numbered `first` on
+    Part { x: SlotId, run: usize, first: usize, out: SlotId },
+    /// A causal convolution of each column c by itself, in place: `x_t[c] = Σ_j weight[c, j] · x_{t−J+1+j}[c]` with J
+    /// columns of `weight`. The state has J − 1 rows of x: the last inputs.
+    Convolve { state: usize, weight: WeightId, x: SlotId },
+    /// The gated delta rule (arXiv 2412.06464) per head of `dim` values of `v`: `S *= exp(a·softplus(decay))`,
+    /// `δ = σ(rate)·(v − Sᵀk)`, `S += k·δᵀ`, `out = Sᵀq`. Head h of `v` has values h of `a`, `decay` and `rate`, and
+    /// head `h mod n` of the n of `q` and `k`. The state has S of each head, `dim` × `dim`.
+    DeltaRule(DeltaRule),
+}
+
+/// See [`Op::DeltaRule`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeltaRule {
+    pub state: usize,
+    pub dim: usize,
+    pub q: SlotId,
+    pub k: SlotId,
+    pub v: SlotId,
+    pub decay: SlotId,
+    pub rate: SlotId,
+    pub a: WeightId,
+    pub out: SlotId,
 }
 
 impl Rope {
@@ -195,7 +227,7 @@ impl Plan {
         self.slots[id.0]
     }
 
-    /// Which weights are read as vectors. A table or product may have one row, too, and is a matrix.
+    /// Which weights are read as plain values. A table or product may have one row, too, and is a matrix.
     pub fn vectors(&self) -> Vec<bool> {
         let mut vectors = vec![false; self.weights.len()];
         let mut mark = |id: WeightId| vectors[id.0] = true;
@@ -207,6 +239,9 @@ impl Plan {
                     [weight, bias].into_iter().for_each(&mut mark)
                 }
                 Op::MatMul { bias: Some(bias), .. } => mark(bias),
+                Op::Scale { by: weight, .. }
+                | Op::Convolve { weight, .. }
+                | Op::DeltaRule(DeltaRule { a: weight, .. }) => mark(weight),
                 _ => {}
             }
         }

@@ -7,7 +7,7 @@ import { featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
 
 // Bars for float models: what f16 keys and values cost.
 /** Their third models are for the native tests. */
-const DECODERS = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3"];
+const DECODERS = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3", "gemma4", "qwen35"];
 const TINY_ERROR = 0.002;
 const TINY_COSINE = 0.9999;
 const MINILM_COSINE = 0.999;

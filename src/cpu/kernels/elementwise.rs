@@ -1,4 +1,4 @@
-//! Operations on single values: x += y, x = f(x), x = f(x)·y, caps. Shape: four lanes at a time over whole rows.
+//! Operations on single values: x += y, x *= a number, x = f(x), x = f(x)·y, caps. Shape: four lanes at a time over whole rows.
 
 use crate::cpu::simd::{self, V};
 use crate::plan::Activation;
@@ -8,10 +8,17 @@ pub fn add(x: &mut [f32], y: &[f32]) {
     zip(x, y, simd::add_f32);
 }
 
+/// x *= by
+pub fn scale(x: &mut [f32], by: f32) {
+    let by = simd::splat_f32(by);
+    map(x, |x| simd::mul_f32(x, by));
+}
+
 /// x = f(x)
 pub fn activate(f: Activation, x: &mut [f32]) {
     match f {
         Activation::Silu => map(x, silu),
+        Activation::Sigmoid => map(x, simd::sigmoid),
         Activation::GeluTanh => map(x, simd::gelu_tanh),
         Activation::GeluErf => map(x, simd::gelu_erf),
     }
@@ -21,6 +28,7 @@ pub fn activate(f: Activation, x: &mut [f32]) {
 pub fn gate(f: Activation, x: &mut [f32], y: &[f32]) {
     match f {
         Activation::Silu => zip(x, y, |x, y| simd::mul_f32(silu(x), y)),
+        Activation::Sigmoid => zip(x, y, |x, y| simd::mul_f32(simd::sigmoid(x), y)),
         Activation::GeluTanh => zip(x, y, |x, y| simd::mul_f32(simd::gelu_tanh(x), y)),
         Activation::GeluErf => zip(x, y, |x, y| simd::mul_f32(simd::gelu_erf(x), y)),
     }

@@ -1,6 +1,8 @@
 //! The CPU kernels: one per file, and the table that finds the product for a format.
 
 pub mod attention;
+pub mod convolution;
+pub mod delta_rule;
 pub mod elementwise;
 mod float;
 pub mod matmul;

@@ -5,10 +5,10 @@
 //! queries by the thread that attends with them.
 
 use super::split::{Product, deal};
-use super::{At, Columns, Kept, Place, Program, Split, Step, is_quantized, runs};
+use super::{At, Columns, Kept, Place, Program, Split, Step, is_quantized, recurrence, runs};
 use crate::cpu::weights::Weights;
-use crate::error::Result;
-use crate::plan::{Head, Op, Plan, SlotId};
+use crate::error::{Error, Result};
+use crate::plan::{DeltaRule, Head, Op, Plan, SlotId};
 
 /// The steps for `threads` threads that split a step by its columns.
 pub fn by_columns(plan: &Plan, weights: &Weights, threads: usize) -> Result<Program> {
@@ -27,7 +27,7 @@ pub fn by_columns(plan: &Plan, weights: &Weights, threads: usize) -> Result<Prog
             (Op::MatMul { weight, x, .. }, Some(split)) => {
                 compiler.product(*op, x, is_quantized(weights, weight)?, split);
             }
-            (op, _) => compiler.op(op),
+            (op, _) => compiler.op(op)?,
         }
     }
     let (Head::Logits { x, .. } | Head::Hidden { x }) = plan.head;
@@ -178,7 +178,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn op(&mut self, op: Op) {
+    fn op(&mut self, op: Op) -> Result<()> {
         match op {
             Op::Embed { out, .. } => {
                 self.slots[out.0] = State { place: Place::Lane, ..State::default() };
@@ -190,7 +190,7 @@ impl Compiler<'_> {
                 self.emit(op, Place::Lane, Place::Lane, Columns::All);
             }
             Op::Norm { width, x, out, .. } if x == out => self.each(op, x, width),
-            Op::Norm { x, out, .. } => {
+            Op::Norm { x, out, .. } | Op::Part { x, out, .. } => {
                 let place = self.whole(x);
                 self.slots[out.0] = State { place: Place::Lane, ..State::default() };
                 self.forget(out);
@@ -199,7 +199,7 @@ impl Compiler<'_> {
             // Dealt with its run.
             Op::MatMul { .. } => {}
             Op::Rotate { dim, x, .. } => self.each(op, x, dim),
-            Op::Activate { x, .. } => self.each(op, x, 1),
+            Op::Activate { x, .. } | Op::Scale { x, .. } => self.each(op, x, 1),
             Op::Store { cache, k, v } => {
                 for (what, slot) in [(Kept::Keys, k), (Kept::Values, v)] {
                     self.store(cache, what, slot);
@@ -220,7 +220,39 @@ impl Compiler<'_> {
                 }
             }
             Op::Add { x, y } => self.replicate(op, x, y),
+            Op::Convolve { x, .. } => {
+                let split = self.parts_of(&op, x)?;
+                self.emit(op, Place::Shared, Place::Shared, Columns::Split(split));
+            }
+            Op::DeltaRule(DeltaRule { q, k, v, decay, rate, out, .. }) => {
+                [q, k, v, decay, rate].into_iter().for_each(|slot| self.own(slot));
+                let split = self.split_of(&op)?;
+                self.share(out, split);
+                self.emit(op, Place::Lane, Place::Shared, Columns::Split(split));
+            }
         }
+        Ok(())
+    }
+
+    /// An even split of a recurrence.
+    fn split_of(&mut self, op: &Op) -> Result<usize> {
+        let (slot, unit) = recurrence(op).ok_or_else(|| Error::internal("an op without a recurrence"))?;
+        Ok(self.split(Split::even(self.plan.slot(slot), unit, self.threads)))
+    }
+
+    /// The parts of the shared rows of `x` that each thread may change in a recurrence: those that it has written.
+    fn parts_of(&mut self, op: &Op, x: SlotId) -> Result<usize> {
+        let State { place, waiting, .. } = &self.slots[x.0];
+        if *place != Place::Shared || !waiting.is_empty() {
+            return Err(Error::internal("a convolution of something else than a product"));
+        }
+        self.forget(x);
+        if let Some(split) = self.slots[x.0].parts {
+            return Ok(split);
+        }
+        let split = self.split_of(op)?;
+        self.share(x, split);
+        Ok(split)
     }
 
     /// An op that changes `x` by `y`, done by every thread.

@@ -1,6 +1,6 @@
 //! Steps for many tokens: each thread takes its own through all ops.
 
-use super::{Columns, Kept, Place, Program, Step, is_quantized, runs, written};
+use super::{Columns, Kept, Place, Program, Split, Step, is_quantized, recurrence, runs, written};
 use crate::cpu::program::At;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
@@ -10,9 +10,10 @@ use crate::plan::{Op, Plan};
 /// for so many on one core.
 const PAUSE_WEIGHTS: usize = 8 << 20;
 
-/// The steps for threads that split a step by its rows. One thread does all of them.
-pub fn by_rows(plan: &Plan, weights: &Weights) -> Result<Program> {
+/// The steps for `threads` threads that split a step by its rows.
+pub fn by_rows(plan: &Plan, weights: &Weights, threads: usize) -> Result<Program> {
     let mut steps = Vec::with_capacity(plan.ops.len() * 2);
+    let mut splits = Vec::new();
     let runs = runs(plan);
     let mut quantized = None;
     let mut since_barrier = 0;
@@ -40,6 +41,12 @@ pub fn by_rows(plan: &Plan, weights: &Weights) -> Result<Program> {
             // Tokens see those that came before them, whoever's they are.
             steps.push(Step::Barrier);
             since_barrier = 0;
+        } else if let Some((slot, unit)) = recurrence(op) {
+            // All rows are there before it, and changed after it.
+            let (place, columns) = (Place::Shared, Columns::Split(splits.len()));
+            splits.push(Split::even(plan.slot(slot), unit, threads));
+            steps.extend([Step::Barrier, Step::Op { op: *op, x: place, out: place, columns }, Step::Barrier]);
+            since_barrier = 0;
         } else {
             steps.push(Step::Op { op: *op, x: Place::Own, out: Place::Own, columns: Columns::All });
         }
@@ -47,8 +54,8 @@ pub fn by_rows(plan: &Plan, weights: &Weights) -> Result<Program> {
             quantized = None;
         }
     }
-    let program = Program { steps, splits: vec![], result: Place::Own };
-    program.check(plan, 2)?;
+    let program = Program { steps, splits, result: Place::Own };
+    program.check(plan, threads)?;
     Ok(program)
 }
 

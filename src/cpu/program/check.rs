@@ -2,7 +2,7 @@
 
 use super::{Columns, Kept, Place, Program, Step};
 use crate::error::{Error, Result};
-use crate::plan::{Op, Plan, SlotId};
+use crate::plan::{DeltaRule, Op, Plan, SlotId};
 use std::ops::Range;
 
 /// What several threads can reach.
@@ -11,6 +11,8 @@ enum Memory {
     /// The shared rows of a slot.
     Slot(SlotId),
     Cache(usize, Kept),
+    /// The state of an op, whose parts belong to its columns.
+    State(usize),
 }
 
 /// What a thread does to it in a step.
@@ -51,7 +53,7 @@ impl Program {
     fn accesses(&self, plan: &Plan, step: &Step, thread: usize, all: &mut Vec<Access>) -> Result<()> {
         let mut touch = |place: Place, slot: SlotId, columns: Columns, write: bool| -> Result<()> {
             let own = place == Place::Own;
-            if own && !self.splits.is_empty() {
+            if own && self.result != Place::Own {
                 return Err(Error::internal(format!("slot {} is used before it is written", slot.0)));
             }
             let columns = self.columns(columns, thread, plan.slot(slot));
@@ -71,9 +73,27 @@ impl Program {
                 all.push(Access { memory: Memory::Cache(cache, what), columns, own, write: true });
             }
             Step::Op { op, x: place, out, columns } => match op {
+                Op::Part { x, out: slot, .. } => {
+                    touch(place, x, Columns::All, false)?;
+                    touch(out, slot, columns, true)?;
+                }
+                Op::Convolve { state, x: slot, .. } => {
+                    touch(out, slot, columns, true)?;
+                    let columns = self.columns(columns, thread, plan.slot(slot));
+                    all.push(Access { memory: Memory::State(state), columns, own: false, write: true });
+                }
+                Op::DeltaRule(DeltaRule { state, q, k, v, decay, rate, out: slot, .. }) => {
+                    for read in [q, k, v, decay, rate] {
+                        touch(place, read, Columns::All, false)?;
+                    }
+                    touch(out, slot, columns, true)?;
+                    let columns = self.columns(columns, thread, plan.slot(slot));
+                    all.push(Access { memory: Memory::State(state), columns, own: false, write: true });
+                }
                 Op::Embed { out: slot, .. }
                 | Op::AddRow { x: slot, .. }
                 | Op::Rotate { x: slot, .. }
+                | Op::Scale { x: slot, .. }
                 | Op::Activate { x: slot, .. } => touch(out, slot, columns, true)?,
                 Op::Norm { x, out: slot, .. } => {
                     if x != slot {
@@ -124,8 +144,8 @@ mod tests {
         let slots = vec![64; 2];
         let (x, y) = (SlotId(0), SlotId(1));
         let head = Head::Hidden { x };
-        let (weights, ropes, caches, ops) = (vec![], vec![], vec![], vec![]);
-        let plan = Plan { weights, slots, ropes, caches, ops, head, context_length: 1, causal: true };
+        let (weights, ropes, caches, states, ops) = (vec![], vec![], vec![], vec![], vec![]);
+        let plan = Plan { weights, slots, ropes, caches, states, ops, head, context_length: 1, causal: true };
         let activate = |columns| {
             let op = Op::Activate { f: Activation::Silu, x };
             Step::Op { op, x: Place::Shared, out: Place::Shared, columns }

@@ -2,7 +2,8 @@
 //!
 //! All threads walk the same steps. There are two ways to share the work. **By rows** ([`by_rows`]): each thread
 //! takes its own tokens through all ops; it meets the others only where a token looks at keys and values that
-//! another thread has stored. **By columns** ([`by_columns`]), for a step of few tokens: products are split by
+//! another thread has stored, and before and after a recurrence, which takes all tokens in order and is split by
+//! columns. **By columns** ([`by_columns`]), for a step of few tokens: products are split by
 //! panels and attention by heads, and what is cheap (norms, quantization, residuals) every thread does for
 //! itself, in its own lane, since that takes less time than to meet.
 //!
@@ -19,7 +20,8 @@ pub use split::Split;
 
 use super::weights::Weights;
 use crate::error::Result;
-use crate::plan::{Op, Plan, SlotId, WeightId};
+use crate::plan::{DeltaRule, Op, Plan, SlotId, WeightId};
+use crate::quant::PANEL;
 use std::ops::Range;
 
 /// Steps for all threads.
@@ -85,7 +87,7 @@ pub enum Columns {
 impl Step {
     /// Whether it is most of a step's work.
     pub fn takes_time(&self) -> bool {
-        matches!(self, Step::Op { op: Op::MatMul { .. } | Op::Attend { .. }, .. })
+        matches!(self, Step::Op { op: Op::MatMul { .. } | Op::Attend { .. } | Op::DeltaRule(_), .. })
     }
 }
 
@@ -112,15 +114,29 @@ fn is_quantized(weights: &Weights, weight: WeightId) -> Result<bool> {
 /// The slot that an op changes.
 fn written(op: &Op) -> Option<SlotId> {
     match *op {
-        Op::Embed { out, .. } | Op::Norm { out, .. } | Op::MatMul { out, .. } | Op::Attend { out, .. } => {
-            Some(out)
-        }
+        Op::Embed { out, .. }
+        | Op::Norm { out, .. }
+        | Op::MatMul { out, .. }
+        | Op::Attend { out, .. }
+        | Op::Part { out, .. }
+        | Op::DeltaRule(DeltaRule { out, .. }) => Some(out),
         Op::AddRow { x, .. }
         | Op::Rotate { x, .. }
         | Op::Activate { x, .. }
         | Op::Gate { x, .. }
-        | Op::Add { x, .. } => Some(x),
+        | Op::Add { x, .. }
+        | Op::Scale { x, .. }
+        | Op::Convolve { x, .. } => Some(x),
         Op::Store { .. } => None,
+    }
+}
+
+/// How the columns of a recurrence may be split: each needs all rows of its own, in order.
+fn recurrence(op: &Op) -> Option<(SlotId, usize)> {
+    match *op {
+        Op::Convolve { x, .. } => Some((x, PANEL)),
+        Op::DeltaRule(DeltaRule { dim, out, .. }) => Some((out, dim)),
+        _ => None,
     }
 }
 

@@ -72,7 +72,7 @@ impl Executor {
         }
         self.gpu.write(&self.rows, 4, bytemuck::bytes_of(&(start as u32)));
         self.place([start].into_iter());
-        self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane }]);
+        self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane, turn: cache.turn }]);
         let begun = self.choose(0, draw, None)?;
         match begun {
             true => cache.advance(1),
@@ -163,7 +163,7 @@ impl Executor {
         let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
         let rows = wanted.rows();
         if !rows.is_empty() {
-            self.tell(HEAD, &rows, 0);
+            self.tell(HEAD, &rows, 0, 0);
         }
         let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
         let program = if one { &self.one } else { &self.many };

@@ -1,4 +1,4 @@
-//! x += y, x = f(x), x = f(x)·y: a thread per four values of a row.
+//! x += y, x *= a number, x = f(x), x = f(x)·y: a thread per four values of a row.
 
 use super::{Slot, THREADS, function};
 use crate::gpu::call::Call;
@@ -7,6 +7,11 @@ use crate::plan::Activation;
 /// x += y
 pub fn add(x: &Slot, y: &Slot) -> Call {
     call("", "x[at] + y[at]", x, Some(y))
+}
+
+/// x *= by
+pub fn scale(x: &Slot, by: f32) -> Call {
+    call("", "x[at] * params.by", x, None).number("by", by)
 }
 
 /// x = f(x)

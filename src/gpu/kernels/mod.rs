@@ -2,10 +2,13 @@
 
 mod attend;
 mod choose;
+mod convolve;
+mod delta_rule;
 mod elementwise;
 mod embed;
 mod matmul;
 mod norm;
+mod part;
 mod products;
 mod repack;
 mod rotate;
@@ -13,10 +16,13 @@ mod store;
 
 pub use attend::{Attend, Fused, attend};
 pub use choose::{Choose, MOST as MOST_CANDIDATES, blocks, choose};
-pub use elementwise::{activate, add, gate};
+pub use convolve::convolve;
+pub use delta_rule::{DeltaRule, delta_rule};
+pub use elementwise::{activate, add, gate, scale};
 pub use embed::{add_row, embed};
 pub use matmul::matmul;
 pub use norm::norm;
+pub use part::part;
 pub use products::{Epilogue, Input, Product, gated, products};
 pub use repack::repack;
 pub use rotate::rotate;
@@ -61,6 +67,7 @@ fn bind(call: Call, k: usize, matrix: &Matrix, part: &Part) -> Call {
 fn function(f: Activation) -> &'static str {
     match f {
         Activation::Silu => include_str!("silu.wgsl"),
+        Activation::Sigmoid => include_str!("sigmoid.wgsl"),
         Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
         Activation::GeluErf => include_str!("gelu_erf.wgsl"),
     }

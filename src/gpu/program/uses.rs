@@ -1,16 +1,18 @@
 //! Which slots ops read and write, to know what a fusion may leave out.
 
-use crate::plan::{Head, Op, Plan, SlotId};
+use crate::plan::{DeltaRule, Head, Op, Plan, SlotId};
 
 /// The slots that an op reads.
-fn reads(op: &Op) -> [Option<SlotId>; 2] {
+fn reads(op: &Op) -> Vec<SlotId> {
     match *op {
-        Op::Embed { .. } => [None, None],
-        Op::AddRow { x, .. } | Op::Rotate { x, .. } | Op::Activate { x, .. } => [Some(x), None],
-        Op::Norm { x, .. } | Op::MatMul { x, .. } => [Some(x), None],
-        Op::Store { k, v, .. } => [Some(k), Some(v)],
-        Op::Attend { q, .. } => [Some(q), None],
-        Op::Gate { x, y, .. } | Op::Add { x, y } => [Some(x), Some(y)],
+        Op::Embed { .. } => vec![],
+        Op::AddRow { x, .. } | Op::Rotate { x, .. } | Op::Activate { x, .. } => vec![x],
+        Op::Scale { x, .. } | Op::Part { x, .. } | Op::Convolve { x, .. } => vec![x],
+        Op::Norm { x, .. } | Op::MatMul { x, .. } => vec![x],
+        Op::Store { k, v, .. } => vec![k, v],
+        Op::Attend { q, .. } => vec![q],
+        Op::Gate { x, y, .. } | Op::Add { x, y } => vec![x, y],
+        Op::DeltaRule(DeltaRule { q, k, v, decay, rate, .. }) => vec![q, k, v, decay, rate],
     }
 }
 
@@ -20,8 +22,9 @@ fn writes(op: &Op) -> Option<SlotId> {
         Op::Embed { out, .. } | Op::Norm { out, .. } | Op::MatMul { out, .. } | Op::Attend { out, .. } => {
             Some(out)
         }
+        Op::Part { out, .. } | Op::DeltaRule(DeltaRule { out, .. }) => Some(out),
         Op::AddRow { x, .. } | Op::Rotate { x, .. } | Op::Activate { x, .. } => Some(x),
-        Op::Gate { x, .. } | Op::Add { x, .. } => Some(x),
+        Op::Gate { x, .. } | Op::Add { x, .. } | Op::Scale { x, .. } | Op::Convolve { x, .. } => Some(x),
         Op::Store { .. } => None,
     }
 }
@@ -29,7 +32,7 @@ fn writes(op: &Op) -> Option<SlotId> {
 /// Whether nobody reads what is in `slot` from op `at` on.
 pub fn is_dead(plan: &Plan, slot: SlotId, at: usize) -> bool {
     for op in &plan.ops[at..] {
-        if reads(op).contains(&Some(slot)) {
+        if reads(op).contains(&slot) {
             return false;
         }
         if writes(op) == Some(slot) {
