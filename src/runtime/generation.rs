@@ -148,6 +148,19 @@ impl Generation {
             self.finish = Some(Finish::Stop(None));
             return self.advance(executor, tokenizer, pause);
         }
+        Ok(Progress::Token { token, text: self.take(tokenizer, token) })
+    }
+
+    /// Goes on with an answer that was begun elsewhere, and whose tokens until now are these.
+    pub fn resume(&mut self, tokenizer: &Tokenizer, answer: &[u32]) {
+        for token in answer {
+            self.sampler.note(*token);
+            self.take(tokenizer, *token);
+        }
+    }
+
+    /// Takes a token of the answer: the text that can be shown then.
+    fn take(&mut self, tokenizer: &Tokenizer, token: u32) -> String {
         self.answer.push(token);
         let text = self.detokenizer.push(tokenizer, token);
         let shown = self.stops.push(&text);
@@ -157,7 +170,7 @@ impl Generation {
         } else if self.answer.len() == self.limit {
             self.finish = Some(Finish::Length);
         }
-        Ok(Progress::Token { token, text: shown.text })
+        shown.text
     }
 
     fn prefill_progress(&self) -> Progress {

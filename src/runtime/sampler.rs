@@ -42,9 +42,14 @@ impl Sampler {
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.adjust(logits);
         let token = if self.options.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
+        self.note(token);
+        token
+    }
+
+    /// Remembers a token that was chosen elsewhere.
+    pub fn note(&mut self, token: u32) {
         *self.counts.entry(token).or_default() += 1;
         self.step += 1;
-        token
     }
 
     fn adjust(&self, logits: &mut [f32]) {
