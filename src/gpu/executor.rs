@@ -1,6 +1,7 @@
 //! A plan with its weights on the GPU, ready to run.
 
 use super::call::{ALIGNMENT, Dispatch, Scope};
+use super::demand::step_rows;
 use super::device::Gpu;
 use super::kernels::Slot;
 use super::program::{Compiler, Program, Rotation};
@@ -15,7 +16,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
-const STEP_TOKENS: usize = 256;
+pub const STEP_TOKENS: usize = 256;
 /// Rows whose logits can be asked for at once.
 pub const HEAD_ROWS: usize = 16;
 /// Steps that may be on their way: one runs while the next is made ready.
@@ -72,7 +73,7 @@ struct Sequence {
 impl Executor {
     pub fn new(plan: Plan, weights: Weights) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
-        let most = if plan.causal { STEP_TOKENS.min(plan.context_length) } else { plan.context_length };
+        let most = step_rows(&plan);
         let slot = |rows: usize, width: usize| {
             let stride = width.next_multiple_of(32);
             Slot { buffer: gpu.buffer(4 * (rows * stride) as u64), width, stride }
@@ -95,14 +96,6 @@ impl Executor {
         }
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, plan.context_length, most)).collect();
-        if let Some(layer) = layers.iter().find(|layer| layer.bytes() > gpu.largest_binding()) {
-            let message = format!(
-                "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength",
-                layer.bytes(),
-                gpu.largest_binding()
-            );
-            return Err(Error::out_of_memory(message));
-        }
         let rows = gpu.buffer(8 * most as u64);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
         let compile = |one| {
