@@ -42,7 +42,7 @@ struct EmbedOptions {
 impl Engine {
     /// What the page shows as `model.info`.
     pub fn info(&self) -> String {
-        let Model { executor, tokenizer, info } = &self.model;
+        let Model { executor, tokenizer, info, refusal } = &self.model;
         json!({
             "architecture": info.architecture,
             "name": info.name,
@@ -55,6 +55,7 @@ impl Engine {
             "pooling": info.pooling.map(Pooling::as_str),
             "generates": info.pooling.is_none(),
             "device": executor.device(),
+            "refusal": refusal,
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
@@ -78,13 +79,15 @@ impl Engine {
         Ok(self.model.tokenizer.decode(tokens)?)
     }
 
-    /// Begins an answer to a prompt.
-    pub fn generate(&mut self, prompt: &[u32], options: &str) -> JsResult<()> {
+    /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
+    /// `answered`, and by the same options, the seed among them.
+    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
         let options = Options::from_json(options)?;
-        let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32;
         let Model { executor, tokenizer, .. } = &self.model;
-        let generation = Generation::new(executor, tokenizer, prompt, &options, seed)?;
+        // The worker draws a seed where the caller gives none.
+        let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
+        generation.resume(tokenizer, answered);
         self.run = Some(Run::Generation(Box::new(generation)));
         Ok(())
     }

@@ -8,8 +8,6 @@ export interface Sha256 {
 
 /** An open WebGPU device. */
 export interface Gpu {
-  /** The adapter's name, as far as it tells. */
-  name(): string;
   free(): void;
   [Symbol.dispose](): void;
 }
@@ -34,7 +32,8 @@ export interface Engine {
   memory(): string;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
-  generate(prompt: Uint32Array, options: string): void;
+  /** Begins an answer, or goes on with one whose first tokens are `answered`. */
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void;
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
@@ -55,7 +54,7 @@ export interface Engine {
 
 export interface Binding {
   Sha256: new () => Sha256;
-  /** Opens the fastest adapter. */
+  /** Opens the fastest adapter, and sees whether it computes what it should. */
   Gpu: { open(): Promise<Gpu> };
   /** For the CPU, or for a GPU, which it consumes. */
   Loader: new (options: string, gpu?: Gpu) => Loader;

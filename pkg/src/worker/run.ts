@@ -47,35 +47,41 @@ function tokensOf(engine: Engine, text: WireText): Uint32Array {
   return typeof text === "string" ? call(() => engine.tokenize(text, undefined, false)) : text;
 }
 
-export async function generate(
-  engine: Engine,
+/** A generation, as what to do with an engine. If that is lost in the middle, the next engine goes on where it was. */
+export function generation(
   prompt: WireText,
   options: WireGenerate,
   signal: AbortSignal,
-  delta: (text: string, tokens: number[]) => void,
-): Promise<WireGenerated> {
+  delta: (text: string, tokens: number[]) => void = () => {},
+): (engine: Engine) => Promise<WireGenerated> {
   const watch = new Watch();
-  const tokens = tokensOf(engine, prompt);
-  call(() => engine.generate(tokens, JSON.stringify(options)));
+  const answered: number[] = [];
+  // Drawn here, so that every engine draws the same tokens.
+  const seeded = JSON.stringify({ seed: crypto.getRandomValues(new Uint32Array(1))[0], ...options });
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
     const { text = "", tokens = [] } = slice;
+    answered.push(...tokens);
     if (text !== "" || tokens.length > 0) delta(text, tokens);
   };
-  try {
-    const end = await complete(engine, signal, see, () => watch.budget());
-    const usage = end.usage ?? { promptTokens: tokens.length, cachedTokens: 0, completionTokens: watch.tokens };
-    return {
-      finishReason: end.finishReason ?? "stop",
-      ...(end.stop !== undefined && { stop: end.stop }),
-      usage,
-      timings: watch.timings(usage.promptTokens - usage.cachedTokens),
-    };
-  } catch (error) {
-    if (!(error instanceof WispError) || error.code !== "aborted") throw error;
-    return abortedGeneration(tokens.length, watch);
-  }
+  return async (engine) => {
+    const tokens = tokensOf(engine, prompt);
+    call(() => engine.generate(tokens, Uint32Array.from(answered), seeded));
+    try {
+      const end = await complete(engine, signal, see, () => watch.budget());
+      const usage = end.usage ?? { promptTokens: tokens.length, cachedTokens: 0, completionTokens: watch.tokens };
+      return {
+        finishReason: end.finishReason ?? "stop",
+        ...(end.stop !== undefined && { stop: end.stop }),
+        usage,
+        timings: watch.timings(usage.promptTokens - usage.cachedTokens),
+      };
+    } catch (error) {
+      if (!(error instanceof WispError) || error.code !== "aborted") throw error;
+      return abortedGeneration(tokens.length, watch);
+    }
+  };
 }
 
 /** The end of a generation that was given up, perhaps before it began. */
