@@ -1,0 +1,21 @@
+import { openSite } from "./site.mjs";
+import { DISGUISE, inWorker, openBrowser, run } from "./harness.mjs";
+const browser = await openBrowser();
+const [iso, device] = process.argv.slice(2);
+const site = await openSite({ isolate: iso === "1" });
+const page = await browser.open(site);
+page.on("console", (m) => console.log("console", m.text()));
+page.on("worker", (w) => w.on?.("console", (m) => console.log("w", m.text())));
+await inWorker(page, DISGUISE + process.env.SCRIPT ?? "");
+const start = Date.now();
+const res = await Promise.race([run(page, async ({ load }, { device }) => {
+  const t0 = performance.now(); const log = [];
+  const model = await load("/tiny/llama-0.gguf", { device, onProgress: (e) => { log.push([Math.round(performance.now()-t0), e.phase, e.loaded, e.total].join(" ")); console.log(log.at(-1)); } });
+  const t1 = performance.now();
+  const r = await model.generate("ab", { temperature: 0, maxTokens: 40, ignoreEos: true }).result;
+  const info = model.info; await model.close();
+  return { load: t1 - t0, timings: r.timings, device: info.device, notices: info.notices };
+}, { device }), new Promise((r) => setTimeout(() => r("TIMEOUT"), 40000))]);
+console.log(JSON.stringify(res, null, 1), Date.now() - start);
+console.log(page.problems);
+await Promise.race([browser.close(), new Promise((r) => setTimeout(r, 3000))]); await site.close(); process.exit(0);
