@@ -3,6 +3,7 @@
 use super::device::Gpu;
 use super::executor::{HEAD_ROWS, STEP_TOKENS};
 use super::sequence::Layer;
+use crate::cpu::KvType;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::plan::{Head, Plan};
@@ -21,9 +22,9 @@ pub struct Demand {
 
 impl Demand {
     /// What `plan` takes, whose weights are in `tensors`.
-    pub fn of<'a>(plan: &Plan, tensors: impl IntoIterator<Item = &'a TensorInfo>) -> Self {
-        let rows = step_rows(plan);
-        let caches = plan.caches.iter().map(|cache| Layer::new(cache, plan.context_length, rows).bytes());
+    pub fn of<'a>(plan: &Plan, tensors: impl IntoIterator<Item = &'a TensorInfo>, kv_type: KvType) -> Self {
+        let (rows, context) = (step_rows(plan), plan.context_length);
+        let caches = plan.caches.iter().map(|cache| Layer::new(cache, kv_type, context, rows).bytes());
         let buffer = |rows: usize, width: usize| 4 * rows as u64 * width.next_multiple_of(32) as u64;
         let slots = plan.slots.iter().map(|width| buffer(rows, *width));
         let results = match plan.head {
@@ -46,8 +47,8 @@ impl Demand {
         }
         Err(Error::out_of_memory(format!(
             "the model takes {} bytes on the GPU (weights {weights}, keys and values {cache}, activations {work}), \
-             {largest} of them in one buffer, and this GPU's buffers end at {limit}: choose a smaller contextLength, \
-             or load with device \"wasm\"",
+             {largest} of them in one buffer, and this GPU's buffers end at {limit}: choose a smaller contextLength or \
+             kvType \"q8_0\", or load with device \"wasm\"",
             weights + cache + work
         )))
     }

@@ -5,6 +5,7 @@
 //! is created for it. Weights lie in buffers as their bytes came, rearranged by a shader ([`weights`]).
 
 mod call;
+mod choice;
 mod demand;
 mod device;
 mod executor;
@@ -15,6 +16,7 @@ mod readback;
 mod sequence;
 mod weights;
 
+pub use choice::Draw;
 pub use demand::Demand;
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};
