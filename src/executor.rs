@@ -44,11 +44,19 @@ impl Loading {
         Loading::Gpu(gpu::Loading::new(gpu))
     }
 
-    /// Refuses a tensor that cannot be computed with, before its bytes have come.
-    pub fn check(&self, tensor: &TensorInfo) -> Result<()> {
+    /// Gets ready for a plan with weights in `tensors`. Refused before a gigabyte is fetched in vain: formats, and
+    /// types of keys and values, that cannot be computed with, and a model that is too large.
+    pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
         match self {
-            Loading::Cpu(_) => cpu::Loading::check(tensor),
-            Loading::Gpu(_) => gpu::Loading::check(tensor),
+            Loading::Cpu(_) => {
+                tensors.iter().try_for_each(|tensor| cpu::Loading::check(tensor))?;
+                addressable(tensors.iter().map(|tensor| tensor.bytes).sum())
+            }
+            Loading::Gpu(loading) => {
+                tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
+                gpu::Demand::of(plan, tensors.iter().copied(), kv_type).check(loading.gpu())?;
+                tensors.iter().try_for_each(|tensor| loading.reserve(tensor))
+            }
         }
     }
 
@@ -114,6 +122,18 @@ impl Cache {
             Cache::Gpu(cache) => Ok(cache),
             Cache::Cpu(_) => Err(elsewhere()),
         }
+    }
+}
+
+/// Weights are packed to about the size that they have in the file.
+fn addressable(weights: u64) -> Result<()> {
+    match usize::try_from(weights) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::out_of_memory(format!(
+            "the weights take {weights} bytes, and WebAssembly's memory ends at {}: choose a smaller model or \
+             format, or load with device \"webgpu\"",
+            usize::MAX
+        ))),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod model;
 pub mod plan;
 pub mod quant;
 pub mod runtime;
+pub mod selftest;
 pub mod task;
 pub mod tokenizer;
 #[cfg(target_arch = "wasm32")]

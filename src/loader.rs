@@ -19,6 +19,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     pub templates: Templates,
     pub info: Info,
+    /// Why it does not run on the GPU that it was meant for, where it may run on the CPU instead.
+    pub refusal: Option<String>,
 }
 
 /// What a file says of itself.
@@ -52,6 +54,9 @@ struct Intake {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     loading: Loading,
+    /// What is refused on a GPU goes to the CPU.
+    or_cpu: bool,
+    refusal: Option<String>,
     ready: Option<Ready>,
 }
 
@@ -77,6 +82,8 @@ impl Loader {
             metadata: Metadata::new(),
             tensors: Vec::new(),
             loading: Loading::cpu(),
+            or_cpu: false,
+            refusal: None,
             ready: None,
         };
         let reader = FileReader::with_file_bytes(file_bytes);
@@ -92,6 +99,12 @@ impl Loader {
     /// Has the model run on a GPU. Nothing may have been taken yet.
     pub fn on(mut self, gpu: &Rc<Gpu>) -> Self {
         self.intake.loading = Loading::gpu(gpu);
+        self
+    }
+
+    /// Has the model run on the CPU if its header says that the GPU cannot run it.
+    pub fn or_on_cpu(mut self) -> Self {
+        self.intake.or_cpu = true;
         self
     }
 
@@ -128,7 +141,7 @@ impl Loader {
             return Err(Error::internal("the model's headers were never complete"));
         };
         let executor = intake.loading.finish(plan, intake.kv_type)?;
-        Ok(Model { executor, tokenizer, templates, info })
+        Ok(Model { executor, tokenizer, templates, info, refusal: intake.refusal })
     }
 }
 
@@ -146,9 +159,16 @@ impl Sink for Intake {
             let templates = Templates::from_metadata(&self.metadata);
             let info = Info::read(&self.metadata, &self.tensors, &plan)?;
             let wanted: HashSet<_> = plan.weights.iter().map(|weight| weight.name.clone()).collect();
-            // Before a gigabyte is fetched in vain.
-            let mut read = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name));
-            read.try_for_each(|tensor| self.loading.check(tensor))?;
+            let read: Vec<_> = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name)).collect();
+            match self.loading.prepare(&plan, &read, self.kv_type) {
+                // Of a split model the GPU has some weights already.
+                Err(refusal) if self.or_cpu && self.files == 1 => {
+                    self.loading = Loading::cpu();
+                    self.loading.prepare(&plan, &read, self.kv_type)?;
+                    self.refusal = Some(refusal.to_string());
+                }
+                prepared => prepared?,
+            }
             self.ready = Some(Ready { plan, tokenizer, templates, info, wanted });
             // The tokenizer has what it needs of a quarter of a million tokens.
             self.metadata = Metadata::new();

@@ -4,18 +4,21 @@
 mod support;
 
 use std::rc::Rc;
+use support::draft::Draft;
 use support::formats::{DECODED, FORMATS, quantize};
 use support::gpu::open;
 use support::models::{json, load_fixture_on, load_fixture_with, numbers as values, tokens};
 use support::numbers::{largest_error, numbers};
 use wisplm::cpu::KvType;
+use wisplm::error::Code;
 use wisplm::executor::{Cache, Executor};
-use wisplm::gguf::{TensorInfo, TensorType};
-use wisplm::gpu::{self, Gpu};
-use wisplm::loader::Model;
-use wisplm::plan::{Builder, Head, Op};
+use wisplm::gguf::{TensorInfo, TensorType, Value};
+use wisplm::gpu::{self, Demand, Gpu};
+use wisplm::loader::{Loader, Model};
+use wisplm::plan::{self, Builder, Head, Op};
 use wisplm::quant::Packer;
 use wisplm::runtime::{Score, log_probability};
+use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
 /// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
@@ -353,6 +356,60 @@ fn a_token_takes_one_submit_of_few_dispatches_and_creates_nothing() {
             assert!(weights >= 0.4 * all, "{name}: {weights} of {all} bytes");
         }
     }
+}
+
+#[test]
+fn the_self_test_passes() {
+    let gpu = open();
+    let start = std::time::Instant::now();
+    pollster::block_on(selftest::check(&gpu)).unwrap();
+    println!("{} in {:.1?}, {} pipelines", gpu.name(), start.elapsed(), gpu.counts().pipelines);
+}
+
+/// What the sum before the load says is what is taken then; and what cannot be taken is refused by it.
+#[test]
+fn what_a_model_takes_is_known_beforehand() {
+    let gpu = open();
+    for name in ["llama-0", "gemma3-0", "phi3-0", "bert-0"] {
+        let model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let tensors = Draft::tiny(name).tensors;
+        let infos = tensors.iter().map(|tensor| {
+            let (name, dims, bytes) = (tensor.name.clone(), tensor.dims.clone(), tensor.bytes.len() as u64);
+            TensorInfo { name, dims, kind: tensor.kind, offset: 0, bytes }
+        });
+        let demand = Demand::of(model.executor.plan(), &infos.collect::<Vec<_>>(), KvType::F16);
+        assert_eq!(demand.cache, model.executor.cache_capacity(), "{name}");
+        let (known, taken) = (demand.weights as f64, model.executor.weight_bytes() as f64);
+        assert!((known / taken - 1.0).abs() < 0.02, "{name}: {known} and {taken} bytes");
+    }
+    let mut builder = Builder::new(&[]);
+    builder.cache(plan::Cache { heads: 8, dim: 128, window: None });
+    let x = builder.slot(64);
+    let plan = builder.finish(Head::Hidden { x }, 10_000_000, true);
+    let error =
+        Demand::of(&plan, [], KvType::F16).check(&gpu).expect_err("such a cache is larger than any buffer");
+    assert_eq!(error.code, Code::OutOfMemory);
+    assert!(error.message.contains("contextLength") && error.message.contains("40960000000"), "{error}");
+}
+
+#[test]
+fn what_the_gpu_cannot_run_goes_to_the_cpu_if_it_may() {
+    let gpu = open();
+    let context = 1 << 26;
+    let mut draft = Draft::tiny("llama-0");
+    draft.set("llama.context_length", Value::U32(context));
+    let bytes = draft.file();
+    let load = |may: fn(Loader) -> Loader| {
+        let mut loader = may(Loader::new(1, None, Some(context as usize)).on(&gpu));
+        bytes.chunks(1000).try_for_each(|chunk| loader.push(chunk))?;
+        loader.finish()
+    };
+    let error = load(|loader| loader).err().expect("keys and values of a layer are larger than a buffer");
+    assert_eq!(error.code, Code::OutOfMemory);
+    let model = load(Loader::or_on_cpu).unwrap();
+    assert_eq!(model.executor.device(), "wasm");
+    assert_eq!(model.refusal, Some(error.to_string()));
+    assert_eq!(load_fixture_on(&gpu, "tiny/llama-0.gguf").refusal, None);
 }
 
 /// Sequences of different lengths stepped at once, and a sequence begun where another has ended.

@@ -3,6 +3,7 @@
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { showDevice, showDeviceUnknown } from "./device.js";
+import { DeviceSwitch } from "./device-switch.js";
 import { byId, element, wireDialog } from "./dom.js";
 import { isAbort } from "./errors.js";
 import { Follower } from "./follower.js";
@@ -23,8 +24,15 @@ const transcript = new Transcript(byId("transcript"));
 const meter = new SpeedMeter();
 const follower = new Follower(byId("latest"));
 
+const devices = new DeviceSwitch(() => {
+  const again = loading?.request ?? loaded;
+  if (again) loadModel(again.source, again.name);
+});
+
 let wisplm = null;
 let model = null;
+/** What `model` was loaded from. */
+let loaded = null;
 let talk = null;
 let loading = null;
 
@@ -56,7 +64,7 @@ function setState(state) {
 async function loadModel(source, name) {
   if (!wisplm) return;
   loading?.abort();
-  const mine = (loading = new AbortController());
+  const mine = (loading = Object.assign(new AbortController(), { request: { source, name } }));
   byId("notice").hidden = true;
   setState("loading");
   progress.start(name, typeof source !== "string");
@@ -67,18 +75,20 @@ async function loadModel(source, name) {
   try {
     // Two models would need the memory of both.
     await model?.close();
-    model = null;
+    model = loaded = null;
     if (mine.signal.aborted) return;
-    const loaded = await wisplm.load(source, {
+    const fresh = await wisplm.load(source, {
+      device: devices.device,
       signal: mine.signal,
       onProgress: (event) => mine === loading && progress.update(event),
     });
-    if (mine !== loading) return void loaded.close();
-    model = loaded;
+    if (mine !== loading) return void fresh.close();
+    model = fresh;
     const opened = await Talk.open({ model, settings, transcript, meter, announcer, onChange: answeringChanged });
     if (mine !== loading) return;
     talk = opened;
     loading = null;
+    loaded = { source, name };
     progress.stop();
     welcome(source === defaultModel.url ? name : model.info.name || name);
   } catch (error) {
@@ -109,6 +119,7 @@ function welcome(name) {
   byId("model-name").textContent = name;
   byId("talk-title").textContent = `Conversation with ${name}`;
   showModel(info, name);
+  devices.showUse(info);
   showMemory(info.memory, writes(info));
   startConversation();
   byId("welcome-title").textContent = writes(info) ? "Ready when you are." : "This model does not write.";
@@ -142,7 +153,10 @@ function answeringChanged({ answering }) {
   if (answering && document.activeElement === document.body) composer.focus();
   if (answering) follower.start();
   else follower.stop();
-  if (!answering && model) showMemory(model.info.memory, true);
+  if (answering || !model) return;
+  showMemory(model.info.memory, true);
+  // A GPU that was lost has left the model to the processor.
+  devices.showUse(model.info);
 }
 
 async function offerDefault() {
@@ -194,7 +208,10 @@ async function start() {
     return showNotice(Object.assign(missing, { code: "internal" }));
   }
   try {
-    showDevice(await wisplm.probe(), isolated);
+    const report = await wisplm.probe();
+    showDevice(report, isolated);
+    devices.show(report);
+    if (model) devices.showUse(model.info);
   } catch {
     showDeviceUnknown();
   }

@@ -9,7 +9,7 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage },
   const free = storage.free ? ` About ${bytes(storage.free)} are free.` : "";
   return {
     summary: device
-      ? "It can run small language models, on the processor."
+      ? `It can run small language models, on the ${device === "webgpu" ? "graphics adapter" : "processor"}.`
       : "It cannot run the engine. A current version of Chrome, Edge, Firefox or Safari can.",
     abilities: [
       ability(has("simd128"), "SIMD", "Computes on several numbers at once.", "Missing, and the engine needs it."),
@@ -34,10 +34,10 @@ function describe({ device, wasm, webgpu, crossOriginIsolated, cores, storage },
         `Threads need it, and it could not be had: ${isolation.reason}.`,
       ),
       ability(
-        webgpu.available,
+        webgpu.reason === undefined,
         "WebGPU",
-        "The browser offers the graphics processor. This page computes on the processor.",
-        "The browser does not offer the graphics processor.",
+        `The browser offers the graphics adapter, with buffers of up to ${bytes(webgpu.limits.maxStorageBufferBindingSize)}.`,
+        `Not taken by itself: ${webgpu.reason}.`,
       ),
       ability(
         storage.available,

@@ -1,7 +1,7 @@
 // The page's end of the line to a model's worker: which answer belongs to which request.
 
 import { aborted, fromWire, WispError } from "./errors.js";
-import type { Answers, FromWorker, ToWorker, WireDelta, WireMemory, WireRequest } from "./protocol.js";
+import type { Answers, FromWorker, ToWorker, WireDelta, WireMemory, WirePlace, WireRequest } from "./protocol.js";
 
 /** What carries messages: a `Worker`. */
 export interface Port {
@@ -23,6 +23,8 @@ export class Link {
   #end: WispError | undefined;
   /** Called with the engine's memory after each request. */
   onMemory: (memory: WireMemory) => void = () => {};
+  /** Called when the model has come to run elsewhere. */
+  onMoved: (place: WirePlace) => void = () => {};
 
   constructor(port: Port) {
     this.#port = port;
@@ -79,6 +81,9 @@ export class Link {
     switch (message.type) {
       case "delta":
         this.#open.get(message.id)?.delta?.(message.delta);
+        break;
+      case "moved":
+        this.onMoved(message.place);
         break;
       case "done": {
         this.onMemory(message.memory);

@@ -38,7 +38,9 @@ export async function load(source: ModelSource, options?: LoadOptions): Promise<
   if (blocked !== undefined) throw new WispError("unsupported-device", `no model can run here: ${blocked}`);
   const files = sources(source);
   const base = assetFolder(settings.assets?.baseUrl);
-  const device = settings.device === "webgpu" ? "webgpu" : "wasm";
+  // Who asks for threads asks for the processor.
+  const automatic = typeof settings.threads === "number" ? "wasm" : "auto";
+  const device = settings.device === undefined || settings.device === "auto" ? automatic : settings.device;
   const threads = device === "webgpu" ? { count: 1, exact: true } : threadsOf(settings.threads, noThreads(features));
   return loadWith(() => startWorker(base), files, {
     ...settings,

@@ -18,7 +18,7 @@ import {
   type TokenizeOptions,
   tokenizeOptions,
 } from "./options.js";
-import type { WireLoaded } from "./protocol.js";
+import type { WireLoaded, WirePlace } from "./protocol.js";
 import { invalidArgument } from "./errors.js";
 
 /** What a model is, and where it runs. */
@@ -37,7 +37,7 @@ export interface ModelInfo {
   readonly trainedContextLength: number;
   /** Tokens in its vocabulary. */
   readonly vocabSize: number;
-  /** What computes. */
+  /** What computes. It changes if the GPU is lost and cannot be had again. */
   readonly device: {
     readonly kind: "wasm" | "webgpu";
     /** In words; of a GPU, its name as far as the browser tells. */
@@ -49,7 +49,7 @@ export interface ModelInfo {
   };
   /** Bytes: of the weights, of a full context's keys and values, and the most that the engine has taken so far. */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
-  /** What did not go as it might have, such as a download that could not be kept, in plain sentences. */
+  /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */
   readonly notices: readonly string[];
 }
 
@@ -63,7 +63,8 @@ export interface Score {
 
 /**
  * A model, ready for use. Requests are served one after the other, in the order in which they were made. A request that
- * fails leaves the model ready for the next one, unless its error's code is `internal`.
+ * fails leaves the model ready for the next one, unless its error's code is `internal`. Where the GPU is lost, the request
+ * goes on where it was on the same GPU, opened anew, or with `device: "auto"` on wasm; else it fails with `device-lost`.
  */
 export interface Model extends AsyncDisposable {
   /** What it is, and where it runs. */
@@ -99,24 +100,29 @@ export interface Model extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+function placed({ device, adapter, features, threads, memory, notices }: WirePlace): Pick<ModelInfo, "device" | "memory" | "notices"> {
+  const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
+  const many = threads === 1 ? "one thread" : `${threads} threads`;
+  const description = device === "wasm" ? `WebAssembly, ${simd}, ${many}` : ["WebGPU", adapter].filter(Boolean).join(", ");
+  return { device: { kind: device, description, threads, features }, memory, notices };
+}
+
 export class WorkerModel implements Model {
   readonly #link: Link;
   #info: ModelInfo;
 
-  constructor(link: Link, { info, memory, features, threads, adapter, notices }: WireLoaded) {
+  constructor(link: Link, { info, place }: WireLoaded) {
     this.#link = link;
     const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
-    const kind = adapter === undefined ? "wasm" : "webgpu";
-    const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
-    const many = threads === 1 ? "one thread" : `${threads} threads`;
     this.#info = {
       ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
-      device: { kind, description: kind === "wasm" ? `WebAssembly, ${simd}, ${many}` : `WebGPU, ${adapter}`, threads, features },
-      memory,
-      notices,
+      ...placed(place),
     };
-    link.onMemory = (now) => {
-      this.#info = { ...this.#info, memory: now };
+    link.onMemory = (memory) => {
+      this.#info = { ...this.#info, memory };
+    };
+    link.onMoved = (place) => {
+      this.#info = { ...this.#info, ...placed(place) };
     };
   }
 

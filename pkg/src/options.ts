@@ -18,11 +18,16 @@ export interface LoadProgress {
 
 /** How to load a model. */
 export interface LoadOptions {
-  /** What to compute on: `"wasm"`, which `"auto"` (the default) picks, or `"webgpu"`, refused where there is no adapter. */
+  /**
+   * What to compute on. `"auto"`, the default, takes the GPU where it is one (and no program), passes a test, has room for
+   * the model and is not slow; else it takes `"wasm"`, and `model.info.notices` says why. A number of `threads` makes it
+   * `"wasm"`. `"webgpu"` takes any adapter, and is refused where there is none or the model does not fit.
+   */
   device?: "auto" | "wasm" | "webgpu";
   /**
-   * How many threads compute. `"auto"`, the default, adds threads as long as they help on this machine at this moment, one
-   * per core at most. A number is taken as it is; more than one need a cross-origin isolated page, and are refused elsewhere.
+   * How many threads compute on wasm. `"auto"`, the default, adds threads as long as they help on this machine at this
+   * moment, one per core at most. A number is taken as it is; more than one need a cross-origin isolated page, and are refused
+   * elsewhere.
    */
   threads?: "auto" | number;
   /** The most tokens that a prompt and its continuation may have together; by default what the model was trained for, within reason. */

@@ -1,9 +1,14 @@
 // What this browser can do.
 
+import { inspectWebGpu, type WebGpuReport } from "./webgpu.js";
+
 /** What this browser can do for a model, and why not more. */
 export interface DeviceReport {
-  /** What `load` will use if it is not told; `null` where it cannot run at all. */
-  readonly device: "wasm" | null;
+  /**
+   * What `load` begins with if it is not told; `null` where it cannot run at all. From `"webgpu"` it turns to wasm where a
+   * test of the adapter fails, or the model does not fit.
+   */
+  readonly device: "webgpu" | "wasm" | null;
   /** What of WebAssembly there is. */
   readonly wasm: {
     /** The features of the build that `load` will use, such as `"simd128"` and `"relaxed-simd"`. */
@@ -11,13 +16,8 @@ export interface DeviceReport {
     /** Whether WebAssembly threads would work: they need the browser's support and a cross-origin isolated page. */
     readonly threads: boolean;
   };
-  /** What of WebGPU there is. `load` uses it where `device: "webgpu"` says so. */
-  readonly webgpu: {
-    /** Whether the browser offers an adapter. */
-    readonly available: boolean;
-    /** The adapter's vendor, architecture and description, as far as the browser tells. */
-    readonly description: string;
-  };
+  /** What of WebGPU there is. */
+  readonly webgpu: WebGpuReport;
   /** Whether the page is cross-origin isolated (served with COOP and COEP). */
   readonly crossOriginIsolated: boolean;
   /** Logical processors. */
@@ -91,29 +91,6 @@ export function obstacle(features: WasmFeatures): string | undefined {
   return undefined;
 }
 
-interface Adapter {
-  info?: { vendor?: string; architecture?: string; description?: string };
-}
-
-interface Gpu {
-  requestAdapter(): Promise<Adapter | null>;
-}
-
-async function adapter(): Promise<{ available: boolean; description: string; reason?: string }> {
-  const gpu = (globalThis.navigator as { gpu?: Gpu } | undefined)?.gpu;
-  if (gpu === undefined) {
-    const secure = globalThis.isSecureContext !== false;
-    const reason = secure ? "there is no WebGPU in this browser" : "WebGPU needs a secure page (https or localhost)";
-    return { available: false, description: "", reason };
-  }
-  const found = await gpu.requestAdapter().catch(() => null);
-  if (found === null) {
-    return { available: false, description: "", reason: "WebGPU is there, but offers no adapter on this machine" };
-  }
-  const { vendor, architecture, description } = found.info ?? {};
-  return { available: true, description: [vendor, architecture, description].filter(Boolean).join(" ") };
-}
-
 async function storage(): Promise<{ available: boolean; free?: number }> {
   const manager = globalThis.navigator?.storage as StorageManager | undefined;
   if (typeof manager?.getDirectory !== "function") return { available: false };
@@ -131,7 +108,7 @@ export async function probe(): Promise<DeviceReport> {
   const features = wasmFeatures();
   const isolated = globalThis.crossOriginIsolated === true;
   const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
-  const [gpu, files] = await Promise.all([adapter(), storage()]);
+  const [webgpu, files] = await Promise.all([inspectWebGpu(), storage()]);
   const blocked = obstacle(features);
   const reasons: string[] = [];
   if (blocked !== undefined) reasons.push(blocked);
@@ -140,14 +117,14 @@ export async function probe(): Promise<DeviceReport> {
   }
   const unthreaded = noThreads(features) ?? (cores === 1 ? "there is one processor" : undefined);
   if (unthreaded !== undefined) reasons.push(`one thread will compute: ${unthreaded}`);
-  if (gpu.reason !== undefined) reasons.push(gpu.reason);
+  if (webgpu.reason !== undefined) reasons.push(`the processor will compute: ${webgpu.reason}`);
   if (!files.available) {
     reasons.push("there is no private file system (it needs a secure page): models are downloaded every time");
   }
   return {
-    device: blocked === undefined ? "wasm" : null,
+    device: blocked !== undefined ? null : webgpu.reason === undefined ? "webgpu" : "wasm",
     wasm: { features: featureNames(features, unthreaded === undefined), threads: features.threads && isolated },
-    webgpu: { available: gpu.available, description: gpu.description },
+    webgpu,
     crossOriginIsolated: isolated,
     cores,
     storage: files,

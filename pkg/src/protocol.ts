@@ -27,7 +27,8 @@ export interface WireThreads {
 export interface WireLoad {
   /** The builds that this browser can run, the best first. */
   modules: WireModule[];
-  device: "wasm" | "webgpu";
+  device: "auto" | "wasm" | "webgpu";
+  /** Of the CPU, where that computes. */
   threads: WireThreads;
   sources: WireSource[];
   cache: boolean;
@@ -79,6 +80,9 @@ export interface WireInfo {
   vocabSize: number;
   embeddingLength: number;
   generates: boolean;
+  device: "wasm" | "webgpu";
+  /** Why the GPU was not taken that the engine was given, where it has turned to the CPU. */
+  refusal: string | null;
   /** What the weights take, and the keys and values of a full context. */
   memory: { weights: number; kv: number };
 }
@@ -129,16 +133,24 @@ export interface Answers {
   detokenize: string;
 }
 
-/** A model is ready. */
-export interface WireLoaded {
-  type: "loaded";
-  info: WireInfo;
+/** Where a model runs. */
+export interface WirePlace {
+  device: "wasm" | "webgpu";
   memory: WireMemory;
+  /** Of WebAssembly. */
   features: string[];
   threads: number;
   /** The GPU's name, where that computes. */
   adapter?: string;
+  /** All until now. */
   notices: string[];
+}
+
+/** A model is ready. */
+export interface WireLoaded {
+  type: "loaded";
+  info: WireInfo;
+  place: WirePlace;
 }
 
 export type FromWorker =
@@ -152,6 +164,8 @@ export type FromWorker =
   | { type: "pull"; pump: number }
   | { type: "discard"; pump: number }
   | { type: "delta"; id: number; delta: WireDelta }
+  /** The GPU was lost: the model runs elsewhere, or on the same GPU, opened anew. */
+  | { type: "moved"; place: WirePlace }
   | { type: "done"; id: number; answer: Answers[keyof Answers]; memory: WireMemory }
   | { type: "error"; id: number; error: WireError }
   /** The engine is beyond use: this request and every later one fails. */

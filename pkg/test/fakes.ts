@@ -2,6 +2,7 @@
 
 import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
 import type { Bytes } from "../src/worker/source.js";
+import type { WebGpuReport } from "../src/webgpu.js";
 import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -28,6 +29,12 @@ export class FakeEngine implements Engine {
   freed = false;
   words = 1e6;
   generates = true;
+  device: "wasm" | "webgpu" = "wasm";
+  refusal: string | null = null;
+  /** Words until the GPU is lost. */
+  life = Infinity;
+  /** Milliseconds of a word. */
+  wordMs = 0;
   #run: ((budget: number) => Slice) | undefined;
   #vector = new Float32Array();
 
@@ -35,6 +42,7 @@ export class FakeEngine implements Engine {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
       ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
+      ...{ device: this.device, refusal: this.refusal },
       memory: { weights: 10, kv: 20 },
     });
   }
@@ -52,14 +60,15 @@ export class FakeEngine implements Engine {
     return String.fromCharCode(...tokens);
   }
 
-  generate(prompt: Uint32Array, options: string): void {
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void {
     const { maxTokens = Infinity, temperature = 1 } = JSON.parse(options) as { maxTokens?: number; temperature?: number };
     this.calls.push(`generate ${prompt.length} ${options}`);
     if (temperature < 0) throw typed("invalid-argument", "temperature is below 0", { key: "temperature" });
     if (prompt.length > FakeEngine.contextLength) throw typed("context-overflow", "the prompt is too long");
     let read = 0;
-    let made = 0;
+    let made = answered.length;
     this.#run = () => {
+      if (this.life <= 0) throw typed("device-lost", "the GPU was lost: gone");
       if (read < prompt.length) {
         read = Math.min(prompt.length, read + 64);
         return { state: "prefill", done: read, total: prompt.length };
@@ -67,6 +76,8 @@ export class FakeEngine implements Engine {
       const usage = { promptTokens: prompt.length, cachedTokens: 0, completionTokens: made };
       if (made >= maxTokens) return { state: "finished", finishReason: "length", usage };
       if (made >= this.words) return { state: "finished", finishReason: "stop", usage };
+      this.life--;
+      for (const end = performance.now() + this.wordMs; performance.now() < end; );
       return { state: "decode", text: `w${made} `, tokens: [made++] };
     };
   }
@@ -177,17 +188,24 @@ export class FakeEngine implements Engine {
   }
 }
 
+export const ADAPTER: WebGpuReport = {
+  ...{ available: true, description: "Fake GPU", features: [] },
+  limits: { maxBufferSize: 1 << 28, maxStorageBufferBindingSize: 1 << 27 },
+};
+
+/** `make` makes the engine of each load. */
 export function fakeBinding(
-  engine: FakeEngine = new FakeEngine(),
-  gpu: () => Gpu = () => ({ name: () => "Fake GPU", free: () => {}, [Symbol.dispose]: () => {} }),
+  make: FakeEngine | ((device: "wasm" | "webgpu") => FakeEngine) = new FakeEngine(),
+  gpu: () => Gpu = () => ({ free: () => {}, [Symbol.dispose]: () => {} }),
 ): Binding & { seen: string[] } {
   const seen: string[] = [];
   class Loader {
     #bytes = 0;
     #head = "";
+    readonly #device: "wasm" | "webgpu";
     constructor(options: string, gpu?: Gpu) {
       seen.push(options);
-      if (gpu !== undefined) seen.push(`on ${gpu.name()}`);
+      this.#device = gpu === undefined ? "wasm" : "webgpu";
     }
     #room = new Uint8Array();
     room(bytes: number): Uint8Array {
@@ -212,6 +230,9 @@ export function fakeBinding(
     }
     finish(): Engine {
       this.nextFile();
+      if (typeof make !== "function") return make;
+      const engine = make(this.#device);
+      engine.device = this.#device;
       return engine;
     }
     free(): void {}

@@ -10,7 +10,7 @@ import type { LoadOptions, LoadProgress } from "../src/options.js";
 import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
 import { type ModelSource, sources } from "../src/source.js";
 import { type Outside, Service } from "../src/worker/service.js";
-import { fakeBinding, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
+import { ADAPTER, fakeBinding, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
 
 interface Options extends Omit<LoadOptions, "threads"> {
   engine?: FakeEngine;
@@ -31,6 +31,7 @@ function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options
       storage: undefined,
       locks: undefined,
       start: async () => ({ binding: fakeBinding(engine), features: ["simd128"] }),
+      adapter: async () => ADAPTER,
       ...outside,
     });
     port2.on("message", (message: ToWorker) => service.receive(message));
@@ -47,8 +48,7 @@ function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options
     return worker as unknown as LoadWorker;
   };
   const modules = [{ url: "https://host.test/x.wasm", features: [], shared: false }];
-  const device = options.device === "webgpu" ? "webgpu" : "wasm";
-  return loadWith(start, sources(source), { ...options, modules, device, threads: wanted });
+  return loadWith(start, sources(source), { device: "wasm", ...options, modules, threads: wanted });
 }
 
 function blob(length = 5000): Blob {
@@ -390,7 +390,7 @@ test("a model with helpers says how many threads compute", async () => {
     const start: Outside["start"] = async () => ({
       binding: fakeBinding(engine),
       features: ["simd128", "threads"],
-      crew: { size: 3, problem: undefined, end: async () => {} },
+      hire: () => ({ size: 3, problem: undefined, end: async () => {} }),
     });
     await using(load(blob(), { engine, outside: { start }, wanted: { count: 4, exact } }), async ({ info }) => {
       const description = `WebAssembly, SIMD, ${threads} threads`;
@@ -406,7 +406,7 @@ test("helpers that do not come are a notice", async () => {
   const start: Outside["start"] = async () => ({
     binding: fakeBinding(engine),
     features: ["threads"],
-    crew: { size: 1, problem: "no more workers", end: async () => {} },
+    hire: () => ({ size: 1, problem: "no more workers", end: async () => {} }),
   });
   await using(load(blob(), { engine, outside: { start }, wanted: { count: 2, exact: true } }), async ({ info }) => {
     assert.equal(info.device.threads, 1);
@@ -416,6 +416,7 @@ test("helpers that do not come are a notice", async () => {
 
 test("a model on the GPU waits for it, and says which it is", async () => {
   const engine = new FakeEngine();
+  engine.device = "webgpu";
   let waited = 0;
   Object.defineProperty(engine, "work", { get: () => Promise.resolve().then(() => waited++) });
   await using(load(blob(), { device: "webgpu", engine }), async (model) => {
@@ -424,17 +425,5 @@ test("a model on the GPU waits for it, and says which it is", async () => {
     const before = waited;
     await text(model.generate("hi", { maxTokens: 3 }));
     assert.ok(waited - before >= 3, `${waited - before} times`);
-  });
-});
-
-test("where there is no adapter, the load fails with the reason", async () => {
-  const binding = fakeBinding(new FakeEngine(), () => {
-    throw { code: "unsupported-device", message: "no adapter", details: {} };
-  });
-  const start = async () => ({ binding, features: ["simd128"] });
-  await assert.rejects(load(blob(), { device: "webgpu", outside: { start } }), {
-    name: "WispError",
-    code: "unsupported-device",
-    message: "no adapter",
   });
 });

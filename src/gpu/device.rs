@@ -242,6 +242,13 @@ impl Gpu {
     }
 }
 
+/// What lies on the GPU goes at once, not when JavaScript's garbage is collected.
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.device.destroy();
+    }
+}
+
 fn entry((binding, (ty, dynamic)): (usize, (wgpu::BufferBindingType, bool))) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding: binding as u32,

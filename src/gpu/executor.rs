@@ -2,6 +2,7 @@
 
 use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
+use super::demand::step_rows;
 use super::device::Gpu;
 use super::kernels::Slot;
 use super::program::{Compiler, Program, Rotation};
@@ -19,7 +20,7 @@ use std::rc::Rc;
 mod results;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
-const STEP_TOKENS: usize = 256;
+pub const STEP_TOKENS: usize = 256;
 /// Rows whose logits can be asked for at once.
 pub const HEAD_ROWS: usize = 16;
 /// Steps that may be on their way: one runs while the next is made ready.
@@ -81,7 +82,7 @@ struct Sequence {
 impl Executor {
     pub fn new(plan: Plan, weights: Weights, kv_type: KvType) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
-        let most = if plan.causal { STEP_TOKENS.min(plan.context_length) } else { plan.context_length };
+        let most = step_rows(&plan);
         let slot = |rows: usize, width: usize| {
             let stride = width.next_multiple_of(32);
             Slot { buffer: gpu.buffer(4 * (rows * stride) as u64), width, stride }
@@ -104,22 +105,6 @@ impl Executor {
         }
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
-        if let Some(layer) = layers.iter().find(|layer| layer.bytes() > gpu.largest_binding()) {
-            let message = format!(
-                "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength, or kvType \"q8_0\"",
-                layer.bytes(),
-                gpu.largest_binding()
-            );
-            return Err(Error::out_of_memory(message));
-        }
-        let states = plan.states.iter().map(|len| state_bytes(*len)).max().unwrap_or(0);
-        if states > gpu.largest_binding() {
-            let message = format!(
-                "the state of a sequence needs buffers of {states} bytes and the GPU has {}",
-                gpu.largest_binding()
-            );
-            return Err(Error::out_of_memory(message));
-        }
         let rows = gpu.buffer(8 * most as u64);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
         let compile = |one| {
@@ -320,6 +305,7 @@ impl Executor {
 }
 
 /// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
-fn state_bytes(len: usize) -> u64 {
+/// Bytes of a state, which is there twice.
+pub fn state_bytes(len: usize) -> u64 {
     2 * 4 * len.max(1) as u64
 }

@@ -6,6 +6,7 @@
 
 mod call;
 mod choice;
+mod demand;
 mod device;
 mod executor;
 mod formats;
@@ -16,6 +17,7 @@ mod sequence;
 mod weights;
 
 pub use choice::Draw;
+pub use demand::Demand;
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};
 pub use readback::Signal;

@@ -107,6 +107,7 @@ impl Matrix {
 pub struct Loading {
     gpu: Rc<Gpu>,
     staging: Option<wgpu::Buffer>,
+    reserved: HashMap<String, Rows>,
     arriving: HashMap<String, Arriving>,
     arrived: HashMap<String, Arrived>,
 }
@@ -133,7 +134,14 @@ enum Arrived {
 
 impl Loading {
     pub fn new(gpu: &Rc<Gpu>) -> Self {
-        Loading { gpu: Rc::clone(gpu), staging: None, arriving: HashMap::new(), arrived: HashMap::new() }
+        let gpu = Rc::clone(gpu);
+        let (reserved, arriving, arrived) = Default::default();
+        Loading { gpu, staging: None, reserved, arriving, arrived }
+    }
+
+    /// Where the weights go.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// Refuses a tensor for which there are no kernels, before its bytes have come.
@@ -142,6 +150,16 @@ impl Loading {
             return crate::cpu::Loading::check(tensor);
         }
         format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name))
+    }
+
+    /// Makes room for a tensor, before its bytes have come: where there is too little, that is known soon.
+    pub fn reserve(&mut self, tensor: &TensorInfo) -> Result<()> {
+        let name = &tensor.name;
+        if tensor.rows() > 1 && !self.arriving.contains_key(name) && !self.arrived.contains_key(name) {
+            let rows = self.rows(tensor).map_err(|error| error.tensor(name))?;
+            self.reserved.insert(name.clone(), rows);
+        }
+        Ok(())
     }
 
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
@@ -172,15 +190,19 @@ impl Loading {
         Ok(())
     }
 
-    fn begin(&self, tensor: &TensorInfo) -> Result<Arriving> {
-        let size = |n: u64| usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"));
-        let (rows, cols) = (size(tensor.rows())?, size(tensor.cols())?);
-        if rows == 1 {
-            return Ok(Arriving::Vector(Packer::new(tensor.kind, rows, cols)?));
+    fn begin(&mut self, tensor: &TensorInfo) -> Result<Arriving> {
+        if tensor.rows() == 1 {
+            return Ok(Arriving::Vector(Packer::new(tensor.kind, 1, size(tensor.cols())?)?));
         }
+        let reserved = self.reserved.remove(&tensor.name);
+        reserved.map_or_else(|| self.rows(tensor), Ok).map(Arriving::Matrix)
+    }
+
+    fn rows(&self, tensor: &TensorInfo) -> Result<Rows> {
+        let (rows, cols) = (size(tensor.rows())?, size(tensor.cols())?);
         let matrix = Matrix::new(&self.gpu, format(tensor)?, rows, cols)?;
         let row_bytes = size(tensor.bytes)? / rows.max(1);
-        Ok(Arriving::Matrix(Rows { matrix, row_bytes, done: 0, carry: vec![], last: 0 }))
+        Ok(Rows { matrix, row_bytes, done: 0, carry: vec![], last: 0 })
     }
 
     /// The weights of `plan`; whatever else was collected is dropped.
@@ -218,6 +240,10 @@ impl Loading {
         matrix.parts.iter().for_each(|part| self.gpu.write(&part.buffer, 0, bytemuck::cast_slice(values)));
         Ok(matrix)
     }
+}
+
+fn size(n: u64) -> Result<usize> {
+    usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"))
 }
 
 fn format(tensor: &TensorInfo) -> Result<&'static Format> {

@@ -161,6 +161,20 @@ impl Generation {
             self.finish = Some(Finish::Stop(None));
             return self.advance(executor, tokenizer, pause);
         }
+        Ok(Progress::Token { token, text: self.take(tokenizer, token) })
+    }
+
+    /// Goes on with an answer that was begun elsewhere, and whose tokens until now are these; `see` is told what text
+    /// each of them has completed.
+    pub fn resume(&mut self, tokenizer: &Tokenizer, answer: &[u32], mut see: impl FnMut(u32, &str)) {
+        for token in answer {
+            self.sampler.note(*token);
+            see(*token, &self.take(tokenizer, *token));
+        }
+    }
+
+    /// Takes a token of the answer: the text that can be shown then.
+    fn take(&mut self, tokenizer: &Tokenizer, token: u32) -> String {
         self.answer.push(token);
         let text = self.detokenizer.push(tokenizer, token);
         let shown = self.stops.push(&text);
@@ -170,7 +184,7 @@ impl Generation {
         } else if self.answer.len() == self.limit {
             self.finish = Some(Finish::Length);
         }
-        Ok(Progress::Token { token, text: shown.text })
+        shown.text
     }
 
     /// Has the executor choose the token after row `row`, if it can do it as the options want.

@@ -45,7 +45,7 @@ struct EmbedOptions {
 impl Engine {
     /// What the page shows as `model.info`.
     pub fn info(&self) -> String {
-        let Model { executor, tokenizer, info, .. } = &self.model;
+        let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
             "architecture": info.architecture,
             "name": info.name,
@@ -58,6 +58,7 @@ impl Engine {
             "pooling": info.pooling.map(Pooling::as_str),
             "generates": info.pooling.is_none(),
             "device": executor.device(),
+            "refusal": refusal,
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
@@ -87,24 +88,17 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
-    /// Begins an answer to a conversation, whose prompt has so many tokens.
-    pub fn chat(&mut self, conversation: &str, options: &str) -> JsResult<u32> {
+    /// Begins an answer to a conversation, whose prompt has so many tokens, or goes on with one as `generate` does.
+    pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<u32> {
         let prompt = self.prompt(conversation)?;
-        self.generate(&prompt.tokens, options)?;
-        self.reply = prompt.reply;
+        self.answer(&prompt.tokens, answered, options, prompt.reply)?;
         Ok(prompt.tokens.len() as u32)
     }
 
-    /// Begins an answer to a prompt.
-    pub fn generate(&mut self, prompt: &[u32], options: &str) -> JsResult<()> {
-        self.cancel();
-        self.reply = Reply::default();
-        let options = Options::from_json(options)?;
-        let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32;
-        let Model { executor, tokenizer, .. } = &self.model;
-        let generation = Generation::new(executor, tokenizer, prompt, &options, seed)?;
-        self.run = Some(Run::Generation(Box::new(generation)));
-        Ok(())
+    /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
+    /// `answered`, and by the same options, the seed among them.
+    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
+        self.answer(prompt, answered, options, Reply::default())
     }
 
     /// Begins scoring.
@@ -198,6 +192,19 @@ impl Engine {
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
         let conversation = Conversation::from_json(conversation)?;
         chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
+    }
+
+    fn answer(&mut self, prompt: &[u32], answered: &[u32], options: &str, mut reply: Reply) -> JsResult<()> {
+        self.cancel();
+        let options = Options::from_json(options)?;
+        let Model { executor, tokenizer, .. } = &self.model;
+        // The worker draws a seed where the caller gives none.
+        let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
+        // What was told before is not told again.
+        generation.resume(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
+        self.reply = reply;
+        self.run = Some(Run::Generation(Box::new(generation)));
+        Ok(())
     }
 
     /// The executor that has threads.

@@ -5,6 +5,7 @@ use crate::cpu::KvType;
 use crate::error::Error;
 use crate::gpu;
 use crate::loader;
+use crate::selftest;
 use js_sys::Uint8Array;
 use serde::Deserialize;
 use std::rc::Rc;
@@ -18,6 +19,9 @@ struct Options {
     context_length: Option<usize>,
     #[serde(default)]
     kv_type: KvType,
+    /// A model that the GPU cannot run goes to the CPU.
+    #[serde(default)]
+    or_cpu: bool,
 }
 
 /// An open WebGPU device.
@@ -26,14 +30,11 @@ pub struct Gpu(Rc<gpu::Gpu>);
 
 #[wasm_bindgen]
 impl Gpu {
-    /// Opens the fastest adapter that there is.
+    /// Opens the fastest adapter that there is, and sees whether it computes what it should.
     pub async fn open() -> JsResult<Gpu> {
-        Ok(Gpu(gpu::Gpu::open().await?))
-    }
-
-    /// The adapter's name, as far as it tells.
-    pub fn name(&self) -> String {
-        self.0.name()
+        let gpu = gpu::Gpu::open().await?;
+        selftest::check(&gpu).await?;
+        Ok(Gpu(gpu))
     }
 }
 
@@ -55,6 +56,7 @@ impl Loader {
         let loader = loader::Loader::new(options.files, None, options.context_length);
         let loader = loader.with_kv_type(options.kv_type);
         let loader = match gpu {
+            Some(Gpu(gpu)) if options.or_cpu => loader.on(&gpu).or_on_cpu(),
             Some(Gpu(gpu)) => loader.on(&gpu),
             None => loader,
         };

@@ -97,6 +97,40 @@ test("it loads a file of one's own, and says what is wrong with a bad one", { ti
   await page.close();
 });
 
+test("the device can be chosen, and the page says what computes and what is missing", { timeout: 120_000 }, async () => {
+  const page = await browser.open(server);
+  const use = page.locator("#device-use");
+  const says = (words) => use.filter({ hasText: words }).waitFor({ timeout: 30_000 });
+  const device = (name) => page.getByRole("radio", { name });
+  await says(/processor will compute: .*program/);
+  assert.equal(await device("Automatic").isChecked(), true);
+  assert.match(await page.locator("#abilities .unable").filter({ hasText: "WebGPU" }).textContent(), /Not taken by itself/);
+
+  await button(page, /another model/i).click();
+  await page.locator("input[type=file]").setInputFiles(TINY);
+  await says(/^WebAssembly, .*In use: simd128/);
+  await device("WebGPU").check();
+  await says(/^WebGPU, .*swiftshader.*It offers .*/i);
+  await page.getByRole("textbox").waitFor({ state: "visible" });
+  await page.reload();
+  await says(/graphics adapter will compute: .*Expect little/);
+  assert.equal(await device("WebGPU").isChecked(), true, "the choice is remembered");
+  await device("Processor").check();
+  await says(/as you chose/);
+  assert.deepEqual(page.problems, []);
+  await page.close();
+
+  const bare = await browser.open(server);
+  await bare.addInitScript(() => delete Navigator.prototype.gpu);
+  await bare.evaluate(() => localStorage.setItem("wisplm-demo.device", JSON.stringify("webgpu")));
+  await bare.reload();
+  await bare.locator("#device-use").filter({ hasText: /no WebGPU in this browser/ }).waitFor();
+  assert.equal(await bare.getByRole("radio", { name: "WebGPU" }).isDisabled(), true);
+  assert.equal(await bare.getByRole("radio", { name: "Automatic" }).isChecked(), true);
+  assert.deepEqual(bare.problems, []);
+  await bare.close();
+});
+
 test("where the server sends no headers, the demo isolates itself", { timeout: 60_000 }, async () => {
   const plain = await serve({ mounts: demoMounts(), isolate: false });
   try {

@@ -38,8 +38,8 @@ after(async () => {
   await site?.close();
 });
 
-/** Loads and closes; what was reported, and a fingerprint of the model. */
-function loadIn(page, source, options = {}) {
+/** Loads and closes; what was reported, and a fingerprint of the model. Notices are of the download only. */
+function loadIn(page, source, options = { device: "wasm" }) {
   return run(
     page,
     async ({ load }, { source, options }) => {

@@ -43,12 +43,12 @@ export function chromiumPath() {
 }
 
 /** Chromium with a profile of its own on the disk, as a user has it. */
-export async function openBrowser() {
+export async function openBrowser(flags = []) {
   const profile = mkdtempSync(join(tmpdir(), "wisplm-test-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: chromiumPath(),
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
   });
   return new Browser(context, profile);
 }
@@ -162,15 +162,31 @@ function withoutRelaxedSimd() {
   };
 }
 
-// A worker has a navigator of its own, which no page script reaches: the browser prepends the line to the worker's script.
 async function withoutStorage(page) {
   const remove = "delete StorageManager.prototype.getDirectory;\n";
   await page.addInitScript(remove);
+  await inWorker(page, remove);
+}
+
+/**
+ * Has the package's workers run `script` first. A worker has globals of its own, which no page script reaches: the browser
+ * prepends the script to the worker's.
+ */
+export async function inWorker(page, script) {
   await page.route("**/pkg/worker.js", async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: remove + (await response.text()) });
+    await route.fulfill({ response, body: script + "\n" + (await response.text()) });
   });
 }
+
+/** For `inWorker`: makes the software adapter pass for a GPU. */
+export const DISGUISE = `{
+  const say = (name, value) => Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => value });
+  say("isFallbackAdapter", false);
+  say("vendor", "acme");
+  say("architecture", "anvil");
+  say("description", "");
+}`;
 
 /** Runs `action({ ...package, ...tools }, argument)` in the page; what it returns must be plain data. */
 export function run(page, action, argument = {}) {

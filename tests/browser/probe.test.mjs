@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openSite } from "./site.mjs";
-import { featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { DISGUISE, featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
 
 let browser;
 
@@ -27,6 +27,12 @@ for (const isolate of [true, false]) {
           return { said, info };
         });
         report(t, said.reasons.join("; "));
+        const { available, description, features, limits, reason } = said.webgpu;
+        assert.equal(available, true);
+        assert.match(description, /swiftshader/i);
+        assert.ok(features.length > 0 && limits.maxStorageBufferBindingSize >= 128 << 20, JSON.stringify(said.webgpu));
+        assert.match(reason, /program/);
+        assert.ok(said.reasons.some((line) => line.includes(reason)), "why auto does not take it");
         assert.equal(said.device, "wasm");
         assert.deepEqual(said.wasm, { features: featuresOf(variant, isolate), threads: isolate });
         assert.equal(said.crossOriginIsolated, isolate);
@@ -75,6 +81,28 @@ test("a loaded model says what it is", { timeout: 60_000 }, async () => {
     assert.equal(minilm.architecture, "bert");
     assert.equal(minilm.vocabSize, 30522);
     await page.close();
+  } finally {
+    await site.close();
+  }
+});
+
+test("a GPU is what load would take, and what is missing is said", { timeout: 30_000 }, async () => {
+  const site = await openSite();
+  try {
+    const asked = async (script) => {
+      const page = await browser.open(site);
+      await page.evaluate(script);
+      const said = await run(page, ({ probe }) => probe());
+      await page.close();
+      return said;
+    };
+    const real = await asked(DISGUISE);
+    assert.deepEqual([real.device, real.webgpu.description, real.webgpu.reason], ["webgpu", "acme anvil", undefined]);
+    const none = await asked("GPU.prototype.requestAdapter = async () => null");
+    assert.deepEqual([none.device, none.webgpu.available], ["wasm", false]);
+    assert.match(none.webgpu.reason, /no adapter/);
+    const without = await asked("delete Navigator.prototype.gpu");
+    assert.match(without.reasons.join("\n"), /no WebGPU in this browser/);
   } finally {
     await site.close();
   }

@@ -157,7 +157,7 @@ test("a page that is not isolated computes on one thread and refuses more, sayin
     const { alone, error } = await run(page, async ({ load, failure }, { url }) => {
       const alone = [];
       for (const threads of [undefined, "auto", 1]) {
-        const model = await load(url, { threads });
+        const model = await load(url, { device: "wasm", threads });
         alone.push(model.info.device.threads, ...model.info.notices);
         await model.close();
       }

@@ -34,7 +34,7 @@ function loadIn(page, source) {
     page,
     async ({ load }, { source }) => {
       const events = [];
-      const model = await load(source, { onProgress: (event) => events.push(event) });
+      const model = await load(source, { device: "wasm", onProgress: (event) => events.push(event) });
       const { notices } = model.info;
       await model.close();
       return { downloads: events.filter(({ phase }) => phase === "download"), notices };

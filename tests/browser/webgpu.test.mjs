@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fixtureJson, openSite } from "./site.mjs";
-import { MB, openBrowser, report, run } from "./harness.mjs";
+import { DISGUISE, inWorker, MB, openBrowser, report, run } from "./harness.mjs";
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 const GEMMA = "gemma-3-270m-q4_k_m";
@@ -132,13 +132,123 @@ test("weights never lie in the engine's memory", { timeout: 180_000 }, async (t)
 
 test("where there is no adapter, the load fails with the reason", { timeout: 60_000 }, async () => {
   const bare = await browser.open(site);
-  // A worker has a navigator of its own: the line is prepended to the worker's script.
-  await bare.route("**/pkg/worker.js", async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: "GPU.prototype.requestAdapter = async () => null;\n" + (await response.text()) });
-  });
+  await inWorker(bare, "GPU.prototype.requestAdapter = async () => null;");
   const refused = await run(bare, async ({ load, failure }) => failure(load("/tiny/llama-0.gguf", { device: "webgpu" })));
   assert.deepEqual([refused.typed, refused.code], [true, "unsupported-device"], refused.message);
   assert.match(refused.message, /adapter/);
   await bare.close();
+});
+
+/** How a tiny model fares on a page whose workers run `script` first, with each device. */
+async function tryDevices(script, { from = site, options = {} } = {}) {
+  const page = await browser.open(from);
+  await inWorker(page, script);
+  const tried = await run(
+    page,
+    async ({ load }, { options }) => {
+      const tried = {};
+      for (const device of ["auto", "webgpu"]) {
+        try {
+          const model = await load("/tiny/llama-0.gguf", { device, ...options });
+          const { text } = await model.generate("ab", { temperature: 0, maxTokens: 8 }).result;
+          tried[device] = { text, ...model.info };
+          await model.close();
+        } catch ({ name, code, message }) {
+          tried[device] = { name, code, message };
+        }
+      }
+      return tried;
+    },
+    { options },
+  );
+  assert.deepEqual(page.problems, []);
+  await page.close();
+  return tried;
+}
+
+test("auto does without a software adapter and says why; it takes a GPU", { timeout: 240_000 }, async (t) => {
+  const plain = await tryDevices("");
+  report(t, plain.auto.notices.join("; "));
+  assert.deepEqual([plain.auto.device.kind, plain.webgpu.device.kind], ["wasm", "webgpu"]);
+  assert.deepEqual([plain.auto.notices.length, plain.webgpu.notices], [1, []]);
+  assert.match(plain.auto.notices[0], /^WebGPU is not used: .*program.*swiftshader/i);
+  for (const isolate of [true, false]) {
+    const from = await openSite({ isolate });
+    const { auto } = await tryDevices(DISGUISE, { from });
+    await from.close();
+    assert.deepEqual([auto.device.kind, auto.notices, auto.device.threads], ["webgpu", [], 1]);
+    assert.equal(auto.device.description, "WebGPU, acme anvil");
+    assert.equal(auto.text, plain.webgpu.text);
+  }
+  const { auto } = await tryDevices(DISGUISE, { options: { device: "auto", threads: 1 } });
+  assert.deepEqual([auto.device.kind, auto.notices], ["wasm", []], "who asks for threads asks for the processor");
+});
+
+test("a GPU that computes wrongly, is slow or too small is refused, and auto does without it", { timeout: 240_000 }, async (t) => {
+  const cases = {
+    wrong: {
+      script: `const { createShaderModule } = GPUDevice.prototype;
+        GPUDevice.prototype.createShaderModule = function (of) {
+          return createShaderModule.call(this, { ...of, code: of.code.replaceAll("exp(", "cos(") });
+        };`,
+      words: /computes wrongly/,
+      code: "unsupported-device",
+    },
+    slow: {
+      script: `const { mapAsync } = GPUBuffer.prototype;
+        GPUBuffer.prototype.mapAsync = async function (...range) {
+          await new Promise((resolve) => setTimeout(resolve, 250));
+          return mapAsync.call(this, ...range);
+        };`,
+      words: /takes \d+ ms/,
+    },
+    small: {
+      script: `for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"]) {
+          Object.defineProperty(GPUSupportedLimits.prototype, limit, { get: () => 40_000 });
+        }`,
+      words: /takes \d+ bytes on the GPU .*40000: choose a smaller contextLength/,
+      code: "out-of-memory",
+    },
+  };
+  for (const [name, { script, words, code }] of Object.entries(cases)) {
+    const { auto, webgpu } = await tryDevices(`${DISGUISE}\n${script}`);
+    report(t, `${name}: ${auto.notices?.join("; ") ?? auto.message}`);
+    assert.equal(auto.device?.kind, "wasm", name);
+    assert.equal(auto.notices.length, 1, name);
+    assert.match(auto.notices[0], words, name);
+    if (code === undefined) assert.equal(webgpu.device.kind, "webgpu", name);
+    else assert.deepEqual([webgpu.name, webgpu.code], ["WispError", code], name);
+    if (code !== undefined) assert.match(webgpu.message, words, name);
+  }
+});
+
+test("the self-test takes little time", { timeout: 180_000 }, async (t) => {
+  const marks = `const { requestDevice } = GPUAdapter.prototype;
+    let opened = 0;
+    GPUAdapter.prototype.requestDevice = async function (...of) {
+      const device = await requestDevice.call(this, ...of);
+      opened = performance.now();
+      return device;
+    };
+    const { fetch } = globalThis;
+    globalThis.fetch = (...of) => {
+      if (opened) new BroadcastChannel("times").postMessage(performance.now() - opened);
+      opened = 0;
+      return fetch(...of);
+    };`;
+  const page = await browser.open(site);
+  await inWorker(page, marks);
+  const times = await run(page, async ({ load }) => {
+    const times = [];
+    const channel = new BroadcastChannel("times");
+    for (let k = 0; k < 2; k++) {
+      const told = new Promise((resolve) => (channel.onmessage = ({ data }) => resolve(data)));
+      const model = await load("/tiny/llama-0.gguf", { device: "webgpu", cache: false });
+      times.push(await told);
+      await model.close();
+    }
+    return times;
+  });
+  report(t, `from the device to the first byte of the model: ${times.map((ms) => ms.toFixed(0)).join(", ")} ms`);
+  await page.close();
 });

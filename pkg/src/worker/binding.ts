@@ -10,8 +10,6 @@ export interface Sha256 {
 
 /** An open WebGPU device. */
 export interface Gpu {
-  /** The adapter's name, as far as it tells. */
-  name(): string;
   free(): void;
   [Symbol.dispose](): void;
 }
@@ -36,9 +34,10 @@ export interface Engine {
   memory(): string;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
-  generate(prompt: Uint32Array, options: string): void;
-  /** Begins an answer to a conversation; returns how many tokens the prompt has. */
-  chat(conversation: string, options: string): number;
+  /** Begins an answer, or goes on with one whose first tokens are `answered`. */
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void;
+  /** The same for an answer to a conversation; returns how many tokens the prompt has. */
+  chat(conversation: string, answered: Uint32Array, options: string): number;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
   score(tokens: Uint32Array): void;
@@ -61,7 +60,7 @@ export interface Engine {
 
 export interface Binding {
   Sha256: new () => Sha256;
-  /** Opens the fastest adapter. */
+  /** Opens the fastest adapter, and sees whether it computes what it should. */
   Gpu: { open(): Promise<Gpu> };
   /** For the CPU, or for a GPU, which it consumes. */
   Loader: new (options: string, gpu?: Gpu) => Loader;

@@ -4,7 +4,7 @@ import { aborted, WispError } from "../errors.js";
 import type { FromWorker, WireLoad, WireSource } from "../protocol.js";
 import type { Binding, Engine, Gpu, Loader } from "./binding.js";
 import { breathe } from "./breath.js";
-import { call } from "./fault.js";
+import { call, Trap } from "./fault.js";
 import type { Opened } from "./source.js";
 
 /** The most bytes that the loader gets at once: it keeps room for them. */
@@ -19,15 +19,17 @@ const BREATH_MS = 20;
 type Phase = Extract<FromWorker, { type: "progress" }>["phase"];
 export type Report = (phase: Phase, loaded: number, total: number) => void;
 
+/** Loads for the CPU, or for `gpu`; with the device `"auto"`, what the GPU cannot run goes to the CPU. */
 export async function loadEngine(
   { Loader, Sha256 }: Binding,
-  { sources, model }: Pick<WireLoad, "sources" | "model">,
+  { sources, model, device }: Pick<WireLoad, "sources" | "model" | "device">,
   gpu: Gpu | undefined,
   open: (source: WireSource, index: number) => Promise<Opened>,
   report: Report,
   signal: AbortSignal,
 ): Promise<Engine> {
-  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length }), gpu));
+  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length, orCpu: device === "auto" }), gpu));
+  let finished = false;
   const progress = new DownloadProgress(sources, report);
   let engine: Engine | undefined;
   for (const [index, source] of sources.entries()) {
@@ -48,6 +50,7 @@ export async function loadEngine(
       } else {
         progress.finish();
         report("prepare", 0, 1);
+        finished = true;
         engine = call(() => loader.finish());
         report("prepare", 1, 1);
       }
@@ -56,6 +59,8 @@ export async function loadEngine(
       // A file that is wrong in itself is not kept, so that the next try asks for it afresh.
       const useless = error instanceof WispError && (error.code === "integrity" || error.code === "invalid-model");
       await opened.reject(useless);
+      // The load may be tried once more, elsewhere.
+      if (!finished && !(error instanceof Trap)) call(() => loader.free());
       throw error;
     } finally {
       progress.stop();

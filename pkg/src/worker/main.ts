@@ -1,6 +1,7 @@
 // The module worker: ties the service to the browser. The same script is the engine's and its helpers'.
 
 import type { FromWorker, ToWorker } from "../protocol.js";
+import { inspectWebGpu } from "../webgpu.js";
 import type { Storage } from "./cache.js";
 import type { Enlistment, Resignation } from "./crew.js";
 import { Service } from "./service.js";
@@ -26,6 +27,7 @@ scope.onmessage = ({ data }) => {
     storage: typeof storage?.getDirectory === "function" ? storage : undefined,
     locks: scope.navigator.locks,
     start,
+    adapter: inspectWebGpu,
   });
   service.receive(data);
 };

@@ -48,56 +48,54 @@ function tokensOf(engine: Engine, text: WireText): Uint32Array {
 }
 
 type Tell = (delta: WireDelta) => void;
+/** Begins an answer, or goes on with one of which some tokens are there; returns how many tokens the prompt has. */
+type Begin = (engine: Engine, answered: Uint32Array, options: string) => number;
+type Run = (engine: Engine) => Promise<WireGenerated>;
 
-export function generate(
-  engine: Engine,
-  prompt: WireText,
-  options: WireGenerate,
-  signal: AbortSignal,
-  tell: Tell,
-): Promise<WireGenerated> {
-  const begin = (): number => {
+/** A generation, as what to do with an engine. If that is lost in the middle, the next engine goes on where it was. */
+export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}): Run {
+  const begin: Begin = (engine, answered, options) => {
     const tokens = tokensOf(engine, prompt);
-    call(() => engine.generate(tokens, JSON.stringify(options)));
+    call(() => engine.generate(tokens, answered, options));
     return tokens.length;
   };
-  return answer(engine, begin, signal, tell);
+  return answer(begin, options, signal, tell);
 }
 
-export function chat(
-  engine: Engine,
-  conversation: string,
-  options: WireGenerate,
-  signal: AbortSignal,
-  tell: Tell,
-): Promise<WireGenerated> {
-  return answer(engine, () => call(() => engine.chat(conversation, JSON.stringify(options))), signal, tell);
+/** An answer to a conversation, in the same way. */
+export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
+  return answer((engine, answered, options) => call(() => engine.chat(conversation, answered, options)), options, signal, tell);
 }
 
-// Begins a generation, whose prompt has so many tokens, and sees it to its end.
-async function answer(engine: Engine, begin: () => number, signal: AbortSignal, tell: Tell): Promise<WireGenerated> {
+function answer(begin: Begin, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
   const watch = new Watch();
-  const promptTokens = begin();
+  const answered: number[] = [];
+  // Drawn here, so that every engine draws the same tokens.
+  const seeded = JSON.stringify({ seed: crypto.getRandomValues(new Uint32Array(1))[0], ...options });
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
     const { text = "", reasoning = "", tokens = [] } = slice;
+    answered.push(...tokens);
     if (text !== "" || reasoning !== "" || tokens.length > 0) tell({ text, reasoning, tokens });
   };
-  try {
-    const end = await complete(engine, signal, see, () => watch.budget());
-    const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
-    return {
-      finishReason: end.finishReason ?? "stop",
-      ...(end.stop !== undefined && { stop: end.stop }),
-      ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
-      usage,
-      timings: watch.timings(usage.promptTokens - usage.cachedTokens),
-    };
-  } catch (error) {
-    if (!(error instanceof WispError) || error.code !== "aborted") throw error;
-    return abortedGeneration(promptTokens, watch);
-  }
+  return async (engine) => {
+    const promptTokens = begin(engine, Uint32Array.from(answered), seeded);
+    try {
+      const end = await complete(engine, signal, see, () => watch.budget());
+      const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
+      return {
+        finishReason: end.finishReason ?? "stop",
+        ...(end.stop !== undefined && { stop: end.stop }),
+        ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
+        usage,
+        timings: watch.timings(usage.promptTokens - usage.cachedTokens),
+      };
+    } catch (error) {
+      if (!(error instanceof WispError) || error.code !== "aborted") throw error;
+      return abortedGeneration(promptTokens, watch);
+    }
+  };
 }
 
 /** The end of a generation that was given up, perhaps before it began. */

@@ -6,33 +6,40 @@ import type {
   FromWorker,
   ToWorker,
   WireDelta,
-  WireInfo,
   WireLoad,
   WireMemory,
   WireModule,
+  WirePlace,
   WireRequest,
   WireSource,
   WireThreads,
 } from "../protocol.js";
-import type { Binding, Engine, Gpu } from "./binding.js";
+import type { WebGpuReport } from "../webgpu.js";
+import type { Binding } from "./binding.js";
+import { bring, type Ready, type Setting } from "./device.js";
 import { call, translated, Trap } from "./fault.js";
-import { loadEngine } from "./loading.js";
+import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
-import { abortedGeneration, chat, embed, generate, score } from "./run.js";
-import { type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
-import { employ, type Helpers } from "./threads.js";
+import { abortedGeneration, chat, embed, generation, score } from "./run.js";
+import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
+import type { Helpers } from "./threads.js";
+
+/** How often the GPU may be lost in a request without a token between. */
+const MOST_LOSSES = 3;
 
 /** The worker's ties to the browser. */
 export interface Outside extends Pick<Surroundings, "storage" | "locks" | "fetch" | "pause"> {
   post(message: FromWorker, transfer?: Transferable[]): void;
-  /** Starts the best of the builds, and workers to help it if it can have some. */
+  /** Starts the best of the builds; `hire` starts workers to help it, where it can have some. */
   start(
     modules: WireModule[],
     threads: WireThreads,
     signal: AbortSignal,
     notice: (text: string) => void,
-  ): Promise<{ binding: Binding; features: string[]; crew?: Helpers }>;
+  ): Promise<{ binding: Binding; features: string[]; hire?: () => Helpers }>;
+  /** Looks for a GPU. */
+  adapter(): Promise<WebGpuReport>;
 }
 
 interface Job {
@@ -41,18 +48,14 @@ interface Job {
   controller: AbortController;
 }
 
-interface Loaded {
-  engine: Engine;
-  info: WireInfo;
-}
-
 export class Service {
   readonly #outside: Outside;
   readonly #loading = new AbortController();
   readonly #pumps: PumpDesk;
   readonly #notices: string[] = [];
   #load: Promise<void> = Promise.resolve();
-  #loaded: Loaded | undefined;
+  #setting: Setting | undefined;
+  #ready: Ready | undefined;
   #dead: WispError | undefined;
   #dismiss: () => Promise<void> = async () => {};
   #queue: Job[] = [];
@@ -89,14 +92,14 @@ export class Service {
   }
 
   async #begin(load: WireLoad): Promise<void> {
-    const { post } = this.#outside;
+    const { post, adapter } = this.#outside;
     const { signal } = this.#loading;
-    const report = (phase: "download" | "prepare" | "compile" | "warmup", loaded: number, total: number): void =>
-      post({ type: "progress", phase, loaded, total });
+    const report = rising((phase, loaded, total) => post({ type: "progress", phase, loaded, total }));
     try {
       report("compile", 0, 1);
       const notice = (text: string): void => void (this.#notices.includes(text) || this.#notices.push(text));
-      const { binding, features, crew } = await this.#outside.start(load.modules, load.threads, signal, notice);
+      const { binding, features, hire } = await this.#outside.start(load.modules, load.threads, signal, notice);
+      let crew: Helpers | undefined;
       // Messages come between steps: no helper is at work then.
       this.#dismiss = async () => {
         const ended = crew?.end();
@@ -113,18 +116,10 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const gpu = load.device === "webgpu" ? await openGpu(binding) : undefined;
-      const adapter = gpu?.name();
-      const engine = await loadEngine(binding, load, gpu, open, report, signal);
-      const info = JSON.parse(call(() => engine.info())) as WireInfo;
-      report("warmup", 0, 1);
-      const threads = crew === undefined ? 1 : await employ(engine, crew, load.threads, signal, notice);
-      await warmUp(engine, info, signal);
-      report("warmup", 1, 1);
-      this.#loaded = { engine, info };
-      const memory = memoryOf({ engine, info });
-      const notices = this.#notices;
-      post({ type: "loaded", info, memory, features, threads, ...(adapter !== undefined && { adapter }), notices });
+      const setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice };
+      this.#setting = setting;
+      this.#ready = await bring(setting);
+      post({ type: "loaded", info: this.#ready.info, place: this.#place() });
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }
@@ -175,8 +170,7 @@ export class Service {
   async #serve({ id, request, controller }: Job): Promise<void> {
     try {
       if (this.#dead !== undefined) throw this.#dead;
-      if (this.#loaded === undefined) throw new WispError("internal", "a request came before the model");
-      this.#answer(id, await this.#do(this.#loaded, id, request, controller.signal));
+      this.#answer(id, await this.#do(id, request, controller.signal));
     } catch (thrown) {
       const error = translated(thrown);
       if (error instanceof Trap) {
@@ -189,29 +183,58 @@ export class Service {
     }
   }
 
-  async #do({ engine, info }: Loaded, id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
-    const tell = (delta: WireDelta): void => this.#outside.post({ type: "delta", id, delta });
-    switch (request.kind) {
-      case "generate":
-        return generate(engine, request.prompt, request.options, signal, tell);
-      case "chat":
-        return chat(engine, request.conversation, request.options, signal, tell);
-      case "countPrompt":
-        return call(() => engine.countPrompt(request.conversation));
-      case "score":
-        return score(engine, request.text, signal);
-      case "embed":
-        return embed(engine, info, request.texts, request.options, signal);
-      case "tokenize":
-        return call(() => engine.tokenize(request.text, request.bos, request.special));
-      case "detokenize":
-        return call(() => engine.detokenize(request.tokens));
+  async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
+    let losses = 0;
+    const run = task(request, signal, (delta) => {
+      losses = 0;
+      this.#outside.post({ type: "delta", id, delta });
+    });
+    for (;;) {
+      const ready = this.#ready;
+      if (ready === undefined) throw new WispError("internal", "a request came before the model");
+      try {
+        return await run(ready);
+      } catch (error) {
+        if (!(error instanceof WispError) || error.code !== "device-lost") throw error;
+        losses++;
+        await this.#recover(ready, error, losses > MOST_LOSSES);
+      }
     }
   }
 
+  /**
+   * Has another engine take the place of one whose GPU is lost: on the GPU again, unless it has been lost too often, else
+   * where `"auto"` may go. The old one still splits text into tokens until the other has come.
+   */
+  async #recover(before: Ready, lost: WispError, tooOften: boolean): Promise<void> {
+    const setting = this.#setting!;
+    const { load, notice } = setting;
+    const stuck = tooOften && load.device === "webgpu";
+    if (stuck) throw gone("it is lost again and again", lost);
+    if (load.sources.some(isReadOnce)) throw gone("a stream cannot be read once more for its weights", lost);
+    const again: WireLoad = tooOften ? { ...load, device: "wasm" } : load;
+    try {
+      this.#ready = await bring({ ...setting, load: again, report: () => {} });
+    } catch (error) {
+      if (error instanceof Trap) throw error;
+      throw gone(translated(error).message, lost);
+    }
+    call(() => before.engine.free());
+    const onGpu = this.#ready.info.device === "webgpu";
+    notice(`the GPU was lost: ${onGpu ? "it was opened anew" : "the processor has taken over"}`);
+    this.#outside.post({ type: "moved", place: this.#place() });
+  }
+
   #answer(id: number, answer: Answers[keyof Answers]): void {
-    const memory = memoryOf(this.#loaded!);
+    const memory = memoryOf(this.#ready!);
     this.#outside.post({ type: "done", id, answer, memory }, buffersOf(answer));
+  }
+
+  #place(): WirePlace {
+    const { info, threads, adapter } = this.#ready!;
+    const { features } = this.#setting!;
+    const place = { device: info.device, memory: memoryOf(this.#ready!), features, threads, notices: this.#notices };
+    return adapter === undefined ? place : { ...place, adapter };
   }
 
   #refuse(id: number, error: WispError): void {
@@ -219,23 +242,50 @@ export class Service {
   }
 }
 
-async function openGpu({ Gpu }: Binding): Promise<Gpu> {
-  try {
-    return await Gpu.open();
-  } catch (error) {
-    throw translated(error);
+/** A request, as what to do with whatever engine there is. */
+function task(
+  request: WireRequest,
+  signal: AbortSignal,
+  tell: (delta: WireDelta) => void,
+): (ready: Ready) => Promise<Answers[keyof Answers]> {
+  switch (request.kind) {
+    case "generate": {
+      const run = generation(request.prompt, request.options, signal, tell);
+      return ({ engine }) => run(engine);
+    }
+    case "chat": {
+      const run = chat(request.conversation, request.options, signal, tell);
+      return ({ engine }) => run(engine);
+    }
+    case "countPrompt":
+      return async ({ engine }) => call(() => engine.countPrompt(request.conversation));
+    case "score":
+      return ({ engine }) => score(engine, request.text, signal);
+    case "embed":
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal);
+    case "tokenize":
+      return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
+    case "detokenize":
+      return async ({ engine }) => call(() => engine.detokenize(request.tokens));
   }
 }
 
-// The first run compiles the engine's hot code and touches the weights; it also shows that the model runs at all.
-async function warmUp(engine: Engine, info: WireInfo, signal: AbortSignal): Promise<void> {
-  if (info.generates) await generate(engine, Uint32Array.of(0), { maxTokens: 1, temperature: 0 }, signal, () => {});
-  else await embed(engine, info, ["a"], { normalize: false }, signal);
-  if (signal.aborted) throw aborted(signal);
+function gone(why: string, cause: WispError): WispError {
+  return new WispError("device-lost", `the GPU was lost, and the model cannot go on: ${why}. Load it again`, { cause });
+}
+
+/** A load that begins once more reports nothing that was reported before. */
+function rising(report: Report): Report {
+  const highest = new Map<string, number>();
+  return (phase, loaded, total) => {
+    if (loaded < (highest.get(phase) ?? 0)) return;
+    highest.set(phase, loaded);
+    report(phase, loaded, total);
+  };
 }
 
 // The engine counts the keys and values of the run in progress; the model's are those of a full context.
-function memoryOf({ engine, info }: Loaded): WireMemory {
+function memoryOf({ engine, info }: Ready): WireMemory {
   const { peak } = JSON.parse(call(() => engine.memory())) as WireMemory;
   return { ...info.memory, peak };
 }

@@ -32,6 +32,11 @@ export interface PumpLine {
   discard(pump: number): void;
 }
 
+/** Whether its bytes come once only. */
+export function isReadOnce({ kind }: WireSource): boolean {
+  return kind === "stream" || kind === "pump";
+}
+
 export function openBlob(blob: Blob, name: string): Opened {
   return { name, size: blob.size, bytes: slices(blob, name), ...kept };
 }

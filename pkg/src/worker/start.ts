@@ -14,7 +14,8 @@ const STACK = 256 << 10;
 export interface Started {
   binding: Binding;
   features: string[];
-  crew?: Crew;
+  /** Starts workers to help it, where its memory can be shared. */
+  hire?: () => Crew;
 }
 
 /** Starts the best of the builds that this browser takes. */
@@ -47,7 +48,8 @@ async function startShared(modules: WireModule[], count: number, signal: AbortSi
   try {
     const memory = sharedMemory();
     await initShared({ module_or_path: module, memory });
-    return { binding: shared, features, crew: new Crew(count - 1, { type: "help", module, memory }, startHelper) };
+    const hire = (): Crew => new Crew(count - 1, { type: "help", module, memory }, startHelper);
+    return { binding: shared, features, hire };
   } catch (cause) {
     throw notStarted(cause);
   }

@@ -1,0 +1,139 @@
+// What a model runs on: the GPU where it is one, computes rightly, has room and is not slow; else the CPU.
+
+import { aborted, WispError } from "../errors.js";
+import type { WireInfo, WireLoad, WireSource } from "../protocol.js";
+import type { WebGpuReport } from "../webgpu.js";
+import type { Binding, Engine, Gpu } from "./binding.js";
+import { call, translated, Trap } from "./fault.js";
+import { loadEngine, type Report } from "./loading.js";
+import { embed, generation } from "./run.js";
+import { isReadOnce, type Opened } from "./source.js";
+import { employ, type Helpers } from "./threads.js";
+
+/**
+ * How long a step may take on a GPU that `"auto"` takes: this, and the time in which one old core reads the weights. The
+ * same step on the CPU would be the better measure, but for that a model would have to be in memory twice, and its file,
+ * which may be a stream, to be read twice.
+ */
+const STEP_MS = 100;
+const BYTES_PER_MS = 4e6;
+const TIMED_TOKENS = 3;
+
+/** What says nothing of the device. */
+const OF_THE_SOURCE = ["aborted", "network", "not-found", "integrity", "invalid-model"];
+
+/** What a model is loaded with, and loaded again if its GPU is lost. */
+export interface Setting {
+  load: WireLoad;
+  binding: Binding;
+  features: string[];
+  adapter(): Promise<WebGpuReport>;
+  hire(): Helpers | undefined;
+  open(source: WireSource, index: number): Promise<Opened>;
+  report: Report;
+  signal: AbortSignal;
+  notice(text: string): void;
+}
+
+/** A model that is ready. */
+export interface Ready {
+  engine: Engine;
+  info: WireInfo;
+  threads: number;
+  /** The GPU's name, where that computes. */
+  adapter?: string;
+}
+
+interface OpenGpu {
+  gpu: Gpu;
+  name: string;
+}
+
+/** Loads a model where it is to run; with `"auto"`, where it can. */
+export async function bring(setting: Setting): Promise<Ready> {
+  const { load, notice } = setting;
+  const gpu = load.device === "wasm" ? undefined : await openGpu(setting);
+  try {
+    return await loadOn(setting, gpu);
+  } catch (thrown) {
+    const error = translated(thrown);
+    const elsewhere = gpu !== undefined && load.device === "auto" && !OF_THE_SOURCE.includes(error.code);
+    if (!elsewhere || error instanceof Trap || load.sources.some(isReadOnce)) throw error;
+    notice(without(error.message));
+    return loadOn(setting, undefined);
+  }
+}
+
+async function openGpu({ load, binding, adapter, notice }: Setting): Promise<OpenGpu | undefined> {
+  const any = load.device === "webgpu";
+  try {
+    const { available, description, reason } = await adapter();
+    if (!available || (reason !== undefined && !any)) throw new WispError("unsupported-device", reason ?? "there is no adapter");
+    return { gpu: await binding.Gpu.open(), name: description };
+  } catch (thrown) {
+    const error = translated(thrown);
+    if (any || error instanceof Trap) throw error;
+    notice(without(error.message));
+    return undefined;
+  }
+}
+
+function without(reason: string): string {
+  return `WebGPU is not used: ${reason}`;
+}
+
+async function loadOn(setting: Setting, gpu: OpenGpu | undefined): Promise<Ready> {
+  const { load, binding, hire, open, report, signal, notice } = setting;
+  // They come while the model is being downloaded.
+  if (gpu === undefined) hire();
+  const engine = await loadEngine(binding, load, gpu?.gpu, open, report, signal);
+  try {
+    const info = JSON.parse(call(() => engine.info())) as WireInfo;
+    report("warmup", 0, 1);
+    if (info.device === "wasm") {
+      if (info.refusal !== null) notice(without(info.refusal));
+      const helpers = hire();
+      const threads = helpers === undefined ? 1 : await employ(engine, helpers, load.threads, signal, notice);
+      await warmUp(engine, info, signal);
+      report("warmup", 1, 1);
+      return { engine, info, threads };
+    }
+    await warmUp(engine, info, signal);
+    // What cannot be read again has no other place to go.
+    if (load.device === "auto" && !load.sources.some(isReadOnce)) await keepsPace(engine, info, signal);
+    report("warmup", 1, 1);
+    return { engine, info, threads: 1, adapter: gpu?.name ?? "" };
+  } catch (error) {
+    if (!(error instanceof Trap)) call(() => engine.free());
+    throw error;
+  }
+}
+
+// The first run compiles the engine's hot code and touches the weights; it also shows that the model runs at all.
+async function warmUp(engine: Engine, info: WireInfo, signal: AbortSignal): Promise<void> {
+  await step(engine, info, 1, signal);
+  if (signal.aborted) throw aborted(signal);
+}
+
+async function keepsPace(engine: Engine, info: WireInfo, signal: AbortSignal): Promise<void> {
+  const ms = await step(engine, info, 1 + TIMED_TOKENS, signal);
+  if (signal.aborted) throw aborted(signal);
+  const most = STEP_MS + info.memory.weights / BYTES_PER_MS;
+  if (ms <= most) return;
+  throw new WispError(
+    "unsupported-device",
+    `a step of this model takes ${ms.toFixed(0)} ms there, and the processor needs less than ${most.toFixed(0)}`,
+  );
+}
+
+/** Milliseconds of a step, after the first of `tokens` tokens. */
+async function step(engine: Engine, info: WireInfo, tokens: number, signal: AbortSignal): Promise<number> {
+  const start = performance.now();
+  if (!info.generates) {
+    await embed(engine, info, ["a"], { normalize: false }, signal);
+    return performance.now() - start;
+  }
+  const options = { maxTokens: tokens, temperature: 0, ignoreEos: true };
+  const { timings } = await generation(Uint32Array.of(0), options, signal)(engine);
+  return timings.decodeMs / TIMED_TOKENS;
+}

@@ -1,0 +1,61 @@
+//! What a model takes of the GPU, added up before any of its weights has come.
+
+use super::device::Gpu;
+use super::executor::{HEAD_ROWS, STEP_TOKENS, state_bytes};
+use super::sequence::Layer;
+use crate::cpu::KvType;
+use crate::error::{Error, Result};
+use crate::gguf::TensorInfo;
+use crate::plan::{Head, Plan};
+
+/// Bytes on the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    pub weights: u64,
+    /// Keys, values and states of a sequence that fills the context.
+    pub cache: u64,
+    /// Activations of a step, its logits, and what these are read through.
+    pub work: u64,
+    /// The largest buffer that is not split.
+    pub largest: u64,
+}
+
+impl Demand {
+    /// What `plan` takes, whose weights are in `tensors`.
+    pub fn of<'a>(plan: &Plan, tensors: impl IntoIterator<Item = &'a TensorInfo>, kv_type: KvType) -> Self {
+        let (rows, context) = (step_rows(plan), plan.context_length);
+        let caches = plan.caches.iter().map(|cache| Layer::new(cache, kv_type, context, rows).bytes());
+        let caches = caches.chain(plan.states.iter().map(|len| state_bytes(*len)));
+        let buffer = |rows: usize, width: usize| 4 * rows as u64 * width.next_multiple_of(32) as u64;
+        let slots = plan.slots.iter().map(|width| buffer(rows, *width));
+        let results = match plan.head {
+            Head::Logits { weight, .. } => buffer(HEAD_ROWS, plan.weight(weight).rows),
+            Head::Hidden { x } => buffer(rows, plan.slot(x)),
+        };
+        Demand {
+            weights: tensors.into_iter().map(|tensor| tensor.bytes).sum(),
+            cache: caches.clone().sum(),
+            work: slots.clone().sum::<u64>() + 2 * results,
+            largest: caches.chain(slots).chain([results]).max().unwrap_or(0),
+        }
+    }
+
+    /// Refuses what is larger than a GPU's buffers. How much memory a GPU has in all, a browser does not tell.
+    pub fn check(&self, gpu: &Gpu) -> Result<()> {
+        let (Demand { weights, cache, work, largest }, limit) = (self, gpu.largest_binding());
+        if *largest <= limit {
+            return Ok(());
+        }
+        Err(Error::out_of_memory(format!(
+            "the model takes {} bytes on the GPU (weights {weights}, keys and values {cache}, activations {work}), \
+             {largest} of them in one buffer, and this GPU's buffers end at {limit}: choose a smaller contextLength or \
+             kvType \"q8_0\", or load with device \"wasm\"",
+            weights + cache + work
+        )))
+    }
+}
+
+/// Rows of the largest step.
+pub fn step_rows(plan: &Plan) -> usize {
+    if plan.causal { STEP_TOKENS.min(plan.context_length) } else { plan.context_length }
+}

@@ -1,0 +1,204 @@
+// A GPU that is lost in the middle of an answer.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { openSite } from "./site.mjs";
+import { DISGUISE, inWorker, MB, openBrowser, report, run } from "./harness.mjs";
+
+const TINY = "/tiny/llama-0.gguf";
+const PROMPT = "Once upon a time";
+const TOKENS = 120;
+/** Losses in an answer. On a software adapter each takes seconds: a new device compiles all shaders anew. */
+const LOSSES = 5;
+
+/** A worker that loses its GPU when the page says so; after "gone" there is none any more. */
+const LOSABLE = `{
+  const { requestDevice } = GPUAdapter.prototype;
+  const { requestAdapter } = GPU.prototype;
+  const channel = new BroadcastChannel("gpu");
+  let device, gone = false;
+  GPUAdapter.prototype.requestDevice = async function (...of) {
+    device = await requestDevice.call(this, ...of);
+    device.lost.then(({ reason }) => channel.postMessage(reason));
+    return device;
+  };
+  GPU.prototype.requestAdapter = async function (...of) {
+    return gone ? null : requestAdapter.call(this, ...of);
+  };
+  channel.onmessage = ({ data }) => {
+    gone ||= data === "gone";
+    device.destroy();
+  };
+}`;
+
+let site, browser;
+
+before(async () => {
+  site = await openSite();
+  // Chromium gives up its GPU process after a few crashes, and the pages to blame for them.
+  browser = await openBrowser(["--disable-gpu-process-crash-limit", "--disable-domain-blocking-for-3d-apis"]);
+});
+
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+async function open(script) {
+  const page = await browser.open(site);
+  await inWorker(page, script);
+  return page;
+}
+
+/** An answer of `TOKENS` tokens with losses in it; `model` is the page's. */
+function answer(page, losses, word = "lose") {
+  return run(
+    page,
+    async ({}, { prompt, tokens, losses, word }) => {
+      const channel = new BroadcastChannel("gpu");
+      let lost = 0;
+      let told = () => {};
+      channel.onmessage = () => {
+        lost++;
+        told();
+      };
+      const every = Math.floor(tokens / (losses + 1));
+      const run = globalThis.model.generate(prompt, { temperature: 0, maxTokens: tokens, ignoreEos: true });
+      let made = 0;
+      try {
+        for await (const event of run.events()) {
+          if (event.type !== "token" || ++made % every !== 0 || lost >= losses) continue;
+          const gone = new Promise((resolve) => (told = resolve));
+          channel.postMessage(word);
+          await gone;
+        }
+      } finally {
+        channel.close();
+      }
+      const { text, finishReason, usage } = await run.result;
+      return { text, finishReason, completionTokens: usage.completionTokens, lost, info: globalThis.model.info };
+    },
+    { prompt: PROMPT, tokens: TOKENS, losses, word },
+  );
+}
+
+function loadIn(page, options, source = TINY) {
+  return run(
+    page,
+    async ({ load }, { source, options }) => {
+      const from = options.stream ? (await fetch(source)).body : options.blob ? await (await fetch(source)).blob() : source;
+      globalThis.model = await load(from, { device: options.device });
+      return globalThis.model.info;
+    },
+    { source, options },
+  );
+}
+
+/** Bytes that the page processes hold, once garbage is collected. */
+async function held(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("HeapProfiler.collectGarbage");
+  await session.detach();
+  const samples = [];
+  for (let i = 0; i < 6; i++) {
+    samples.push((await browser.resident()).own);
+    await delay(50);
+  }
+  return Math.min(...samples);
+}
+
+for (const [what, options, answers] of [["an address", {}, 4], ["a file", { blob: true }, 1]]) {
+  test(`answers of a model from ${what} go on where the GPU was lost, and memory stays flat`, { timeout: 400_000 }, async (t) => {
+    const page = await open(LOSABLE);
+    await loadIn(page, { device: "webgpu", ...options });
+    const whole = await answer(page, 0);
+    assert.deepEqual([whole.completionTokens, whole.lost], [TOKENS, 0]);
+    const rows = [];
+    let losses = 0;
+    for (let k = 0; k < answers; k++) {
+      const start = performance.now();
+      const { text, finishReason, lost, info } = await answer(page, LOSSES);
+      losses += lost;
+      rows.push({ losses, peak: info.memory.peak, own: await held(page), ms: (performance.now() - start) / lost });
+      assert.deepEqual([text, finishReason, info.device.kind], [whole.text, "length", "webgpu"]);
+      assert.ok(lost >= LOSSES - 1, `${lost} losses`);
+      assert.deepEqual(info.notices, ["the GPU was lost: it was opened anew"]);
+    }
+    for (const { losses, peak, own, ms } of rows) {
+      report(t, `${losses} losses, ${ms.toFixed(0)} ms each: engine ${(peak / MB).toFixed(1)} MB, page processes ${(own / MB).toFixed(1)} MB`);
+    }
+    assert.ok(rows.at(-1).peak - rows[0].peak < 4 * MB, "the engine's memory");
+    assert.ok(rows.at(-1).own - rows[0].own < 20 * MB, "the page processes' memory");
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  });
+}
+
+test("scores and vectors come in spite of losses", { timeout: 180_000 }, async () => {
+  const page = await open(LOSABLE);
+  const { scores, tokens } = await run(page, async ({ load }) => {
+    const model = await load("/tiny/llama-0.gguf", { device: "webgpu" });
+    const tokens = Array.from({ length: 200 }, (_, k) => (k * 31) % 256);
+    const channel = new BroadcastChannel("gpu");
+    const scores = [(await model.score(tokens)).logprobs];
+    for (const pause of [0, 5, 30]) {
+      const scoring = model.score(tokens);
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      channel.postMessage("lose");
+      scores.push((await scoring).logprobs);
+    }
+    const counted = await model.countTokens("still here");
+    await model.close();
+    return { scores, tokens: counted };
+  });
+  for (const score of scores.slice(1)) assert.deepEqual(score, scores[0]);
+  assert.ok(tokens > 0);
+  await page.close();
+});
+
+test("where no GPU can be had again, auto goes on with the processor, and webgpu fails", { timeout: 180_000 }, async (t) => {
+  const page = await open(`${DISGUISE}\n${LOSABLE}`);
+  assert.equal((await loadIn(page, { device: "auto" })).device.kind, "webgpu");
+  const { text, completionTokens, info } = await answer(page, 1, "gone");
+  report(t, `${info.device.description}: ${info.notices.join("; ")}`);
+  assert.deepEqual([info.device.kind, completionTokens], ["wasm", TOKENS]);
+  assert.ok(info.device.threads >= 1);
+  assert.match(info.notices.join("\n"), /no adapter.*\n.*processor has taken over/);
+  assert.equal((await answer(page, 0)).text.slice(0, 20), text.slice(0, 20));
+  await page.close();
+
+  for (const [options, words] of [[{}, /no adapter/], [{ stream: true }, /stream/]]) {
+    const page = await open(LOSABLE);
+    await loadIn(page, { device: "webgpu", ...options });
+    await assert.rejects(answer(page, 1, options.stream ? "lose" : "gone"), (error) => {
+      assert.match(error.message, /the GPU was lost/);
+      assert.match(error.message, words);
+      return true;
+    });
+    const code = await run(page, async ({ failure }) => (await failure(globalThis.model.score([1, 2, 3]))).code);
+    assert.equal(code, "device-lost");
+    await page.close();
+  }
+});
+
+test("a killed GPU process is a lost device", { timeout: 240_000 }, async (t) => {
+  const page = await open(LOSABLE);
+  await loadIn(page, { device: "webgpu" });
+  const whole = await answer(page, 0);
+  const session = await browser.context.browser().newBrowserCDPSession();
+  for (let kill = 1; kill <= 3; kill++) {
+    const losing = page.evaluate(
+      () => new Promise((resolve) => (new BroadcastChannel("gpu").onmessage = ({ data }) => resolve(data))),
+    );
+    const answering = answer(page, 0);
+    await delay(30);
+    await session.send("Browser.crashGpuProcess").catch(() => {});
+    const reason = await losing;
+    const { text, info } = await answering;
+    report(t, `kill ${kill}: lost (${reason}), and on ${info.device.description}`);
+    assert.deepEqual([text, info.device.kind], [whole.text, "webgpu"]);
+  }
+  await session.detach();
+  await page.close();
+});
