@@ -78,21 +78,17 @@ async function main() {
   }
   try {
     const say = (line) => console.error(`${String(Math.round((performance.now() - began) / 1000)).padStart(5)} s  ${line}`);
-    const models = await race(stage, { ...set, signal: stop.signal }, say);
-    const batches = set.others.includes("batches") ? await measureBatches(stage, set.models, set.rounds, say) : undefined;
-    const kernels = set.others.includes("kernels") ? await measureKernels(stage, set.rounds, say) : undefined;
-    const record = {
-      date,
-      seconds: Math.round((performance.now() - began) / 1000),
-      rounds: set.rounds,
-      machine: machine(),
-      versions: await versions(stage),
-      models,
-      ...(batches && { batches }),
-      ...(kernels && { kernels }),
+    const record = { date, seconds: 0, rounds: set.rounds, machine: machine(), versions: await versions(stage) };
+    // What has been measured is kept whatever comes next.
+    const keep = (part) => {
+      Object.assign(record, part, { seconds: Math.round((performance.now() - began) / 1000) });
+      mkdirSync(here("results"), { recursive: true });
+      writeFileSync(set.out, `${JSON.stringify(record, null, 1)}\n`);
     };
-    mkdirSync(here("results"), { recursive: true });
-    writeFileSync(set.out, `${JSON.stringify(record, null, 1)}\n`);
+    // The short ones first: what is wrong with them should not show after half an hour.
+    if (set.others.includes("batches")) keep({ batches: await measureBatches(stage, set.models, set.rounds, say) });
+    if (set.others.includes("kernels")) keep({ kernels: await measureKernels(stage, set.rounds, say) });
+    keep({ models: await race(stage, { ...set, signal: stop.signal }, say) });
     console.log(asText(summary(record)));
     say(`written to ${set.out}`);
   } finally {

@@ -9,14 +9,16 @@ export const MODELS = [
 ];
 
 /**
- * `engine`: a module of `page/`, or `native`. `variant: "simd"`: in a browser without relaxed SIMD. `long`: measured at
- * a long context too; on one thread, where there is nothing but the attention to slow it down.
+ * `engine`: a module of `page/`, or `native`. `variant: "simd"`: in a browser without relaxed SIMD. `passes`: what it takes
+ * part in, if not in `short` alone; in the long one on one thread, where there is nothing but the attention to slow it
+ * down. On WebGPU, without a graphics card, a program plays it (SwiftShader): its figures say little about a card.
  */
 export const CONTESTANTS = [
-  { id: "wisplm-1", name: "wisplm", engine: "wisplm", threads: 1, long: true },
+  { id: "wisplm-1", name: "wisplm", engine: "wisplm", threads: 1, passes: ["short", "long"] },
   { id: "wisplm-2", name: "wisplm", engine: "wisplm", threads: 2 },
   { id: "wisplm-simd-1", name: "wisplm, plain SIMD", engine: "wisplm", threads: 1, variant: "simd" },
-  { id: "native-1", name: "llama.cpp, native", engine: "native", threads: 1, long: true },
+  { id: "wisplm-webgpu", name: "wisplm, WebGPU", engine: "wisplm", device: "webgpu", threads: 1, passes: ["webgpu"] },
+  { id: "native-1", name: "llama.cpp, native", engine: "native", threads: 1, passes: ["short", "long"] },
   { id: "native-2", name: "llama.cpp, native", engine: "native", threads: 2 },
   { id: "wllama-2.3.1-1", name: "wllama 2.3.1", engine: "wllama-2", threads: 1 },
   { id: "wllama-2.3.1-2", name: "wllama 2.3.1", engine: "wllama-2", threads: 2 },
@@ -37,6 +39,7 @@ export const STEPS = 64;
 export const PASSES = [
   { id: "short", context: 1024, prompts: [128, 512] },
   { id: "long", context: 4608, prompts: [128, 4096] },
+  { id: "webgpu", context: 512, prompts: [128] },
 ];
 export const OTHER_PASSES = ["batches", "kernels"];
 

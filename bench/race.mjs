@@ -92,7 +92,7 @@ export async function race(stage, { rounds, models, contestants, passes, signal 
         for (const k of order) {
           const contestant = contestants[k];
           const entry = results[i].contestants[k];
-          if (entry.absent || (pass.id === "long" && !contestant.long)) continue;
+          if (entry.absent || !(contestant.passes ?? ["short"]).includes(pass.id)) continue;
           const title = `round ${round + 1} of ${rounds}  ${model.name}  ${contestant.id}`;
           try {
             const turned = await turn(stage, contestant, model, pass, results[i].given);

@@ -125,6 +125,18 @@ function long(models) {
   };
 }
 
+function webgpu(models) {
+  const rows = models.flatMap(({ name, contestants }) =>
+    contestants.flatMap(({ passes: { webgpu } }) => {
+      if (webgpu === undefined) return [];
+      const [[length]] = Object.entries(webgpu[0].speeds);
+      const of = (count, ms) => rate(median(webgpu.map(({ speeds }) => (1000 * count) / ms(speeds[length]))));
+      return [[name, webgpu[0].runs.on, of(length, ({ prefillMs }) => prefillMs), of(STEPS, ({ decodeMs }) => decodeMs)]];
+    }),
+  );
+  return { title: "WebGPU, tokens per second", header: ["", "", "prefill 128", "decode after 128"], rows };
+}
+
 function limits(models) {
   const rows = models.flatMap((model) => {
     const found = figures(model.contestants.find(({ id }) => id === "wisplm-1"));
@@ -184,6 +196,6 @@ export function summary({ date, rounds, machine, versions, models, batches = [],
     `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. ` +
     `Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
   const short = models.filter(({ contestants }) => contestants.some(({ passes, absent }) => passes.short || absent));
-  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), batched(batches), ...builds.map(kernels)];
+  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), webgpu(models), batched(batches), ...builds.map(kernels)];
   return { about, sections: sections.filter(({ rows }) => rows.length > 0) };
 }

@@ -8,6 +8,8 @@ use crate::cpu::{self, KvType};
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::gpu::{self, Gpu, Signal};
+
+pub use crate::gpu::Draw;
 use crate::plan::Plan;
 use std::ops::Range;
 use std::rc::Rc;
@@ -50,16 +52,6 @@ impl Loading {
         }
     }
 
-    /// Refuses a type of keys and values that there is not.
-    pub fn check_kv_type(&self, kv_type: KvType) -> Result<()> {
-        match self {
-            Loading::Gpu(_) if kv_type != KvType::F16 => Err(Error::invalid_argument(
-                "on the GPU keys and values are f16: leave out kvType, or load with device \"wasm\"",
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         match self {
@@ -77,7 +69,7 @@ impl Loading {
             }
             Loading::Gpu(loading) => {
                 let weights = loading.finish(&plan)?;
-                Executor::Gpu(Box::new(gpu::Executor::new(plan, weights)?))
+                Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, kv_type)?))
             }
         })
     }
@@ -102,6 +94,12 @@ impl Cache {
             Cache::Cpu(cache) => cache.bytes() as u64,
             Cache::Gpu(cache) => cache.bytes(),
         }
+    }
+
+    /// Forgets the tokens from `len` on, few of the last.
+    pub fn rewind(&mut self, len: usize) -> Result<()> {
+        self.on_gpu()?.rewind(len);
+        Ok(())
     }
 
     fn on_cpu(&mut self) -> Result<&mut cpu::Cache> {
@@ -246,6 +244,39 @@ impl Executor {
         match self {
             Executor::Cpu(executor) => executor.logits(rows, logits).map(|()| true),
             Executor::Gpu(executor) => executor.logits(rows, logits),
+        }
+    }
+
+    /// Has the executor itself choose the token that follows row `row` of the last step, of one sequence: true, or
+    /// false where logits are to be asked for instead. See [`gpu::Executor::choose`].
+    pub fn choose(&mut self, row: usize, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> Result<bool> {
+        match self {
+            Executor::Cpu(_) => Ok(false),
+            Executor::Gpu(executor) => executor.choose(row, draw, adjustments),
+        }
+    }
+
+    /// Has it go on with the token that it chose last: true, or false if that has to wait.
+    pub fn follow(&mut self, cache: &mut Cache, draw: &Draw) -> Result<bool> {
+        match self {
+            Executor::Cpu(_) => Ok(false),
+            Executor::Gpu(executor) => executor.follow(cache.on_gpu()?, draw),
+        }
+    }
+
+    /// Whether the last choice was made for this sequence, and nothing was begun since.
+    pub fn is_chosen_for(&self, cache: &Cache) -> bool {
+        match (self, cache) {
+            (Executor::Gpu(executor), Cache::Gpu(cache)) => executor.is_chosen_for(cache),
+            _ => false,
+        }
+    }
+
+    /// The oldest choice that was not asked for yet, if it is here.
+    pub fn chosen(&mut self) -> Result<Option<u32>> {
+        match self {
+            Executor::Cpu(_) => Ok(None),
+            Executor::Gpu(executor) => executor.chosen(),
         }
     }
 

@@ -145,7 +145,6 @@ impl Sink for Intake {
             // Before a gigabyte is fetched in vain.
             let mut read = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name));
             read.try_for_each(|tensor| self.loading.check(tensor))?;
-            self.loading.check_kv_type(self.kv_type)?;
             self.ready = Some(Ready { plan, tokenizer, info, wanted });
             // The tokenizer has what it needs of a quarter of a million tokens.
             self.metadata = Metadata::new();

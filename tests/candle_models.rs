@@ -14,7 +14,7 @@ use candle_transformers::models::{bert, gemma3, quantized_llama};
 use std::collections::HashMap;
 use std::io::Cursor;
 use support::draft::{Draft, Sizes};
-use support::formats::{DECODED, FORMATS};
+use support::formats::{DECODED, FORMATS, candle};
 use support::models::load;
 use wisplm::gguf::{TensorType, Value};
 use wisplm::loader::Model;
@@ -26,14 +26,19 @@ const FLOAT_ERROR: f64 = 0.001;
 /// 0.008 to 0.025. Where candle has the quantized model too, its error is the limit.
 const INT8_ERROR: f64 = 0.03;
 
+/// Formats that candle has too.
+fn formats() -> impl Iterator<Item = (TensorType, GgmlDType)> {
+    FORMATS.into_iter().chain(DECODED).filter_map(|kind| Some((kind, candle(kind)?)))
+}
+
 /// Formats with blocks of at most 32.
 fn small() -> impl Iterator<Item = (TensorType, GgmlDType)> {
-    FORMATS.into_iter().filter(|(kind, _)| kind.block_len() <= 32)
+    formats().filter(|(kind, _)| kind.block_len() <= 32)
 }
 
 /// Formats with blocks of 256, those without a kernel too.
 fn large() -> impl Iterator<Item = (TensorType, GgmlDType)> {
-    FORMATS.into_iter().chain(DECODED).filter(|(kind, _)| kind.block_len() == 256)
+    formats().filter(|(kind, _)| kind.block_len() == 256)
 }
 
 /// Wide enough for blocks of 256.

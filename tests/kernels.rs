@@ -2,9 +2,7 @@
 
 mod support;
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
-use support::formats::{DECODED, FORMATS};
+use support::formats::{self, DECODED, FORMATS};
 use wisplm::cpu::activations::{GAIN, Quantized};
 use wisplm::cpu::kernels::{Unpacked, matmul::multiply};
 use wisplm::error::Code;
@@ -28,12 +26,9 @@ fn numbers(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|k| next() * if k % 97 == 0 { 8.0 } else { 1.0 }).collect()
 }
 
-/// A matrix's bytes in the file, and candle's own decoding of them.
-fn quantize(dtype: GgmlDType, rows: usize, cols: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
-    let values = Tensor::from_vec(numbers(rows * cols, seed), (rows, cols), &Device::Cpu).unwrap();
-    let quantized = QTensor::quantize(&values, dtype).unwrap();
-    let weights = quantized.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    (quantized.data().unwrap().into_owned(), weights)
+/// A matrix's bytes in the file, and its weights.
+fn quantize(kind: TensorType, rows: usize, cols: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
+    formats::quantize(kind, numbers(rows * cols, seed), rows, cols)
 }
 
 fn pack(kind: TensorType, rows: usize, cols: usize, bytes: &[u8], chunk: usize) -> Matrix {
@@ -58,10 +53,10 @@ fn columns(kind: TensorType) -> &'static [usize] {
 
 #[test]
 fn packed_weights_are_the_files_weights() {
-    for (kind, dtype) in FORMATS {
+    for kind in FORMATS {
         for &cols in columns(kind) {
             for rows in ROWS {
-                let (bytes, want) = quantize(dtype, rows, cols, 1);
+                let (bytes, want) = quantize(kind, rows, cols, 1);
                 for chunk in [1, 7, 1000, usize::MAX] {
                     let got = decode(&pack(kind, rows, cols, &bytes, chunk.min(bytes.len())));
                     for (got, want) in got.iter().zip(&want) {
@@ -89,7 +84,7 @@ fn blocks_decode_as_ggml_has_them() {
             let bytes: Vec<u8> = hex.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect();
             let want = support::models::numbers(&block["values"]);
             let got = decode(&pack(*kind, 1, want.len(), &bytes, 5));
-            let repacked = DECODED.iter().any(|(decoded, _)| decoded == kind);
+            let repacked = DECODED.contains(kind);
             for (got, want) in got.chunks(BLOCK).zip(want.chunks(BLOCK)) {
                 let largest = want.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
                 let tolerance = if repacked { largest / 127.0 * 0.51 } else { largest * 1e-6 };
@@ -101,8 +96,8 @@ fn blocks_decode_as_ggml_has_them() {
 
 #[test]
 fn formats_without_a_kernel_lose_little_by_repacking() {
-    for (kind, dtype) in DECODED {
-        let (bytes, want) = quantize(dtype, 9, 512, 2);
+    for kind in DECODED {
+        let (bytes, want) = quantize(kind, 9, 512, 2);
         let got = decode(&pack(kind, 9, 512, &bytes, 100));
         for (got, want) in got.chunks(BLOCK).zip(want.chunks(BLOCK)) {
             let step = want.iter().fold(0.0_f32, |m, w| m.max(w.abs())) / 127.0;
@@ -119,10 +114,10 @@ fn formats_without_a_kernel_lose_little_by_repacking() {
 /// rounding of f32 sums, 10⁻⁵ of the sum of magnitudes.
 #[test]
 fn products_are_those_of_the_decoded_weights() {
-    for (kind, dtype) in FORMATS {
+    for kind in FORMATS {
         for &cols in columns(kind) {
             for rows in ROWS {
-                let (bytes, weights) = quantize(dtype, rows, cols, 3);
+                let (bytes, weights) = quantize(kind, rows, cols, 3);
                 let matrix = pack(kind, rows, cols, &bytes, bytes.len());
                 for tokens in TOKENS {
                     compare(&matrix, &weights, tokens);
@@ -185,9 +180,9 @@ fn compare(matrix: &Matrix, weights: &[f32], tokens: usize) {
 /// One row at a time and four at a time give the same bits: answers do not depend on how a prompt is cut.
 #[test]
 fn tiles_and_single_rows_agree_to_the_bit() {
-    for (kind, dtype) in FORMATS {
+    for kind in FORMATS {
         let cols = *columns(kind).last().unwrap();
-        let (bytes, _) = quantize(dtype, 9, cols, 4);
+        let (bytes, _) = quantize(kind, 9, cols, 4);
         let matrix = pack(kind, 9, cols, &bytes, bytes.len());
         let stride = cols.next_multiple_of(BLOCK);
         let mut x = numbers(6 * stride, 5);
@@ -226,9 +221,9 @@ fn extreme_codes_are_exact() {
 
 #[test]
 fn infinite_and_nan_scales_are_refused() {
-    for (kind, dtype) in FORMATS.iter().chain(&DECODED).copied() {
+    for kind in FORMATS.into_iter().chain(DECODED) {
         let cols = *columns(kind).last().unwrap();
-        let (good, _) = quantize(dtype, 8, cols, 6);
+        let (good, _) = quantize(kind, 8, cols, 6);
         let mut refused = 0;
         for at in (0..good.len() - 3).step_by(kind.block_bytes() as usize) {
             for place in 0..kind.block_bytes() as usize {

@@ -133,7 +133,7 @@ fn rotary_factors_of_zero_are_named() {
 #[test]
 fn formats_without_a_decoder_are_named() {
     let name = "blk.0.attn_q.weight";
-    for kind in [TensorType::IQ4_NL, TensorType::F64, TensorType::I32] {
+    for kind in [TensorType::IQ4_NL_4_4, TensorType::F64, TensorType::I32] {
         let mut draft = Draft::tiny("llama-0");
         let tensor = draft.tensor(name);
         let bytes = kind.bytes_of(tensor.dims.iter().product()).unwrap();
@@ -151,7 +151,7 @@ fn unsupported_models_are_refused_by_their_headers() {
     let changes: [(&str, &str, Change); 3] = [
         ("llama-0", "blk.1.ffn_down.weight", |draft| {
             let tensor = draft.tensor("blk.1.ffn_down.weight");
-            (tensor.kind, tensor.bytes) = (TensorType::IQ4_NL, vec![0; tensor.bytes.len() / 4 * 18 / 32]);
+            (tensor.kind, tensor.bytes) = (TensorType::IQ4_NL_4_4, vec![0; tensor.bytes.len() / 4 * 18 / 32]);
         }),
         ("bert-0", "bert.pooling_type", |draft| {
             draft.set("bert.pooling_type", Value::U32(4));

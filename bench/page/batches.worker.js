@@ -5,7 +5,10 @@ onmessage = async ({ data: { folder, url, rounds, sequences, steps, warmMs } }) 
     const { default: init, Loader } = await import(`${folder}wisplm.js`);
     await init({ module_or_path: fetch(`${folder}wisplm_bg.wasm`) });
     const loader = new Loader(JSON.stringify({ files: 1 }));
-    for await (const chunk of (await fetch(url)).body) loader.push(chunk);
+    for await (const chunk of (await fetch(url)).body) {
+      loader.room(chunk.length).set(chunk);
+      loader.push(chunk.length);
+    }
     const engine = loader.finish();
     for (const count of sequences) {
       const end = performance.now() + warmMs;
@@ -17,6 +20,6 @@ onmessage = async ({ data: { folder, url, rounds, sequences, steps, warmMs } }) 
     }
     postMessage({ answer });
   } catch (error) {
-    postMessage({ error: String(error) });
+    postMessage({ error: error instanceof Error ? String(error) : JSON.stringify(error) });
   }
 };

@@ -2,15 +2,16 @@
 
 import { load } from "/pkg/index.js";
 
-export async function open({ url, threads, context }) {
+export async function open({ url, threads, context, device = "wasm" }) {
   let first, last;
   const onProgress = ({ phase }) => {
     first ??= performance.now();
     if (phase === "download") last = performance.now();
   };
-  const model = await load(url, { threads, contextLength: context, onProgress });
+  const on = device === "webgpu" ? { device } : { device, threads };
+  const model = await load(url, { ...on, contextLength: context, onProgress });
   return {
-    runs: { threads: model.info.device.threads, features: model.info.device.features },
+    runs: { threads: model.info.device.threads, features: model.info.device.features, on: model.info.device.description },
     /** The file's bytes, from where they are kept to packed weights: without the worker's start and the calibration. */
     bytesMs: last - first,
 

@@ -35,6 +35,8 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    largest_table: Cell<u64>,
+    software: Cell<bool>,
     fault: Arc<Mutex<Option<Error>>>,
     counts: Cell<Counts>,
     /// By source: kernels of the same text are one pipeline.
@@ -84,11 +86,14 @@ impl Gpu {
             );
         }));
         let info = adapter.get_info();
+        let software = Cell::new(info.device_type == wgpu::DeviceType::Cpu);
         Ok(Rc::new(Gpu {
             device,
             queue,
             info,
             limits,
+            largest_table: Cell::new(u64::MAX),
+            software,
             fault,
             counts: Cell::default(),
             pipelines: RefCell::default(),
@@ -100,6 +105,16 @@ impl Gpu {
         let wgpu::AdapterInfo { name, driver, .. } = &self.info;
         let parts: Vec<&str> = [name, driver].into_iter().map(|part| part.trim()).collect();
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether kernels take the shapes that suit a program on the processor, as they do where it is one.
+    pub fn is_software(&self) -> bool {
+        self.software.get()
+    }
+
+    /// Has kernels that come from now on take the shapes that suit a graphics card, whatever this is.
+    pub fn shape_for_cards(&self) {
+        self.software.set(false);
     }
 
     /// What it was asked to do so far.
@@ -122,6 +137,16 @@ impl Gpu {
     /// The most bytes that a kernel can see of one buffer.
     pub(super) fn largest_binding(&self) -> u64 {
         self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+    }
+
+    /// The most bytes of a table in one buffer. Kernels count in 32 bits.
+    pub(super) fn largest_table(&self) -> u64 {
+        self.largest_binding().min(u64::from(u32::MAX)).min(self.largest_table.get())
+    }
+
+    /// Has tables that come from now on be split where they are larger than this, as a smaller device would.
+    pub fn split_tables(&self, bytes: u64) {
+        self.largest_table.set(bytes);
     }
 
     /// A buffer of zeros for kernels, of at least `bytes` bytes.
@@ -158,11 +183,11 @@ impl Gpu {
     }
 
     /// Submits what `encode` puts into a command buffer.
-    pub(super) fn submit(&self, encode: impl FnOnce(&mut wgpu::CommandEncoder)) {
+    pub(super) fn submit(&self, encode: impl FnOnce(&mut wgpu::CommandEncoder)) -> wgpu::SubmissionIndex {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encode(&mut encoder);
-        self.queue.submit([encoder.finish()]);
         self.count(|counts| counts.submits += 1);
+        self.queue.submit([encoder.finish()])
     }
 
     /// The pipeline of a source whose storage bindings are these (true where it writes), followed by its parameters
@@ -201,7 +226,16 @@ impl Gpu {
 
     /// Waits for all work natively. In a browser work goes on by itself, and this does nothing.
     pub(super) fn settle(&self) -> Result<()> {
-        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait(wgpu::PollType::wait_indefinitely())
+    }
+
+    /// The same for what was submitted up to `index`.
+    pub(super) fn settle_until(&self, index: wgpu::SubmissionIndex) -> Result<()> {
+        self.wait(wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
+    }
+
+    fn wait(&self, poll: wgpu::PollType) -> Result<()> {
+        let waited = self.device.poll(poll);
         self.check()?;
         waited.map_err(|error| Error::internal(format!("waiting for the GPU failed: {error}")))?;
         Ok(())

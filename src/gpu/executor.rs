@@ -1,18 +1,22 @@
 //! A plan with its weights on the GPU, ready to run.
 
 use super::call::{ALIGNMENT, Dispatch, Scope};
+use super::choice::Chooser;
 use super::device::Gpu;
 use super::kernels::Slot;
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::sequence::{Cache, Layer, Pool};
 use super::weights::Weights;
+use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
 use crate::plan::{Head, Plan, Rope};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
+
+mod results;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
 const STEP_TOKENS: usize = 256;
@@ -46,6 +50,10 @@ pub struct Executor {
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
+    /// Of a model that has logits.
+    chooser: Option<Chooser>,
+    /// The sequence that the token chosen last belongs to, until another step is begun.
+    chosen_for: Option<usize>,
     angles: Vec<[f32; 2]>,
 }
 
@@ -71,7 +79,7 @@ struct Sequence {
 }
 
 impl Executor {
-    pub fn new(plan: Plan, weights: Weights) -> Result<Self> {
+    pub fn new(plan: Plan, weights: Weights, kv_type: KvType) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
         let most = if plan.causal { STEP_TOKENS.min(plan.context_length) } else { plan.context_length };
         let slot = |rows: usize, width: usize| {
@@ -95,10 +103,10 @@ impl Executor {
             ropes.push(Rotation { rope: Rope { frequencies, ..rope.clone() }, angles });
         }
         let layers: Vec<Layer> =
-            plan.caches.iter().map(|cache| Layer::new(cache, plan.context_length, most)).collect();
+            plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         if let Some(layer) = layers.iter().find(|layer| layer.bytes() > gpu.largest_binding()) {
             let message = format!(
-                "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength",
+                "the key/value cache needs buffers of {} bytes and the GPU has {}: choose a smaller contextLength, or kvType \"q8_0\"",
                 layer.bytes(),
                 gpu.largest_binding()
             );
@@ -121,6 +129,10 @@ impl Executor {
         };
         let (one, many) = (compile(true)?, compile(false)?);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
+        let chooser = match plan.head {
+            Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
+            Head::Hidden { .. } => None,
+        };
         gpu.check()?;
         let mut executor = Executor {
             plan,
@@ -139,6 +151,8 @@ impl Executor {
             step: None,
             under_way: VecDeque::new(),
             readback,
+            chooser,
+            chosen_for: None,
             angles: vec![],
         };
         executor.reach(0)?;
@@ -174,21 +188,17 @@ impl Executor {
         if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
     }
 
-    /// Dispatches of a step that takes one token of one sequence, without those of the head, and of the head.
-    pub fn dispatches(&self) -> (usize, usize) {
-        (self.one.layers.len(), self.one.head.len())
-    }
-
     /// What has to end before there is anything to go on with.
     pub fn waiting(&self) -> Option<Signal> {
         let full = self.under_way.len() >= STEPS_UNDER_WAY;
-        self.readback.signal().or(self.under_way.front().filter(|_| full)).cloned()
+        let chosen = self.chooser.as_ref().and_then(Chooser::signal);
+        chosen.or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
     pub fn begin(&mut self, batch: &mut [(&mut Cache, &[u32])]) -> Result<()> {
         self.send();
-        self.readback.drop_result();
+        self.drop_results();
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for (cache, tokens) in batch.iter() {
             self.plan.check_tokens(tokens)?;
@@ -205,21 +215,32 @@ impl Executor {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
         self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
-        for Rotation { rope, angles: buffer } in &self.ropes {
+        self.place(rows.iter().map(|[_, position]| *position as usize));
+        self.prepare(rows.len(), sequences);
+        Ok(())
+    }
+
+    /// Writes the angles of rows at these positions.
+    fn place(&mut self, positions: impl Iterator<Item = usize> + Clone) {
+        for Rotation { rope, angles } in &self.ropes {
             let pairs = rope.frequencies.len();
-            self.angles.resize(rows.len() * pairs, [0.0; 2]);
-            for ([_, position], angles) in rows.iter().zip(self.angles.chunks_exact_mut(pairs.max(1))) {
-                let position = *position as usize;
-                rotary::angles(position, &rope.frequencies, rope.magnitude_at(position), angles);
+            self.angles.clear();
+            for position in positions.clone() {
+                let at = self.angles.len();
+                self.angles.resize(at + pairs, [0.0; 2]);
+                let magnitude = rope.magnitude_at(position);
+                rotary::angles(position, &rope.frequencies, magnitude, &mut self.angles[at..]);
             }
-            self.gpu.write(buffer, 0, bytemuck::cast_slice(&self.angles));
+            self.gpu.write(angles, 0, bytemuck::cast_slice(&self.angles));
         }
-        self.tell(WHOLE, &(0..rows.len()), 0, 0);
+    }
+
+    fn prepare(&mut self, rows: usize, sequences: Vec<Sequence>) {
+        self.tell(WHOLE, &(0..rows), 0, 0);
         for (k, sequence) in sequences.iter().enumerate() {
             self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
-        self.step = Some(Step { rows: rows.len(), sequences, waits: true });
-        Ok(())
+        self.step = Some(Step { rows, sequences, waits: true });
     }
 
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
@@ -248,109 +269,15 @@ impl Executor {
     /// Drops the step in progress, and results that are on their way.
     pub fn cancel(&mut self) {
         self.step = None;
+        self.drop_results();
+    }
+
+    fn drop_results(&mut self) {
         self.readback.drop_result();
-    }
-
-    /// The logits of some rows of the last step, one row of the vocabulary's length after the other: true when they
-    /// are there, false as long as they are on their way. Nothing else is done between.
-    pub fn logits(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
-        if let Head::Hidden { .. } = self.plan.head {
-            return Err(Error::unsupported_model(
-                "this model is an encoder: it has no head to generate or score with",
-            ));
+        self.chosen_for = None;
+        if let Some(chooser) = &mut self.chooser {
+            chooser.drop_all();
         }
-        if rows.len() > HEAD_ROWS {
-            return Err(Error::internal(format!("logits of {} rows at once", rows.len())));
-        }
-        let (source, count) = (self.logits.clone(), rows.len());
-        self.result(&source, 0..count, Some(rows), out)
-    }
-
-    /// The hidden states of some rows of the last step, in the same way.
-    pub fn hidden(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
-        let source = self.slots[x.0].clone();
-        self.result(&source, rows, None, out)
-    }
-
-    fn result(
-        &mut self,
-        source: &Slot,
-        rows: Range<usize>,
-        head: Option<Range<usize>>,
-        out: &mut Vec<f32>,
-    ) -> Result<bool> {
-        if !self.readback.is_under_way() {
-            if !self.readback.is_free() {
-                self.gpu.settle()?;
-                if !self.readback.is_free() {
-                    return Ok(false);
-                }
-            }
-            let bytes = 4 * (rows.len() * source.stride) as u64;
-            if bytes > self.readback.buffer.size() {
-                return Err(Error::internal("more results are asked for than can be read at once"));
-            }
-            if let Some(rows) = &head {
-                self.tell(HEAD, rows, 0, 0);
-            }
-            self.submit(head, |readback, encoder| {
-                let first = 4 * (rows.start * source.stride) as u64;
-                encoder.copy_buffer_to_buffer(&source.buffer, first, &readback.buffer, 0, bytes);
-            })?;
-            self.readback.begin(bytes);
-        }
-        self.gpu.settle()?;
-        let (width, stride) = (source.width, source.stride);
-        let taken = self.readback.take(&self.gpu, |values| {
-            out.clear();
-            values.chunks_exact(stride).for_each(|row| out.extend_from_slice(&row[..width]));
-        })?;
-        Ok(taken.is_some())
-    }
-
-    /// Submits the step that waits, with nothing after it.
-    fn send(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(None, |_, _| {}).is_ok() {
-            let signal = Signal::default();
-            self.under_way.push_back(signal.clone());
-            self.gpu.queue.on_submitted_work_done(move || signal.end(true));
-        }
-    }
-
-    /// Submits, as one command buffer with one pass, the step if it waits, the head for `head`, and what `after` adds.
-    fn submit(
-        &mut self,
-        head: Option<Range<usize>>,
-        after: impl FnOnce(&Readback, &mut wgpu::CommandEncoder),
-    ) -> Result<()> {
-        let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
-        let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
-        let program = if one { &self.one } else { &self.many };
-        let rows = head.map_or(0, |rows| rows.len());
-        // A head of few rows is cheaper one by one.
-        let head = if rows == 1 { &self.one.head } else { &self.many.head };
-        self.gpu.submit(|encoder| {
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                self.gpu.count(|counts| counts.passes += 1);
-                if step.waits {
-                    for (k, dispatch) in program.layers.iter().enumerate() {
-                        self.encode(&mut pass, dispatch, k, step, one);
-                    }
-                }
-                if rows > 0 {
-                    for dispatch in head {
-                        dispatch.encode(&self.gpu, &mut pass, None, HEAD, rows);
-                    }
-                }
-            }
-            after(&self.readback, encoder);
-        });
-        if let Some(step) = &mut self.step {
-            step.waits = false;
-        }
-        self.gpu.check()
     }
 
     fn encode(&self, pass: &mut wgpu::ComputePass, dispatch: &Dispatch, k: usize, step: &Step, one: bool) {

@@ -5,6 +5,7 @@
 //! is created for it. Weights lie in buffers as their bytes came, rearranged by a shader ([`weights`]).
 
 mod call;
+mod choice;
 mod device;
 mod executor;
 mod formats;
@@ -14,6 +15,7 @@ mod readback;
 mod sequence;
 mod weights;
 
+pub use choice::Draw;
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};
 pub use readback::Signal;

@@ -13,9 +13,12 @@ use std::rc::Rc;
 mod fusion;
 mod uses;
 
-/// Dispatches for one kind of step, and for the logits of its rows.
+/// Dispatches for one kind of step, and for what is asked of its rows.
 pub struct Program {
     pub layers: Vec<Dispatch>,
+    /// The last norm of the rows that are asked for. For a single row the head has it.
+    pub states: Vec<Dispatch>,
+    /// The logits of these rows.
     pub head: Vec<Dispatch>,
 }
 
@@ -48,7 +51,7 @@ impl Compiler<'_> {
     pub fn compile(&self) -> Result<Program> {
         let mut calls = Vec::new();
         let mut at = 0;
-        while at < self.plan.ops.len() {
+        while at < self.plan.ops.len() - usize::from(self.last_norm().is_some()) {
             match fusion::find(self, at)? {
                 Some((ops, call)) => {
                     calls.push(call);
@@ -62,7 +65,18 @@ impl Compiler<'_> {
         }
         let ready =
             |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
-        Ok(Program { layers: ready(calls), head: ready(self.head()?) })
+        let states = match self.last_norm().filter(|_| !self.one) {
+            Some(norm) => self.op(norm)?.into_iter().map(|call| call.scope(Scope::Head)).collect(),
+            None => vec![],
+        };
+        Ok(Program { layers: ready(calls), states: ready(states), head: ready(self.head()?) })
+    }
+
+    /// The norm before the head, which only rows that are asked for need to pass.
+    fn last_norm(&self) -> Option<&Op> {
+        let Head::Logits { x: head, .. } = self.plan.head else { return None };
+        let norm = |op: &&Op| matches!(**op, Op::Norm { x, out, .. } if out == head && x != head);
+        self.plan.ops.last().filter(norm)
     }
 
     pub fn slot(&self, id: SlotId) -> &Slot {
@@ -129,7 +143,7 @@ impl Compiler<'_> {
         let bias = bias.map(|bias| self.weights.vector(bias)).transpose()?;
         let product = |part| Product { matrix, part, bias, out };
         let call = |part| match self.one {
-            true => kernels::products(self.gpu, &Input { x, norm: None }, &[product(part)], epilogue),
+            true => kernels::products(self.gpu, &Input { x, norm: None }, &[product(part)], epilogue, true),
             false => kernels::matmul(self.gpu, x, &product(part), epilogue),
         };
         Ok(matrix.parts.iter().map(call).collect())
@@ -146,9 +160,26 @@ impl Compiler<'_> {
 
     fn head(&self) -> Result<Vec<Call>> {
         let Head::Logits { weight, x, softcap } = self.plan.head else { return Ok(vec![]) };
-        let op = Op::MatMul { weight, bias: None, x, out: x };
         let epilogue = softcap.map_or(Epilogue::Store, Epilogue::Softcap);
-        let calls = self.product(&op, self.slot(x), self.logits, epilogue)?;
-        Ok(calls.into_iter().map(|call| call.scope(Scope::Head)).collect())
+        let matrix = self.weights.matrix(weight)?;
+        let (mut input, mut states) = (Input { x: self.slot(x), norm: None }, vec![]);
+        if self.one {
+            match self.last_norm() {
+                Some(&Op::Norm { norm: Norm::Rms { weight }, eps, x, .. }) => {
+                    input = Input { x: self.slot(x), norm: Some((self.weights.vector(weight)?, eps)) };
+                }
+                Some(norm) => states = self.op(norm)?,
+                None => {}
+            }
+        }
+        let call = |part| {
+            let product = Product { matrix, part, bias: None, out: self.logits };
+            match self.one {
+                true => kernels::products(self.gpu, &input, &[product], epilogue, true),
+                false => kernels::matmul(self.gpu, input.x, &product, epilogue),
+            }
+        };
+        let calls = states.into_iter().chain(matrix.parts.iter().map(call));
+        Ok(calls.map(|call| call.scope(Scope::Head)).collect())
     }
 }

@@ -1,9 +1,11 @@
 //! Memory of keys, values and states: allocated once for each sequence that runs at a time, written in place.
 //!
-//! A layer is one buffer: of each head, for each position its words (two f16s each); keys, then values. A layer with a
-//! window is a ring: positions that no later token can see are written over. A state is there twice: a step reads the
-//! half that the last one has left and writes the other, so that one that is dropped has changed nothing.
+//! A layer is one buffer: of each head, for each position its words, packed as f16s or as bytes with their scales; keys,
+//! then values. A layer with a window is a ring: positions that no later token can see are written over. A state is
+//! there twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has
+//! changed nothing.
 
+use crate::cpu::KvType;
 use crate::plan;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,23 +18,51 @@ pub struct Layer {
     pub window: Option<usize>,
     /// Positions that there is room for.
     pub capacity: usize,
+    kv_type: KvType,
 }
+
+/// Values that have a scale in common.
+const BLOCK: usize = 32;
 
 impl Layer {
     /// The layer of a cache, for sequences of `context` tokens that come up to `step` at a time.
-    pub fn new(cache: &plan::Cache, context: usize, step: usize) -> Self {
+    pub fn new(cache: &plan::Cache, kv_type: KvType, context: usize, step: usize) -> Self {
         let plan::Cache { heads, dim, window } = *cache;
         let capacity = window.map_or(context, |window| context.min(window.saturating_add(step)));
-        Layer { heads, dim, window, capacity }
+        Layer { heads, dim, window, capacity, kv_type }
     }
 
-    /// Words of a head's key, or of its value.
+    /// Words of the numbers of a head's key, or of its value.
     pub fn words(&self) -> usize {
-        self.dim.div_ceil(2)
+        match self.kv_type {
+            KvType::F16 => self.dim.div_ceil(2),
+            KvType::Q8_0 => self.dim.div_ceil(4),
+        }
+    }
+
+    /// All of its words.
+    fn row(&self) -> usize {
+        match self.kv_type {
+            KvType::F16 => self.words(),
+            KvType::Q8_0 => self.words() + self.dim.div_ceil(BLOCK),
+        }
     }
 
     pub fn bytes(&self) -> u64 {
-        2 * 4 * (self.heads * self.words()) as u64 * self.capacity as u64
+        2 * 4 * (self.heads * self.row()) as u64 * self.capacity as u64
+    }
+
+    /// WGSL that packs and unpacks words.
+    pub fn source(&self) -> String {
+        let packing = match self.kv_type {
+            KvType::F16 => include_str!("kernels/kv_f16.wgsl"),
+            KvType::Q8_0 => include_str!("kernels/kv_q8_0.wgsl"),
+        };
+        let sizes = include_str!("kernels/kv.wgsl")
+            .replace("$DIM", &self.dim.to_string())
+            .replace("$WORDS", &self.words().to_string())
+            .replace("$ROW", &self.row().to_string());
+        sizes + packing
     }
 }
 
@@ -71,6 +101,11 @@ impl Cache {
     /// Bytes of its memory.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Forgets all positions from `len` on. States cannot go back: nothing is taken ahead where there are some.
+    pub fn rewind(&mut self, len: usize) {
+        self.len = self.len.min(len);
     }
 
     /// Declares `tokens` more positions stored, and a new state left if there are any.

@@ -36,8 +36,7 @@ impl Matrix {
     fn new(gpu: &Gpu, format: &'static Format, rows: usize, cols: usize) -> Result<Self> {
         let mut matrix = Matrix { format, rows, cols, parts: vec![] };
         let pair = 4 * format.words_of(2 * matrix.units()) as u64;
-        // Kernels count in 32 bits.
-        let most = gpu.largest_binding().min(u64::from(u32::MAX)) / pair * 2;
+        let most = gpu.largest_table() / pair * 2;
         if most == 0 {
             return Err(Error::unsupported_model("a row of the tensor is larger than the GPU's buffers"));
         }
@@ -123,6 +122,8 @@ struct Rows {
     row_bytes: usize,
     done: usize,
     carry: Vec<u8>,
+    /// The last byte that has come.
+    last: u8,
 }
 
 enum Arrived {
@@ -153,6 +154,7 @@ impl Loading {
         match self.arriving.get_mut(&tensor.name) {
             Some(Arriving::Vector(packer)) => packer.push(bytes).map_err(blame)?,
             Some(Arriving::Matrix(rows)) => {
+                rows.check(offset, bytes).map_err(blame)?;
                 rows.push(&self.gpu, &mut self.staging, bytes);
                 self.gpu.check().map_err(blame)?;
             }
@@ -178,7 +180,7 @@ impl Loading {
         }
         let matrix = Matrix::new(&self.gpu, format(tensor)?, rows, cols)?;
         let row_bytes = size(tensor.bytes)? / rows.max(1);
-        Ok(Arriving::Matrix(Rows { matrix, row_bytes, done: 0, carry: vec![] }))
+        Ok(Arriving::Matrix(Rows { matrix, row_bytes, done: 0, carry: vec![], last: 0 }))
     }
 
     /// The weights of `plan`; whatever else was collected is dropped.
@@ -242,6 +244,18 @@ impl Arriving {
 }
 
 impl Rows {
+    /// Refuses values and scales that are no finite numbers.
+    fn check(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if !self.matrix.format.is_finite(offset, self.last, bytes) {
+            let row = offset / self.row_bytes.max(1) as u64;
+            let message =
+                format!("a value or block scale is not a finite number, in row {row} or soon after");
+            return Err(Error::invalid_model(message));
+        }
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        Ok(())
+    }
+
     fn push(&mut self, gpu: &Rc<Gpu>, staging: &mut Option<wgpu::Buffer>, mut bytes: &[u8]) {
         let capacity = STAGING.max((2 * self.row_bytes).next_multiple_of(4));
         while let Some(part) = self.matrix.parts.iter().find(|part| self.done < part.first + part.rows) {

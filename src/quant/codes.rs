@@ -1,10 +1,11 @@
-//! The four ways in which codes are packed: 8 rows × 32 columns at a time.
+//! The ways in which codes are packed: 8 rows × 32 columns at a time.
 //!
 //! Columns are taken in groups of four, rows in halves of four. Byte `r·4 + t` of a 16-byte vector belongs
 //! to row `r` of its half and to column `t` of its group: the operand of a four-way integer dot product.
 
 use super::lanes::Lanes;
 use super::{BLOCK, PANEL};
+use std::marker::PhantomData;
 
 /// A packing of 8 × 32 small integers.
 pub trait Codes {
@@ -42,6 +43,22 @@ impl Codes for Nibbles {
     fn get(packed: &[u8], row: usize, column: usize) -> u8 {
         let byte = packed[(column % 16 / 4 * 2 + row / 4) * 16 + lane(row, column)];
         byte >> (column / 16 * 4) & 15
+    }
+}
+
+/// Sixteen signed numbers that nibbles stand for.
+pub trait Table: 'static {
+    const NUMBERS: [i8; 16];
+}
+
+/// The signed bytes of a table, as nibbles that are packed as [`Nibbles`] has them.
+pub struct Listed<T>(PhantomData<T>);
+
+impl<T: Table> Codes for Listed<T> {
+    const BYTES: usize = Nibbles::BYTES;
+
+    fn get(packed: &[u8], row: usize, column: usize) -> u8 {
+        T::NUMBERS[usize::from(Nibbles::get(packed, row, column))] as u8
     }
 }
 

@@ -3,12 +3,13 @@
 //! A weight matrix is packed in **panels** of [`PANEL`] rows. Within a panel the rows are interleaved, so
 //! that one 16-byte vector holds four rows × four columns of codes and one broadcast of four activations
 //! serves all of them; scales stand in a stream of their own. One file per format gives its layout in the
-//! file and its place in the panel; `codes.rs` has the four ways codes are packed, and [`PACKINGS`] is the
+//! file and its place in the panel; `codes.rs` has the ways codes are packed, and [`PACKINGS`] is the
 //! table of all of it.
 
 mod candle;
 mod codes;
 mod float;
+mod iq4;
 mod lanes;
 mod matrix;
 mod q4;
@@ -18,8 +19,9 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-pub use codes::{Bytes, Codes, FiveBits, Nibbles, SixBits};
+pub use codes::{Bytes, Codes, FiveBits, Listed, Nibbles, SixBits, Table};
 pub use float::{Bf16, F16, F32};
+pub use iq4::{Float4, Iq4Nl, Iq4Xs, Mxfp4, NonLinear};
 pub use matrix::{Matrix, Packer, Panel};
 pub use q4::{Q4_0, Q4_1};
 pub use q4_k::Q4K;
@@ -92,6 +94,9 @@ pub static PACKINGS: &[Packing] = &[
     packing::<Q4K>(),
     packing::<Q5K>(),
     packing::<Q6K>(),
+    packing::<Iq4Nl>(),
+    packing::<Iq4Xs>(),
+    packing::<Mxfp4>(),
 ];
 
 /// The packing of a type, if it has kernels.

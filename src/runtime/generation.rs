@@ -53,6 +53,8 @@ enum Stage {
     Step(usize),
     /// The step, whose last row is this, is done, and its logits are awaited.
     Head(usize),
+    /// The executor chooses the tokens, and goes on with them before they are known here.
+    Chosen,
 }
 
 impl Generation {
@@ -114,7 +116,7 @@ impl Generation {
             return Ok(Progress::Finished { text: shown.text, finish });
         }
         let total = self.prompt.len() + self.answer.len();
-        loop {
+        let token = loop {
             match self.stage {
                 Stage::Idle => {
                     let done = self.cache.len();
@@ -132,18 +134,29 @@ impl Generation {
                         self.stage = Stage::Idle;
                         return Ok(self.prefill_progress());
                     }
-                    self.stage = Stage::Head(count - 1);
+                    let chosen = self.choose(executor, count - 1)?;
+                    self.stage = if chosen { Stage::Chosen } else { Stage::Head(count - 1) };
                 }
                 Stage::Head(row) => {
                     if !executor.logits(row..row + 1, &mut self.logits)? {
                         return Ok(Progress::Waiting);
                     }
                     self.stage = Stage::Idle;
-                    break;
+                    break self.sampler.sample(&mut self.logits);
+                }
+                Stage::Chosen if !executor.is_chosen_for(&self.cache) => {
+                    // Another run came between: what was chosen since the last token that is known here is lost.
+                    self.cache.rewind(total - 1)?;
+                    self.stage = Stage::Idle;
+                }
+                Stage::Chosen => {
+                    self.go_ahead(executor)?;
+                    let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
+                    self.sampler.note(token);
+                    break token;
                 }
             }
-        }
-        let token = self.sampler.sample(&mut self.logits);
+        };
         if tokenizer.is_end(token) && !self.ignore_eos {
             self.finish = Some(Finish::Stop(None));
             return self.advance(executor, tokenizer, pause);
@@ -158,6 +171,31 @@ impl Generation {
             self.finish = Some(Finish::Length);
         }
         Ok(Progress::Token { token, text: shown.text })
+    }
+
+    /// Has the executor choose the token after row `row`, if it can do it as the options want.
+    fn choose(&self, executor: &mut Executor, row: usize) -> Result<bool> {
+        let (Some(draw), Head::Logits { weight, .. }) = (self.sampler.parameters(0), executor.plan().head)
+        else {
+            return Ok(false);
+        };
+        let vocabulary = executor.plan().weight(weight).rows;
+        let adjustments = draw.adjusts.then(|| self.sampler.adjustments(vocabulary));
+        executor.choose(row, &draw, adjustments.as_deref())
+    }
+
+    /// Has the executor take the tokens it has chosen, as far as it can.
+    fn go_ahead(&mut self, executor: &mut Executor) -> Result<()> {
+        loop {
+            let ahead = self.cache.len() + 1 - self.prompt.len() - self.answer.len();
+            if self.answer.len() + ahead >= self.limit {
+                return Ok(());
+            }
+            let draw = self.sampler.parameters(ahead);
+            if !draw.map_or(Ok(false), |draw| executor.follow(&mut self.cache, &draw))? {
+                return Ok(());
+            }
+        }
     }
 
     fn prefill_progress(&self) -> Progress {

@@ -6,6 +6,7 @@
 use super::options::Options;
 use super::random::uniform;
 use crate::cpu::simd;
+use crate::executor::Draw;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -42,9 +43,54 @@ impl Sampler {
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.adjust(logits);
         let token = if self.options.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
+        self.note(token);
+        token
+    }
+
+    /// Remembers a token that an executor has chosen.
+    pub fn note(&mut self, token: u32) {
         *self.counts.entry(token).or_default() += 1;
         self.step += 1;
-        token
+    }
+
+    /// How an executor draws the token that comes after `ahead` others that are not known yet, if it can.
+    pub fn parameters(&self, ahead: usize) -> Option<Draw> {
+        let options = &self.options;
+        let top_k = if options.temperature == 0.0 { 1 } else { options.top_k };
+        (1..=Draw::MOST_TOP_K).contains(&top_k).then(|| Draw {
+            top_k,
+            temperature: options.temperature,
+            top_p: options.top_p,
+            min_p: options.min_p,
+            seed: self.seed,
+            step: self.step + ahead as u32,
+            repeat_penalty: options.repeat_penalty,
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
+            adjusts: self.penalizes() || !options.logit_bias.is_empty(),
+        })
+    }
+
+    /// Of each token of a vocabulary its bias, and one more than how often it has occurred in the answer, or 0 if it
+    /// has not occurred at all.
+    pub fn adjustments(&self, vocabulary: usize) -> Vec<[f32; 2]> {
+        let mut all = vec![[0.0; 2]; vocabulary];
+        for (token, bias) in &self.options.logit_bias {
+            if let Some([at, _]) = all.get_mut(*token as usize) {
+                *at = *bias;
+            }
+        }
+        for (token, count) in &self.counts {
+            if let Some([_, occurred]) = all.get_mut(*token as usize) {
+                *occurred = (count + 1) as f32;
+            }
+        }
+        all
+    }
+
+    fn penalizes(&self) -> bool {
+        let Options { repeat_penalty, frequency_penalty, presence_penalty, .. } = self.options;
+        (repeat_penalty, frequency_penalty, presence_penalty) != (1.0, 0.0, 0.0)
     }
 
     fn adjust(&self, logits: &mut [f32]) {
@@ -53,10 +99,10 @@ impl Sampler {
                 *logit += bias;
             }
         }
-        let Options { repeat_penalty, frequency_penalty, presence_penalty, .. } = self.options;
-        if (repeat_penalty, frequency_penalty, presence_penalty) == (1.0, 0.0, 0.0) {
+        if !self.penalizes() {
             return;
         }
+        let Options { repeat_penalty, frequency_penalty, presence_penalty, .. } = self.options;
         for (token, count) in &self.counts {
             let Some(logit) = logits.get_mut(*token as usize) else { continue };
             *logit = if *logit > 0.0 { *logit / repeat_penalty } else { *logit * repeat_penalty };

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use wisplm::cpu::KvType;
 use wisplm::error::Result;
 use wisplm::gpu::Gpu;
 use wisplm::loader::{Loader, Model};
@@ -56,8 +57,13 @@ pub fn load_fixture(name: &str) -> Model {
 
 /// A model under `tests/fixtures`, on a GPU.
 pub fn load_fixture_on(gpu: &Rc<Gpu>, name: &str) -> Model {
+    load_fixture_with(gpu, name, KvType::F16)
+}
+
+/// The same with keys and values of some type.
+pub fn load_fixture_with(gpu: &Rc<Gpu>, name: &str, kv_type: KvType) -> Model {
     let bytes = std::fs::read(fixture(name)).expect("the fixture is there");
-    let mut loader = Loader::new(1, None, None).on(gpu);
+    let mut loader = Loader::new(1, None, None).on(gpu).with_kv_type(kv_type);
     let pushed = bytes.chunks(65_536).try_for_each(|chunk| loader.push(chunk));
     pushed.and_then(|()| loader.finish()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

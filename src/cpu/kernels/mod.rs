@@ -20,7 +20,9 @@ pub use super::activations::TILE;
 
 use super::activations::{Block, Tile};
 use crate::gguf::TensorType;
-use crate::quant::{self, Bytes, Codes, FiveBits, Format, Nibbles, PANEL, Panel, SixBits};
+use crate::quant::{
+    self, Bytes, Codes, FiveBits, Float4, Format, Listed, Nibbles, NonLinear, PANEL, Panel, SixBits,
+};
 use source::{
     FromEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single, Super, SuperHalves,
 };
@@ -92,6 +94,9 @@ static KERNELS: &[Kernel] = &[
     int8::<quant::Q4K, Super<Nibbles>>(),
     int8::<quant::Q5K, Super<FiveBits>>(),
     int8::<quant::Q6K, SuperHalves<SixBits, HalvesFromThirtyTwo>>(),
+    int8::<quant::Iq4Nl, Single<Listed<NonLinear>, Signed>>(),
+    int8::<quant::Iq4Xs, SuperHalves<Listed<NonLinear>, Signed>>(),
+    int8::<quant::Mxfp4, Single<Listed<Float4>, Signed>>(),
 ];
 
 /// The product for a packed format.

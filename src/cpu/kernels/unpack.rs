@@ -1,7 +1,7 @@
 //! Packed codes → operands of the integer dot product: two vectors (rows 0..4, rows 4..8) per column group.
 
 use crate::cpu::simd::{self, V};
-use crate::quant::{Bytes, Codes, FiveBits, Nibbles, SixBits};
+use crate::quant::{Bytes, Codes, FiveBits, Listed, Nibbles, SixBits, Table};
 
 /// Codes that kernels can read.
 pub trait Unpack: Codes {
@@ -82,6 +82,21 @@ impl Unpack for Nibbles {
     unsafe fn group(block: *const u8, group: usize, four: V) -> [V; 2] {
         // SAFETY: the caller's promise.
         unsafe { [nibbles(block, group, 0, four), nibbles(block, group, 1, four)] }
+    }
+}
+
+impl<T: Table> Unpack for Listed<T> {
+    type Masks = [V; 2];
+
+    fn masks() -> [V; 2] {
+        [mask(15), simd::opaque(simd::load(bytemuck::cast_slice(&T::NUMBERS), 0))]
+    }
+
+    #[inline(always)]
+    unsafe fn group(block: *const u8, group: usize, [four, table]: [V; 2]) -> [V; 2] {
+        // SAFETY: the caller's promise.
+        let codes = unsafe { <Nibbles as Unpack>::group(block, group, four) };
+        codes.map(|codes| simd::look_up(table, codes))
     }
 }
 

@@ -94,6 +94,12 @@ pub fn splat_u8(x: u8) -> V {
     V([x; 16])
 }
 
+/// The bytes of `table` that the bytes of `indices`, all below 16, name.
+#[inline(always)]
+pub fn look_up(table: V, indices: V) -> V {
+    V(indices.0.map(|index| table.0[usize::from(index)]))
+}
+
 #[inline(always)]
 pub fn to_f32s(v: V) -> [f32; 4] {
     f(v)

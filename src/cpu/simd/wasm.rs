@@ -72,6 +72,16 @@ pub fn splat_u8(x: u8) -> V {
     u8x16_splat(x)
 }
 
+/// The bytes of `table` that the bytes of `indices`, all below 16, name.
+#[inline(always)]
+pub fn look_up(table: V, indices: V) -> V {
+    // Of indices that are in range both make the same; the relaxed one is a single instruction.
+    #[cfg(target_feature = "relaxed-simd")]
+    return i8x16_relaxed_swizzle(table, indices);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    return i8x16_swizzle(table, indices);
+}
+
 #[inline(always)]
 pub fn to_f32s(v: V) -> [f32; 4] {
     [

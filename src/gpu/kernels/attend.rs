@@ -1,15 +1,19 @@
-//! out = softmax(scale·qK + mask)·V: a workgroup per head and row. 64 positions at a time, a thread scores one
-//! position; then each thread sums up two dimensions of the values over all of them. The softmax is made on the way:
-//! what was summed up shrinks when a higher score comes.
+//! out = softmax(scale·qK + mask)·V: a workgroup per head and row. Of as many positions as it has threads, each thread
+//! scores one; then it sums up a word of the values, over all of them or, where there are more threads than
+//! words, over its team's share. The softmax is made on the way: what was summed up shrinks when a higher
+//! score comes.
 //!
 //! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
 //! Nobody reads what another workgroup stores: each begins with the row's own key and value.
 
-use super::{FOLD, Slot};
+use super::{Slot, THREADS, fold, word_of};
 use crate::gpu::call::{Call, Scope};
 use crate::gpu::device::Gpu;
 use crate::gpu::sequence::Layer;
 use crate::plan::Pairs;
+
+/// Threads of a workgroup that every device has.
+const MOST_THREADS: usize = 256;
 
 /// An attention.
 pub struct Attend<'a> {
@@ -39,17 +43,25 @@ pub struct Fused<'a> {
 pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
     let Attend { layer, index, heads, scale, softcap, causal, q, out } = attend;
     let words = layer.words();
+    // A step of one row has few workgroups, and its threads many positions.
+    let threads = if fused.is_some() && !gpu.is_software() { MOST_THREADS } else { THREADS };
     let cap = softcap
         .map_or("score".to_owned(), |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))"));
-    let prepare = fused.map_or(include_str!("attend_query.wgsl").to_owned(), preparation);
-    let body = include_str!("attend.wgsl")
-        .replace("$WORDS", &words.to_string())
-        .replace("$DIM", &layer.dim.to_string())
-        .replace("$SUMS", &words.div_ceil(64).to_string())
+    // On a processor a thread takes a row of its own where there are many: its neighbours read the same keys.
+    let serial = fused.is_none() && gpu.is_software();
+    let prepare = match fused {
+        Some(fused) => fold(threads) + &preparation(fused),
+        None if serial => word_of("q"),
+        None => fold(threads) + &word_of("q") + include_str!("attend_query.wgsl"),
+    };
+    let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
+        .replace("$SUMS", &words.div_ceil(threads).to_string())
+        .replace("$TEAMS", &(threads / words).max(1).to_string())
         .replace("$capped", &cap)
         .replace("$end", if *causal { "position + 1u" } else { "now.start + now.rows" })
         .replace("$known", if fused.is_some() { "position" } else { "end" });
-    let mut call = Call::new("attend", [FOLD, &prepare, &body].concat(), *heads)
+    let mut call = Call::new("attend", [layer.source(), prepare, body].concat(), *heads)
+        .tiles(if serial { THREADS as u32 } else { 1 })
         .scope(Scope::Sequences)
         .reads("q", "f32", &q.buffer)
         .layer(*index, fused.is_some())
@@ -99,5 +111,5 @@ fn preparation(fused: &Fused) -> String {
         Some(_) => include_str!("normed.wgsl"),
         None => "fn normed(which: u32, lane: u32) {\n}\n",
     };
-    [normed, &turned, include_str!("attend_fused.wgsl")].concat()
+    [normed, &turned, &word_of("v"), include_str!("attend_fused.wgsl")].concat()
 }

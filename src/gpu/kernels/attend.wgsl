@@ -1,36 +1,40 @@
-const DIM = $DIMu;
-// A word has two values.
-const WORDS = $WORDSu;
-// Words of the output that a thread sums up.
+// Words of the output that a thread sums up, and how many threads sum up the same, each over some of the positions.
 const SUMS = $SUMSu;
+const TEAMS = $TEAMSu;
 
-var<workgroup> query: array<vec2<f32>, WORDS>;
-var<workgroup> weights: array<f32, 64>;
+var<workgroup> query: array<Values, WORDS>;
+var<workgroup> weights: array<f32, THREADS>;
+var<workgroup> teams: array<Values, TEAMS * WORDS>;
 
 // The highest score so far, Σ exp(score − most), and Σ exp(score − most)·value.
 var<private> most: f32;
 var<private> total: f32;
-var<private> sums: array<vec2<f32>, SUMS>;
+var<private> sums: array<Values, SUMS>;
 
 fn capped(score: f32) -> f32 {
   return $capped;
 }
 
+// The largest of the values of all threads, found as `fold` finds their sum.
 fn highest(value: f32, lane: u32) -> f32 {
   partial[lane] = value;
   workgroupBarrier();
-  for (var near = 32u; near > 0u; near = near / 2u) {
-    if (lane < near) {
-      partial[lane] = max(partial[lane], partial[lane + near]);
+  if (lane < THREADS / RUN) {
+    var run = partial[lane * RUN];
+    for (var i = 1u; i < RUN; i += 1u) {
+      run = max(run, partial[lane * RUN + i]);
     }
-    workgroupBarrier();
+    runs[lane] = run;
   }
-  let top = partial[0];
   workgroupBarrier();
+  var top = runs[0];
+  for (var i = 1u; i < THREADS / RUN; i += 1u) {
+    top = max(top, runs[i]);
+  }
   return top;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let head = group.x;
   let kv_head = head / params.share;
@@ -41,17 +45,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let begin = select(0u, end - min(end, params.window), params.window > 0u);
   let known = $known;
   prepare(head, kv_head, row, position, lane);
+  // With more words than threads there is one team.
+  let team = select(lane / WORDS, 0u, WORDS >= THREADS);
+  let word = select(lane % WORDS, lane, WORDS >= THREADS);
   let base = kv_head * params.capacity;
-  let values = params.heads * params.capacity * WORDS;
-  for (var tile = begin; tile < known; tile += 64u) {
+  let values = params.heads * params.capacity * ROW;
+  for (var tile = begin; tile < known; tile += THREADS) {
     let p = tile + lane;
     let seen = p < known;
     var score = -1e30;
     if (seen) {
-      let at = (base + p % params.capacity) * WORDS;
+      let at = (base + p % params.capacity) * ROW;
       var sum = 0.0;
       for (var i = 0u; i < WORDS; i += 1u) {
-        sum += dot(query[i], unpack2x16float(kv[at + i]));
+        sum += dot(query[i], word_at(at, i));
       }
       score = capped(sum);
     }
@@ -59,32 +66,41 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let weight = select(0.0, exp(score - top), seen);
     let shrink = exp(most - top);
     weights[lane] = weight;
-    total = total * shrink + fold(weight, lane, 64u);
+    total = total * shrink + fold(weight, lane);
     most = top;
     for (var n = 0u; n < SUMS; n += 1u) {
       sums[n] *= shrink;
     }
-    let count = min(64u, known - tile);
-    for (var j = 0u; j < count; j += 1u) {
-      let at = values + (base + (tile + j) % params.capacity) * WORDS;
+    let count = min(THREADS, known - tile);
+    for (var j = team; j < count; j += TEAMS) {
+      let at = values + (base + (tile + j) % params.capacity) * ROW;
       for (var n = 0u; n < SUMS; n += 1u) {
-        let i = n * 64u + lane;
+        let i = n * THREADS + word;
         if (i < WORDS) {
-          sums[n] += weights[j] * unpack2x16float(kv[at + i]);
+          sums[n] += weights[j] * word_at(at, i);
         }
       }
     }
     workgroupBarrier();
   }
-  for (var n = 0u; n < SUMS; n += 1u) {
-    let i = n * 64u + lane;
-    let value = sums[n] / total;
-    let to = row * params.out_stride + head * DIM + 2u * i;
-    if (i < WORDS) {
-      out[to] = value.x;
+  if (TEAMS > 1u) {
+    if (team < TEAMS) {
+      teams[lane] = sums[0];
     }
-    if (2u * i + 1u < DIM) {
-      out[to + 1u] = value.y;
+    workgroupBarrier();
+    if (team > 0u) {
+      return;
+    }
+    for (var n = 1u; n < TEAMS; n += 1u) {
+      sums[0] += teams[n * WORDS + lane];
+    }
+  }
+  for (var n = 0u; n < SUMS; n += 1u) {
+    let i = n * THREADS + word;
+    let value = sums[n] / total;
+    let to = row * params.out_stride + head * DIM;
+    for (var c = i * VALUES; i < WORDS && c < min(i * VALUES + VALUES, DIM); c += 1u) {
+      out[to + c] = value[c % VALUES];
     }
   }
 }

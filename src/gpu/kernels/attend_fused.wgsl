@@ -1,37 +1,66 @@
-// A head as it comes; a value more where its length is odd.
-var<workgroup> raw: array<f32, 2u * WORDS>;
+// A head as it comes.
+var<workgroup> raw: array<f32, DIM>;
+
+// Word `word` of the head in `raw`, rotated.
+fn turned_word(word: u32, row: u32) -> Values {
+  var values: Values;
+  for (var c = 0u; c < VALUES; c += 1u) {
+    let column = word * VALUES + c;
+    values[c] = select(0.0, turned(min(column, DIM - 1u), row), column < DIM);
+  }
+  return values;
+}
+
+fn turned_largest(word: u32, row: u32) -> f32 {
+  var largest = 0.0;
+  if (SCALED) {
+    let first = word / 8u * 8u;
+    for (var i = first; i < min(first + 8u, WORDS); i += 1u) {
+      largest = max(largest, magnitude(turned_word(i, row)));
+    }
+  }
+  return largest;
+}
+
+fn put(at: u32, word: u32, packed: u32, largest: f32) {
+  kv[at + word] = packed;
+  if (SCALED && word % 8u == 0u) {
+    kv[at + WORDS + word / 8u] = bitcast<u32>(largest);
+  }
+}
 
 // Readies the query, stores the row's key and value, and begins the sums with them.
 fn prepare(head: u32, kv_head: u32, row: u32, position: u32, lane: u32) {
-  for (var i = lane; i < DIM; i += 64u) {
+  for (var i = lane; i < DIM; i += THREADS) {
     raw[i] = q[row * params.q_stride + head * DIM + i];
   }
   workgroupBarrier();
   normed(0u, lane);
-  for (var i = lane; i < WORDS; i += 64u) {
-    query[i] = vec2<f32>(turned(2u * i, row), turned(2u * i + 1u, row)) * params.scale;
+  for (var i = lane; i < WORDS; i += THREADS) {
+    query[i] = turned_word(i, row) * params.scale;
   }
   workgroupBarrier();
-  for (var i = lane; i < DIM; i += 64u) {
+  for (var i = lane; i < DIM; i += THREADS) {
     raw[i] = k[row * params.k_stride + kv_head * DIM + i];
   }
   workgroupBarrier();
   normed(1u, lane);
   let stores = head % params.share == 0u;
-  let to = (kv_head * params.capacity + position % params.capacity) * WORDS;
+  let to = (kv_head * params.capacity + position % params.capacity) * ROW;
+  let begin = row * params.v_stride + kv_head * DIM;
   var score = 0.0;
-  for (var i = lane; i < WORDS; i += 64u) {
-    let key = pack2x16float(vec2<f32>(turned(2u * i, row), turned(2u * i + 1u, row)));
-    let at = row * params.v_stride + kv_head * DIM + 2u * i;
-    let two = 2u * i + 1u < DIM;
-    let value = pack2x16float(vec2<f32>(v[at], select(0.0, v[at + u32(two)], two)));
+  for (var i = lane; i < WORDS; i += THREADS) {
+    let key_largest = turned_largest(i, row);
+    let key = pack(turned_word(i, row), key_largest);
+    let value_largest = v_largest(begin, i);
+    let value = pack(v_word(begin, i), value_largest);
     if (stores) {
-      kv[to + i] = key;
-      kv[params.heads * params.capacity * WORDS + to + i] = value;
+      put(to, i, key, key_largest);
+      put(params.heads * params.capacity * ROW + to, i, value, value_largest);
     }
-    score += dot(query[i], unpack2x16float(key));
-    sums[i / 64u] = unpack2x16float(value);
+    score += dot(query[i], unpack(key, key_largest));
+    sums[i / THREADS] = unpack(value, value_largest);
   }
-  most = capped(fold(score, lane, 64u));
+  most = capped(fold(score, lane));
   total = 1.0;
 }

@@ -1,15 +1,25 @@
-var<workgroup> partial: array<f32, 64>;
+const THREADS = $THREADSu;
+const RUN = $RUNu;
 
-// Σ of the values of `span` neighbouring threads. All threads call it. Each adds up all of them: a tree has fewer
-// additions and a barrier for each of its levels, which costs more.
-fn fold(value: f32, lane: u32, span: u32) -> f32 {
+var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> runs: array<f32, THREADS / RUN>;
+
+// Σ of the values of all threads, which all call it. In two levels: a tree of more would have a barrier for each, and
+// those cost more than additions.
+fn fold(value: f32, lane: u32) -> f32 {
   partial[lane] = value;
   workgroupBarrier();
-  let first = lane - lane % span;
-  var sum = 0.0;
-  for (var i = 0u; i < span; i += 1u) {
-    sum += partial[first + i];
+  if (lane < THREADS / RUN) {
+    var run = 0.0;
+    for (var i = 0u; i < RUN; i += 1u) {
+      run += partial[lane * RUN + i];
+    }
+    runs[lane] = run;
   }
   workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < THREADS / RUN; i += 1u) {
+    sum += runs[i];
+  }
   return sum;
 }

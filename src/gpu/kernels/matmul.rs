@@ -2,7 +2,7 @@
 //! blocks are unpacked into workgroup memory once for all 32 rows; each thread then sums up 4 outputs × 8 rows in
 //! registers, 32 products of vectors for 12 loads.
 
-use super::{Epilogue, Product, Slot, bind, unpackers};
+use super::{Epilogue, Input, Product, Slot, bind, products, unpackers};
 use crate::gpu::call::Call;
 use crate::gpu::device::Gpu;
 
@@ -13,6 +13,10 @@ const ROWS: u32 = 32;
 
 /// The product of all rows with a matrix, or a part of one.
 pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
+    if gpu.is_software() {
+        // There workgroup memory is no faster than other memory, and barriers cost more than both.
+        return products(gpu, &Input { x, norm: None }, std::slice::from_ref(product), epilogue, false);
+    }
     let Product { matrix, part, bias, out } = product;
     let mut values = bias.map_or(vec![], |bias| bias[part.first..part.first + part.rows].to_vec());
     values.resize(values.len().max(1), 0.0);

@@ -1,6 +1,7 @@
 //! The kernels: one per file, each with its formula, its grid and the reason for it.
 
 mod attend;
+mod choose;
 mod convolve;
 mod delta_rule;
 mod elementwise;
@@ -14,6 +15,7 @@ mod rotate;
 mod store;
 
 pub use attend::{Attend, Fused, attend};
+pub use choose::{Choose, MOST as MOST_CANDIDATES, blocks, choose};
 pub use convolve::convolve;
 pub use delta_rule::{DeltaRule, delta_rule};
 pub use elementwise::{activate, add, gate, scale};
@@ -24,7 +26,7 @@ pub use part::part;
 pub use products::{Epilogue, Input, Product, gated, products};
 pub use repack::repack;
 pub use rotate::rotate;
-pub use store::store;
+pub use store::{store, word_of};
 
 use super::call::Call;
 use super::formats::COMMON;
@@ -71,5 +73,8 @@ fn function(f: Activation) -> &'static str {
     }
 }
 
-/// How sums of a workgroup are made.
-const FOLD: &str = include_str!("fold.wgsl");
+/// WGSL of a sum over all threads of a workgroup.
+fn fold(threads: usize) -> String {
+    let run = 1 << threads.ilog2().div_ceil(2);
+    include_str!("fold.wgsl").replace("$THREADS", &threads.to_string()).replace("$RUN", &run.to_string())
+}

@@ -1,7 +1,7 @@
 //! out = x / √(mean(x²) + ε) · w, or (x − mean) / √(var(x) + ε) · w + b, of each run of values: a workgroup per run,
 //! since a run's sum is needed before its first value. Also out += …, for norms that stand before a residual.
 
-use super::{FOLD, Slot};
+use super::{Slot, THREADS, fold};
 use crate::gpu::call::Call;
 use crate::gpu::device::Gpu;
 
@@ -23,10 +23,10 @@ pub fn norm(
     }
     let body = include_str!("norm.wgsl")
         .replace("$x", if in_place { "out" } else { "x" })
-        .replace("$mean", if bias.is_some() { "fold(sum, lane, 64u) / width" } else { "0.0" })
+        .replace("$mean", if bias.is_some() { "fold(sum, lane) / width" } else { "0.0" })
         .replace("$bias", if bias.is_some() { " + vectors[params.width + i]" } else { "" })
         .replace("$=", if adds { "+=" } else { "=" });
-    let mut call = Call::new("norm", FOLD.to_owned() + &body, x.width / weight.len().max(1));
+    let mut call = Call::new("norm", fold(THREADS) + &body, x.width / weight.len().max(1));
     if !in_place {
         call = call.reads("x", "f32", &x.buffer);
     }

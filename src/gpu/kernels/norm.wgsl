@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let d = $x[at + i] - mean;
     squares += d * d;
   }
-  let scale = 1.0 / sqrt(fold(squares, lane, 64u) / width + params.eps);
+  let scale = 1.0 / sqrt(fold(squares, lane) / width + params.eps);
   let to = row * params.out_stride + run;
   for (var i = lane; i < params.width; i += 64u) {
     out[to + i] $= ($x[at + i] - mean) * scale * vectors[i]$bias;

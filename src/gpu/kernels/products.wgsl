@@ -1,21 +1,39 @@
 const LANES = $LANESu;
-const OUTPUTS = 64u / LANES;
+
+var<workgroup> partial: array<f32, $PARTIALSu>;
 
 fn vector(i: u32) -> f32 {
   return vectors[i / 4u][i % 4u];
 }
 
-// Block b of a row times block b of x, whose row begins at `base`.
-fn times(w: Block, base: u32, b: u32) -> f32 {
-  let at = base + b * 8u;
-  return dot(w.a, $x0) + dot(w.b, $x1) + dot(w.c, $x2) + dot(w.d, $x3)
-    + dot(w.e, $x4) + dot(w.f, $x5) + dot(w.g, $x6) + dot(w.h, $x7);
+fn times(w: Block, x: Block) -> f32 {
+  return dot(w.a, x.a) + dot(w.b, x.b) + dot(w.c, x.c) + dot(w.d, x.d)
+    + dot(w.e, x.e) + dot(w.f, x.f) + dot(w.g, x.g) + dot(w.h, x.h);
 }
 
+// Σ of the LANES values of a group of threads, of which the first is thread `first`, in the `which`-th 64 partial sums.
+fn folded(which: u32, first: u32) -> f32 {
+  var sum = 0.0;
+  for (var i = 0u; i < LANES; i += 1u) {
+    sum += partial[which * 64u + first + i];
+  }
+  return sum;
+}
+
+// Where the row of a token begins; of the last one for those after it.
+fn base_of(token: u32) -> u32 {
+  return (now.first + min(token, now.rows - 1u)) * params.x_stride;
+}
+
+// Block b of x, whose row begins at `base`.
+fn input(base: u32, b: u32) -> Block {
+  let at = base + b * 8u;
+  return Block(x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]);
+}
+$normed
+$functions
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let token = group.y;
-  let base = (now.first + token) * params.x_stride;
-  let factor = $factor;
+  let token0 = group.y * $TOKENSu;
   var index = place(group);
 $branches}

@@ -1,4 +1,4 @@
-//! Keys and values to a sequence's memory, as f16s, two to a word: a thread per word of a head's key and value.
+//! Keys and values to a sequence's memory: a thread per word of a head's key and value.
 
 use super::{Slot, THREADS};
 use crate::gpu::call::{Call, Scope};
@@ -6,15 +6,19 @@ use crate::gpu::sequence::Layer;
 
 /// Stores the rows of each sequence.
 pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
-    Call::new("store", include_str!("store.wgsl"), (layer.heads * layer.words()).div_ceil(THREADS))
+    let body = [layer.source(), word_of("k"), word_of("v"), include_str!("store.wgsl").to_owned()].concat();
+    Call::new("store", body, (layer.heads * layer.words()).div_ceil(THREADS))
         .scope(Scope::Sequences)
         .reads("k", "f32", &k.buffer)
         .reads("v", "f32", &v.buffer)
         .layer(index, true)
         .param("heads", layer.heads)
-        .param("dim", layer.dim)
-        .param("words", layer.words())
         .param("capacity", layer.capacity)
         .param("k_stride", k.stride)
         .param("v_stride", v.stride)
+}
+
+/// WGSL that reads words of what a buffer holds.
+pub fn word_of(buffer: &str) -> String {
+    include_str!("word.wgsl").replace('$', buffer)
 }

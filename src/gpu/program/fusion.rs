@@ -121,7 +121,7 @@ fn products(compiler: &Compiler, at: usize) -> Result<Found> {
     if all.is_empty() || !source.may_go(compiler, end) {
         return Ok(None);
     }
-    Ok(Some((end - at, kernels::products(compiler.gpu, &source.input, &all, Epilogue::Store))))
+    Ok(Some((end - at, kernels::products(compiler.gpu, &source.input, &all, Epilogue::Store, true))))
 }
 
 /// A product that is added to something, or activated

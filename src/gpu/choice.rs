@@ -1,0 +1,138 @@
+//! Tokens that the GPU chooses by itself: the next step needs them there, and the host only to show them.
+
+use super::call::Dispatch;
+use super::device::Gpu;
+use super::kernels::{self, Choose, Slot};
+use super::readback::{Readback, Signal};
+use crate::error::Result;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Choices that may be on their way at first: one is computed while the next is made ready.
+const AHEAD: usize = 2;
+/// And at most, where the host hears of what is done late.
+const MOST_AHEAD: usize = 16;
+
+/// How a token is drawn. Names and meanings are those of a generation's options.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Draw {
+    /// At most [`Draw::MOST_TOP_K`], and not 0.
+    pub top_k: u32,
+    pub temperature: f32,
+    pub top_p: f32,
+    pub min_p: f32,
+    pub seed: u32,
+    /// The number of the token in the answer.
+    pub step: u32,
+    pub repeat_penalty: f32,
+    pub frequency_penalty: f32,
+    pub presence_penalty: f32,
+    /// Whether there are biases or penalties.
+    pub adjusts: bool,
+}
+
+impl Draw {
+    pub const MOST_TOP_K: u32 = kernels::MOST_CANDIDATES as u32;
+
+    fn words(&self) -> [u32; 10] {
+        let Draw { top_k, temperature, top_p, min_p, seed, step, .. } = *self;
+        let [a, b, c] =
+            [self.repeat_penalty, self.frequency_penalty, self.presence_penalty].map(f32::to_bits);
+        let [temperature, top_p, min_p] = [temperature, top_p, min_p].map(f32::to_bits);
+        [top_k, temperature, top_p, min_p, seed, step, a, b, c, self.adjusts.into()]
+    }
+}
+
+/// What a choice takes, and the choices that are on their way to the host.
+pub struct Chooser {
+    gpu: Rc<Gpu>,
+    pub dispatches: Vec<Dispatch>,
+    draw: wgpu::Buffer,
+    adjustments: wgpu::Buffer,
+    tokens: wgpu::Buffer,
+    readbacks: Vec<Readback>,
+    /// Numbers of those that a choice is on its way in, the oldest first, and what it was submitted with.
+    under_way: VecDeque<(usize, wgpu::SubmissionIndex)>,
+    ahead: usize,
+}
+
+impl Chooser {
+    /// Chooses from the first row of `logits` into the first of `tokens`.
+    pub fn new(gpu: &Rc<Gpu>, logits: &Slot, tokens: &wgpu::Buffer, step: &wgpu::Buffer) -> Self {
+        let draw = gpu.buffer(4 * Draw::default().words().len() as u64);
+        let adjustments = gpu.buffer(8 * logits.width as u64);
+        let maxima = gpu.buffer(4 * kernels::blocks(logits.width) as u64);
+        let buffers = Choose { logits, draw: &draw, adjustments: &adjustments, maxima: &maxima, tokens };
+        let dispatches = kernels::choose(&buffers).map(|call| call.compile(gpu, step)).into();
+        let readbacks = (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect();
+        let (gpu, tokens, under_way) = (Rc::clone(gpu), tokens.clone(), VecDeque::new());
+        Chooser { gpu, dispatches, draw, adjustments, tokens, readbacks, under_way, ahead: AHEAD }
+    }
+
+    /// Whether so many choices are under way as should be.
+    pub fn is_full(&self) -> bool {
+        self.under_way.len() >= self.ahead
+    }
+
+    /// Has the next choice made so.
+    pub fn prepare(&self, draw: &Draw) {
+        self.gpu.write(&self.draw, 0, bytemuck::cast_slice(&draw.words()));
+    }
+
+    /// Sets biases, and for tokens that have occurred one more than how often they have in the answer.
+    pub fn adjust(&self, adjustments: &[[f32; 2]]) {
+        self.gpu.write(&self.adjustments, 0, bytemuck::cast_slice(adjustments));
+    }
+
+    /// A place that the host can read a token from, if there is one: those of dropped choices are free when they came.
+    pub fn free(&mut self) -> Result<Option<usize>> {
+        let free = self.readbacks.iter_mut().position(Readback::is_free);
+        if free.is_none() {
+            self.gpu.settle()?;
+        }
+        Ok(free.or_else(|| self.readbacks.iter_mut().position(Readback::is_free)))
+    }
+
+    /// What copies the token that was chosen to a free place.
+    pub fn copy_to(&self, place: usize) -> impl FnOnce(&mut wgpu::CommandEncoder) + use<> {
+        let (from, to) = (self.tokens.clone(), self.readbacks[place].buffer.clone());
+        move |encoder| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, 4)
+    }
+
+    /// Reads what was copied, now that it is submitted.
+    pub fn read(&mut self, place: usize, submitted: wgpu::SubmissionIndex) {
+        self.readbacks[place].begin(4);
+        self.under_way.push_back((place, submitted));
+    }
+
+    /// What ends when the oldest choice is here.
+    pub fn signal(&self) -> Option<&Signal> {
+        self.under_way.front().and_then(|(place, _)| self.readbacks[*place].signal())
+    }
+
+    /// The oldest choice, if it is here.
+    pub fn take(&mut self) -> Result<Option<u32>> {
+        let Some((place, submitted)) = self.under_way.front().cloned() else { return Ok(None) };
+        let ended =
+            |place: usize| self.readbacks[place].signal().is_none_or(|signal| signal.outcome().is_some());
+        if !ended(place) {
+            self.gpu.settle_until(submitted)?;
+        }
+        if !ended(place) {
+            return Ok(None);
+        }
+        // All is done that it was given: while the host was waiting for word, the GPU had nothing to do.
+        if self.under_way.len() >= self.ahead && self.under_way.iter().all(|(place, _)| ended(*place)) {
+            self.ahead = (self.ahead * 2).min(MOST_AHEAD);
+        }
+        self.under_way.pop_front();
+        self.readbacks[place].take(&self.gpu, |words| words.first().map_or(0, |word| word.to_bits()))
+    }
+
+    /// Forgets the choices that are on their way.
+    pub fn drop_all(&mut self) {
+        for (place, _) in self.under_way.drain(..) {
+            self.readbacks[place].drop_result();
+        }
+    }
+}

@@ -1,0 +1,46 @@
+fn capped(score: f32) -> f32 {
+  return $capped;
+}
+
+var<private> query: array<Values, WORDS>;
+var<private> sums: array<Values, WORDS>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let head = group.x;
+  let index = group.y * 64u + lane;
+  if (index >= now.rows) {
+    return;
+  }
+  let row = now.first + index;
+  let position = now.start + index;
+  let end = $end;
+  let begin = select(0u, end - min(end, params.window), params.window > 0u);
+  for (var i = 0u; i < WORDS; i += 1u) {
+    query[i] = q_word(row * params.q_stride + head * DIM, i) * params.scale;
+  }
+  let base = head / params.share * params.capacity;
+  let values = params.heads * params.capacity * ROW;
+  var most = -1e30;
+  var total = 0.0;
+  for (var p = begin; p < end; p += 1u) {
+    let at = (base + p % params.capacity) * ROW;
+    var sum = 0.0;
+    for (var i = 0u; i < WORDS; i += 1u) {
+      sum += dot(query[i], word_at(at, i));
+    }
+    let score = capped(sum);
+    let top = max(most, score);
+    let shrink = exp(most - top);
+    let weight = exp(score - top);
+    total = total * shrink + weight;
+    most = top;
+    for (var i = 0u; i < WORDS; i += 1u) {
+      sums[i] = sums[i] * shrink + weight * word_at(values + at, i);
+    }
+  }
+  let to = row * params.out_stride + head * DIM;
+  for (var c = 0u; c < DIM; c += 1u) {
+    out[to + c] = sums[c / VALUES][c % VALUES] / total;
+  }
+}

@@ -1,0 +1,24 @@
+struct Draw {
+  k: u32,
+  temperature: f32,
+  top_p: f32,
+  min_p: f32,
+  seed: u32,
+  step: u32,
+  repeat_penalty: f32,
+  frequency_penalty: f32,
+  presence_penalty: f32,
+  adjusts: u32,
+}
+
+// Token i of a block. Neighbours are in different blocks, so that threads read what lies side by side.
+fn token_of(block: u32, i: u32) -> u32 {
+  return block / 64u * 64u * SPAN + i * 64u + block % 64u;
+}
+
+// A number whose order is that of the values; NaN comes last.
+fn key(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  let ordered = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+  return select(ordered, 0u, (bits & 0x7fffffffu) > 0x7f800000u);
+}

@@ -1,0 +1,207 @@
+//! Tokens that the GPU chooses: the same as the host's sampler would, at the cost of four bytes per token.
+
+mod support;
+
+use std::rc::Rc;
+use support::gpu::open;
+use support::models::{json, load_fixture_on, tokens};
+use support::numbers::numbers;
+use wisplm::cpu::KvType;
+use wisplm::executor::{Cache, Draw, Executor};
+use wisplm::gguf::{TensorInfo, TensorType};
+use wisplm::gpu::{self, Gpu};
+use wisplm::loader::Model;
+use wisplm::plan::{Builder, Head, Op};
+use wisplm::runtime::{Generation, Options, Progress, Sampler};
+
+/// Rows of 32 numbers.
+const COLS: usize = 32;
+
+fn info(name: &str, rows: usize) -> TensorInfo {
+    let bytes = (4 * rows * COLS) as u64;
+    TensorInfo {
+        name: name.into(),
+        dims: vec![COLS as u64, rows as u64],
+        kind: TensorType::F32,
+        offset: 0,
+        bytes,
+    }
+}
+
+/// A model whose logits are products of two random tables, after one token.
+fn logits_of(gpu: &Rc<Gpu>, vocabulary: usize, head: &[f32]) -> (Executor, Cache) {
+    let (inputs, outputs) = (info("x", vocabulary), info("w", vocabulary));
+    let tensors = [inputs.clone(), outputs.clone()];
+    let mut builder = Builder::new(&tensors);
+    let x = builder.slot(COLS);
+    let table = builder.matrix("x", vocabulary, COLS).unwrap();
+    builder.push(Op::Embed { table, scale: 1.0, out: x });
+    let weight = builder.matrix("w", vocabulary, COLS).unwrap();
+    let plan = builder.finish(Head::Logits { weight, x, softcap: None }, 64, true);
+    let mut loading = gpu::Loading::new(gpu);
+    loading.push(&inputs, 0, bytemuck::cast_slice(&numbers(vocabulary * COLS, 1))).unwrap();
+    loading.push(&outputs, 0, bytemuck::cast_slice(head)).unwrap();
+    let weights = loading.finish(&plan).unwrap();
+    let executor = Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, KvType::F16).unwrap()));
+    let cache = executor.new_cache();
+    (executor, cache)
+}
+
+fn step(executor: &mut Executor, cache: &mut Cache) {
+    executor.begin(&mut [(cache, &[0])]).unwrap();
+    assert!(executor.advance(&mut [cache], &mut || false).unwrap());
+}
+
+fn choice(executor: &mut Executor, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> u32 {
+    assert!(executor.choose(0, draw, adjustments).unwrap());
+    executor.chosen().unwrap().expect("natively the GPU is waited for")
+}
+
+fn kinds() -> Vec<Options> {
+    let open =
+        Options { temperature: 1.0, top_k: 64, top_p: 1.0, min_p: 0.0, seed: Some(7), ..Options::default() };
+    vec![
+        Options { temperature: 0.0, ..open.clone() },
+        Options { top_k: 1, ..open.clone() },
+        Options { top_k: 40, ..open.clone() },
+        Options { top_p: 0.6, temperature: 2.0, ..open.clone() },
+        Options { min_p: 0.2, temperature: 3.0, ..open.clone() },
+        Options { logit_bias: [(3, 9.0), (5, -100.0)].into(), ..open.clone() },
+        Options { repeat_penalty: 1.3, frequency_penalty: 0.4, presence_penalty: 0.3, ..open.clone() },
+        open,
+    ]
+}
+
+/// Vocabularies on both sides of a block's and a workgroup's size.
+#[test]
+fn the_gpu_chooses_what_the_sampler_chooses() {
+    let gpu = open();
+    for vocabulary in [2, 33, 64, 65, 2048, 2049, 70_001] {
+        let head: Vec<f32> = numbers(vocabulary * COLS, 2).iter().map(|value| value * 3.0).collect();
+        let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &head);
+        let mut logits = vec![];
+        for options in kinds() {
+            let prompt: Vec<u32> = (0..vocabulary as u32).step_by(3).collect();
+            let (mut sampler, mut other) =
+                (Sampler::new(&options, &prompt, 0), Sampler::new(&options, &prompt, 0));
+            for turn in 0..12 {
+                // Each choice changes the logits that it was made of.
+                cache = executor.new_cache();
+                step(&mut executor, &mut cache);
+                assert!(executor.logits(0..1, &mut logits).unwrap());
+                let want = sampler.sample(&mut logits);
+                let draw = other.parameters(0).expect("a draw among the 64 first");
+                let adjustments = other.adjustments(vocabulary);
+                let first = turn == 0 && draw.adjusts;
+                let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()));
+                other.note(got);
+                assert_eq!(got, want, "{vocabulary} tokens, draw {turn}, {options:?}");
+            }
+        }
+        drop(cache);
+    }
+}
+
+/// All equal, or sums beyond what f32 can hold, which are infinite or no numbers: a token of the vocabulary comes out,
+/// the first of equals.
+#[test]
+fn odd_logits_are_chosen_from_too() {
+    let gpu = open();
+    let vocabulary = 100;
+    for value in [0.0, f32::MAX, f32::MIN] {
+        let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &vec![value; vocabulary * COLS]);
+        for options in kinds() {
+            step(&mut executor, &mut cache);
+            let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
+            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None);
+            assert!((token as usize) < vocabulary, "{value}: {token}");
+            assert!(value != 0.0 || draw.top_k != 1 || token == 0, "{value}: {token}");
+            cache = executor.new_cache();
+        }
+    }
+}
+
+/// The tokens of an answer, and whether its cache was taken from it `pauses` times by another run.
+fn answer(model: &mut Model, prompt: &[u32], options: &Options, interrupt: bool) -> Vec<u32> {
+    let mut run = Generation::new(&model.executor, &model.tokenizer, prompt, options, 1).unwrap();
+    let mut tokens = vec![];
+    loop {
+        match run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap() {
+            Progress::Token { token, .. } => tokens.push(token),
+            Progress::Finished { .. } => return tokens,
+            _ => {}
+        }
+        if interrupt && tokens.len() % 5 == 3 {
+            let mut cache = model.executor.new_cache();
+            step(&mut model.executor, &mut cache);
+        }
+    }
+}
+
+/// The same by the host: logits, sampler, a step for each token.
+fn answer_by_host(model: &mut Model, prompt: &[u32], options: &Options) -> Vec<u32> {
+    let mut sampler = Sampler::new(options, prompt, 1);
+    let mut cache = model.executor.new_cache();
+    let (mut tokens, mut logits, mut next) = (vec![], vec![], prompt.to_vec());
+    while tokens.len() < options.max_tokens.unwrap() as usize {
+        let last = next.len() - 1;
+        model.executor.begin(&mut [(&mut cache, &next)]).unwrap();
+        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+        assert!(model.executor.logits(last..last + 1, &mut logits).unwrap());
+        next = vec![sampler.sample(&mut logits)];
+        tokens.extend(&next);
+    }
+    tokens
+}
+
+#[test]
+fn answers_are_those_that_the_host_would_choose() {
+    let gpu = open();
+    // The last keeps states, which cannot go back: there the host chooses.
+    for name in ["llama-0", "gemma3-0", "qwen35-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let prompt = tokens(&json(&format!("tiny/{name}.json"))["tokens"])[..20].to_vec();
+        for options in kinds().into_iter().step_by(3) {
+            let options = Options { max_tokens: Some(12), ignore_eos: true, ..options };
+            let want = answer_by_host(&mut model, &prompt, &options);
+            for interrupt in [false, true] {
+                let got = answer(&mut model, &prompt, &options, interrupt);
+                assert_eq!(got, want, "{name}, interrupted: {interrupt}, {options:?}");
+            }
+        }
+    }
+}
+
+/// Exact counts of a token: the host writes what it knows of the next step, and reads the token.
+#[test]
+fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
+    let gpu = open();
+    for (name, of_layer) in [("llama-0", 5), ("gemma3-0", 7)] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let (layers, pairs) = {
+            let plan = model.executor.plan();
+            (plan.caches.len(), plan.ropes.iter().map(|rope| rope.frequencies.len()).sum::<usize>())
+        };
+        let options = Options { temperature: 0.0, ..Options::default() };
+        let sampler = Sampler::new(&options, &[], 1);
+        let mut cache = model.executor.new_cache();
+        step(&mut model.executor, &mut cache);
+        assert!(model.executor.choose(0, &sampler.parameters(0).unwrap(), None).unwrap());
+        for _ in 0..3 {
+            let before = gpu.counts();
+            assert!(model.executor.follow(&mut cache, &sampler.parameters(0).unwrap()).unwrap());
+            assert!(model.executor.chosen().unwrap().is_some());
+            let after = gpu.counts();
+            // Beside the layers: the embedding, the head with the last norm, the blocks' maxima, the choice.
+            assert_eq!(after.dispatches - before.dispatches, (of_layer * layers + 4) as u64, "{name}");
+            assert_eq!(after.submits - before.submits, 1, "{name}");
+            assert_eq!(after.passes - before.passes, 1, "{name}");
+            assert_eq!(after.read - before.read, 4, "{name}");
+            // A position, its angles, what kernels are told of step, sequence and head, the draw.
+            assert_eq!(after.written - before.written, (4 + 8 * pairs + 3 * 16 + 40) as u64, "{name}");
+            assert_eq!(after.bind_groups, before.bind_groups, "{name}");
+            assert_eq!(after.pipelines, before.pipelines, "{name}");
+            assert_eq!(after.buffers, before.buffers, "{name}");
+        }
+    }
+}
