@@ -1,8 +1,9 @@
 //! wisplm: small language models from GGUF files, in a browser tab.
 //!
-//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → [`executor`] ([`cpu`] or [`gpu`]) ← [`runtime`], [`task`] ←
-//! `web`. `docs/architecture.md` draws the rooms and says why they are as they are.
+//! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → [`executor`] ([`cpu`] or [`gpu`]) ← [`runtime`],
+//! [`task`], [`chat`] ← `web`. `docs/architecture.md` draws the rooms and says why they are as they are.
 
+pub mod chat;
 pub mod cpu;
 pub mod error;
 pub mod executor;

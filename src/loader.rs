@@ -1,5 +1,6 @@
 //! From a file's bytes to a model that is ready to run.
 
+use crate::chat::Templates;
 use crate::cpu::KvType;
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Loading};
@@ -16,6 +17,7 @@ use std::rc::Rc;
 pub struct Model {
     pub executor: Executor,
     pub tokenizer: Tokenizer,
+    pub templates: Templates,
     pub info: Info,
 }
 
@@ -57,6 +59,7 @@ struct Intake {
 struct Ready {
     plan: Plan,
     tokenizer: Tokenizer,
+    templates: Templates,
     info: Info,
     wanted: HashSet<String>,
 }
@@ -121,11 +124,11 @@ impl Loader {
         self.reader.finish()?;
         let intake = self.intake;
         intake.parts.finish()?;
-        let Some(Ready { plan, tokenizer, info, .. }) = intake.ready else {
+        let Some(Ready { plan, tokenizer, templates, info, .. }) = intake.ready else {
             return Err(Error::internal("the model's headers were never complete"));
         };
         let executor = intake.loading.finish(plan, intake.kv_type)?;
-        Ok(Model { executor, tokenizer, info })
+        Ok(Model { executor, tokenizer, templates, info })
     }
 }
 
@@ -140,12 +143,13 @@ impl Sink for Intake {
         if self.headers == self.files {
             let plan = model::plan(&self.metadata, &self.tensors, self.context_length)?;
             let tokenizer = Tokenizer::from_metadata(&self.metadata)?;
+            let templates = Templates::from_metadata(&self.metadata);
             let info = Info::read(&self.metadata, &self.tensors, &plan)?;
             let wanted: HashSet<_> = plan.weights.iter().map(|weight| weight.name.clone()).collect();
             // Before a gigabyte is fetched in vain.
             let mut read = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name));
             read.try_for_each(|tensor| self.loading.check(tensor))?;
-            self.ready = Some(Ready { plan, tokenizer, info, wanted });
+            self.ready = Some(Ready { plan, tokenizer, templates, info, wanted });
             // The tokenizer has what it needs of a quarter of a million tokens.
             self.metadata = Metadata::new();
         }

@@ -50,7 +50,7 @@ export class Composer {
     byId("dock").hidden = false;
     const [chat, completion] = document.querySelectorAll('[name="mode"]');
     chat.disabled = !chats;
-    byId("modes").title = chats ? "" : "This model was not trained on conversations in ChatML form; it continues texts.";
+    byId("modes").title = chats ? "" : "This model's file has no chat template; it continues texts.";
     const mode = chats && recall("mode") !== "completion" ? "chat" : "completion";
     (mode === "chat" ? chat : completion).checked = true;
     this.#setMode(mode);

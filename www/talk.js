@@ -1,6 +1,6 @@
 // A loaded model and the conversation with it: one question at a time, each answer streamed.
 
-import { chatFormat, Conversation } from "./conversation.js";
+import { chatForm, Conversation } from "./conversation.js";
 import { isAbort } from "./errors.js";
 
 export class Talk {
@@ -10,18 +10,18 @@ export class Talk {
   #meter;
   #announcer;
   #onChange;
-  #format;
+  #form;
   #conversation = null;
   #running = null;
   #ended = Promise.resolve();
 
   /**
-   * `onChange({ answering })` is called when an answer begins and ends. `format` is null for a model that was not
-   * trained to chat (in the one form known here): it can complete texts.
+   * `onChange({ answering })` is called when an answer begins and ends. `form` is null for a model that has no chat
+   * template: it can complete texts.
    */
-  constructor({ model, format, settings, transcript, meter, announcer, onChange }) {
+  constructor({ model, form, settings, transcript, meter, announcer, onChange }) {
     this.#model = model;
-    this.#format = format;
+    this.#form = form;
     this.#settings = settings;
     this.#transcript = transcript;
     this.#meter = meter;
@@ -31,11 +31,11 @@ export class Talk {
   }
 
   static async open(parts) {
-    return new Talk({ ...parts, format: await chatFormat(parts.model) });
+    return new Talk({ ...parts, form: await chatForm(parts.model) });
   }
 
   get chats() {
-    return this.#format !== null;
+    return this.#form !== null;
   }
 
   stop() {
@@ -50,7 +50,7 @@ export class Talk {
 
   clear() {
     this.stop();
-    this.#conversation = this.#format && new Conversation(this.#model, this.#format);
+    this.#conversation = this.#form && new Conversation(this.#model, this.#form);
     this.#transcript.clear();
   }
 
@@ -81,10 +81,13 @@ export class Talk {
     let generation = null;
     try {
       const options = { ...this.#settings.generation(), signal: running.signal };
-      const prompt = turn.mode === "chat" ? await this.#chatPrompt(turn, conversation) : turn.text;
-      generation = this.#model.generate(prompt, options);
+      generation =
+        turn.mode === "chat"
+          ? this.#model.chat(await this.#messages(turn, conversation), options)
+          : this.#model.generate(turn.text, options);
       for await (const event of generation.events()) {
         if (event.type === "token") this.#meter.tick();
+        if (event.type === "reasoning") turn.think(event.text);
         if (event.type !== "text") continue;
         turn.push(event.text);
         this.#announcer.push(event.text);
@@ -107,9 +110,9 @@ export class Talk {
     }
   }
 
-  async #chatPrompt(turn, conversation) {
-    await conversation.ask(turn, turn.text);
-    const { tokens, dropped } = await conversation.prompt({
+  async #messages(turn, conversation) {
+    conversation.ask(turn, turn.text);
+    const { messages, dropped } = await conversation.messages({
       system: this.#settings.system,
       contextLength: this.#model.info.contextLength,
       reserve: this.#settings.maxTokens,
@@ -118,13 +121,13 @@ export class Talk {
       const left = dropped === 1 ? "the oldest question and its answer were" : `the oldest ${dropped} questions and their answers were`;
       turn.note(`The conversation is longer than the model can read at once: ${left} left out.`);
     }
-    return tokens;
+    return messages;
   }
 
   #done(turn, result, conversation) {
     if (turn.mode === "chat") {
       // A turn without a word would teach the model to be silent.
-      if (result?.tokens.length > 0) conversation.answer(turn, result.tokens);
+      if (result?.text.trim()) conversation.answer(turn, result.text);
       else conversation.forget(turn);
     }
     if (result) this.#meter.finish(result);

@@ -38,6 +38,7 @@ class Turn {
   #retry;
   #copy;
   #note = null;
+  #thoughts = null;
   #buffer = null;
   #markdown = null;
   #said = "";
@@ -60,6 +61,8 @@ class Turn {
     this.#said = "";
     this.#foot.replaceChildren();
     this.#note?.remove();
+    this.#thoughts?.remove();
+    this.#thoughts = null;
     this.#answer.classList.add("writing");
     if (this.mode === "chat") {
       this.#answer.replaceChildren(element("span", { class: "visually-hidden" }, "Answer: "));
@@ -78,6 +81,15 @@ class Turn {
   push(text) {
     this.#said += text;
     this.#buffer.push(text);
+  }
+
+  /** What the model thinks before it answers, folded away. */
+  think(text) {
+    if (this.#thoughts === null) {
+      this.#thoughts = element("details", { class: "turn-note" }, element("summary", {}, "Reasoning"), element("p", {}, ""));
+      this.#answer.before(this.#thoughts);
+    }
+    this.#thoughts.lastElementChild.append(text);
   }
 
   /** Says beforehand that something was left out or cut. */

@@ -1,26 +1,26 @@
 // A generation under way, as any number of readers see it.
 
 import { aborted, type WispError } from "./errors.js";
-import type { GenerateOptions } from "./options.js";
+import { named, type ToolCall } from "./chat.js";
 import type { Link } from "./link.js";
-import type { WireGenerated, WireText } from "./protocol.js";
+import type { WireDelta, WireGenerated, WireRequest } from "./protocol.js";
 
 /** What a generation came to. */
 export interface GenerationResult {
-  /** All of the text. */
+  /** All of the text; of an answer in a conversation, without its reasoning. */
   readonly text: string;
   /** All of the generated tokens. */
   readonly tokens: readonly number[];
   /**
-   * Why it ended: the model or a stop text ended it, `maxTokens` or the context did, or it was aborted (by its signal,
-   * or by the last reader leaving); then `text` and `tokens` are what there was until then.
+   * Why it ended: the model or a stop text ended it, the model with calls of tools, `maxTokens` or the context did, or it
+   * was aborted (by its signal, or by the last reader leaving); then `text` and `tokens` are what there was until then.
    */
-  readonly finishReason: "stop" | "length" | "abort";
+  readonly finishReason: "stop" | "length" | "tool-calls" | "abort";
   /** The stop text that ended it. */
   readonly stop?: string;
-  /** Always empty: a raw completion calls no tools. */
-  readonly toolCalls: readonly never[];
-  /** Always empty: a raw completion has no separate reasoning. */
+  /** The tools that the model asks for; empty for a raw completion. What it wrote for that is not part of `text`. */
+  readonly toolCalls: readonly ToolCall[];
+  /** What the model thought before it answered; empty for a raw completion. */
   readonly reasoning: string;
   /** How many tokens there were. */
   readonly usage: GenerationUsage;
@@ -55,6 +55,8 @@ export interface GenerationTimings {
 /** What happens in a generation. */
 export type GenerationEvent =
   | { readonly type: "text"; readonly text: string }
+  | { readonly type: "reasoning"; readonly text: string }
+  | { readonly type: "tool-call"; readonly call: ToolCall }
   | { readonly type: "token"; readonly id: number }
   | ({ readonly type: "finish" } & Pick<GenerationResult, "finishReason" | "stop" | "usage" | "timings">);
 
@@ -71,7 +73,7 @@ export type GenerationEvent =
 export interface Generation extends AsyncIterable<string> {
   /** What it came to. */
   readonly result: Promise<GenerationResult>;
-  /** Everything that happens: text, tokens, the end. */
+  /** Everything that happens: text, reasoning, calls of tools, tokens, the end. */
   events(): AsyncIterableIterator<GenerationEvent>;
   /** The text deltas as a stream. */
   toReadableStream(): ReadableStream<string>;
@@ -81,6 +83,7 @@ export class Run implements Generation {
   readonly result: Promise<GenerationResult>;
   readonly #events: GenerationEvent[] = [];
   readonly #text: string[] = [];
+  readonly #reasoning: string[] = [];
   readonly #tokens: number[] = [];
   #ended = false;
   #failure: WispError | undefined;
@@ -109,7 +112,7 @@ export class Run implements Generation {
     return run;
   }
 
-  static start(link: Link, prompt: WireText, { signal, ...options }: GenerateOptions): Run {
+  static start(link: Link, request: Extract<WireRequest, { kind: "generate" | "chat" }>, signal?: AbortSignal): Run {
     if (signal?.aborted) return Run.failed(aborted(signal));
     const run = new Run();
     const abort = (): void => {
@@ -119,20 +122,17 @@ export class Run implements Generation {
     };
     const release = (): void => signal?.removeEventListener("abort", abort);
     signal?.addEventListener("abort", abort, { once: true });
-    const id = link.send<"generate">(
-      { kind: "generate", prompt, options: { ...options } },
-      {
-        delta: (text, tokens) => run.#append(text, tokens),
-        done: (generated) => {
-          release();
-          run.#finish(generated);
-        },
-        fail: (error) => {
-          release();
-          run.#fail(error);
-        },
+    const id = link.send<"generate" | "chat">(request, {
+      delta: (delta) => run.#append(delta),
+      done: (generated) => {
+        release();
+        run.#finish(generated);
       },
-    );
+      fail: (error) => {
+        release();
+        run.#fail(error);
+      },
+    });
     run.#stop = () => link.cancel(id);
     return run;
   }
@@ -207,9 +207,13 @@ export class Run implements Generation {
     };
   }
 
-  #append(text: string, tokens: number[]): void {
+  #append({ text, reasoning, tokens }: WireDelta): void {
     for (const id of tokens) this.#events.push({ type: "token", id });
     this.#tokens.push(...tokens);
+    if (reasoning !== "") {
+      this.#events.push({ type: "reasoning", text: reasoning });
+      this.#reasoning.push(reasoning);
+    }
     if (text !== "") {
       this.#events.push({ type: "text", text });
       this.#text.push(text);
@@ -217,7 +221,9 @@ export class Run implements Generation {
     this.#announce();
   }
 
-  #finish({ finishReason, stop, usage, timings }: WireGenerated): void {
+  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings }: WireGenerated): void {
+    const toolCalls = calls.map(named);
+    for (const call of toolCalls) this.#events.push({ type: "tool-call", call });
     const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
     this.#events.push({ type: "finish", ...end });
     this.#ended = true;
@@ -226,8 +232,8 @@ export class Run implements Generation {
       text: this.#text.join(""),
       tokens: this.#tokens,
       ...end,
-      toolCalls: [],
-      reasoning: "",
+      toolCalls,
+      reasoning: this.#reasoning.join(""),
     });
   }
 

@@ -3,7 +3,8 @@ export { probe } from "./probe.js";
 export { WispError } from "./errors.js";
 export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";
-export type { EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, TokenizeOptions } from "./options.js";
+export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
+export type { ChatOptions, EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, TokenizeOptions } from "./options.js";
 export type { ModelFile, ModelSource, RemoteFile } from "./source.js";
 export type { Model, ModelInfo, Score } from "./model.js";
 export type {

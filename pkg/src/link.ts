@@ -1,7 +1,7 @@
 // The page's end of the line to a model's worker: which answer belongs to which request.
 
 import { aborted, fromWire, WispError } from "./errors.js";
-import type { Answers, FromWorker, ToWorker, WireMemory, WireRequest } from "./protocol.js";
+import type { Answers, FromWorker, ToWorker, WireDelta, WireMemory, WireRequest } from "./protocol.js";
 
 /** What carries messages: a `Worker`. */
 export interface Port {
@@ -11,7 +11,7 @@ export interface Port {
 
 /** What becomes of a request. */
 export interface Handlers<A> {
-  delta?(text: string, tokens: number[]): void;
+  delta?(delta: WireDelta): void;
   done(answer: A): void;
   fail(error: WispError): void;
 }
@@ -49,7 +49,7 @@ export class Link {
   }
 
   /** A request with one answer. A signal ends it at once, whatever the worker is at. */
-  ask<K extends Exclude<WireRequest["kind"], "generate">>(
+  ask<K extends Exclude<WireRequest["kind"], "generate" | "chat">>(
     request: Extract<WireRequest, { kind: K }>,
     signal?: AbortSignal,
   ): Promise<Answers[K]> {
@@ -78,7 +78,7 @@ export class Link {
   receive(message: FromWorker): void {
     switch (message.type) {
       case "delta":
-        this.#open.get(message.id)?.delta?.(message.text, message.tokens);
+        this.#open.get(message.id)?.delta?.(message.delta);
         break;
       case "done": {
         this.onMemory(message.memory);

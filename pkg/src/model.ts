@@ -1,9 +1,12 @@
 // A loaded model: a handle on the engine in its worker.
 
+import { conversation, type Message } from "./chat.js";
 import { WispError } from "./errors.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
 import {
+  type ChatOptions,
+  chatOptions,
   type EmbedOptions,
   embedOptions,
   type GenerateOptions,
@@ -70,6 +73,12 @@ export interface Model extends AsyncDisposable {
    * tokens written out in it stay text. Errors, of the arguments too, come through the generation.
    */
   generate(prompt: string | readonly number[], options?: GenerateOptions): Generation;
+  /**
+   * Answers a conversation, by the model's own chat template. What messages say stays text, whatever control tokens it
+   * spells. A model without a template refuses with `unsupported-model`, a conversation that the template refuses (for
+   * a role that the model does not know, say) fails with `invalid-argument`.
+   */
+  chat(messages: readonly Message[], options?: ChatOptions): Generation;
   /** How likely each token is after those before it. Token ids are taken as given; a text gets the model's begin token. */
   score(text: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /**
@@ -82,8 +91,8 @@ export interface Model extends AsyncDisposable {
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   /** The text of tokens. */
   detokenize(tokens: readonly number[]): Promise<string>;
-  /** How many tokens `tokenize` makes of a text. */
-  countTokens(text: string): Promise<number>;
+  /** How many tokens `tokenize` makes of a text, or the prompt has that `chat` makes of messages. */
+  countTokens(input: string | readonly Message[]): Promise<number>;
   /** Frees everything. Whatever is under way, and every later request, fails with `closed`. */
   close(): Promise<void>;
   /** The same as `close()`, for `await using`. */
@@ -117,7 +126,18 @@ export class WorkerModel implements Model {
 
   generate(prompt: string | readonly number[], options?: GenerateOptions): Generation {
     try {
-      return Run.start(this.#link, textOrTokens(prompt, "prompt"), generateOptions(options));
+      const { signal, ...others } = generateOptions(options);
+      return Run.start(this.#link, { kind: "generate", prompt: textOrTokens(prompt, "prompt"), options: { ...others } }, signal);
+    } catch (error) {
+      return Run.failed(error as WispError);
+    }
+  }
+
+  chat(messages: readonly Message[], options?: ChatOptions): Generation {
+    try {
+      const { signal, tools, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, reasoning, continueAssistant });
+      return Run.start(this.#link, { kind: "chat", conversation: asked, options: { ...others } }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
     }
@@ -148,8 +168,9 @@ export class WorkerModel implements Model {
     return this.#link.ask<"detokenize">({ kind: "detokenize", tokens: tokenIds(tokens, "tokens") });
   }
 
-  async countTokens(input: string): Promise<number> {
-    return (await this.#tokens(input)).length;
+  async countTokens(input: string | readonly Message[]): Promise<number> {
+    if (typeof input === "string") return (await this.#tokens(input)).length;
+    return this.#link.ask<"countPrompt">({ kind: "countPrompt", conversation: conversation(input) });
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 // Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
 
+import type { Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 
 /** Where a load stands. */
@@ -71,6 +72,22 @@ export interface GenerateOptions {
   signal?: AbortSignal;
 }
 
+/** What an answer in a conversation takes. */
+export interface ChatOptions extends GenerateOptions {
+  /**
+   * Functions that the model may ask for; it decides whether. Refused where its template has no place for them, or its way
+   * of writing calls is not known.
+   */
+  tools?: readonly Tool[];
+  /**
+   * Whether the model reasons before it answers; by default as its template says. Refused where the model cannot do
+   * otherwise.
+   */
+  reasoning?: boolean;
+  /** Go on with the last message, which is then the assistant's, instead of answering it. Default `false`. */
+  continueAssistant?: boolean;
+}
+
 /** How to embed. */
 export interface EmbedOptions {
   /** How the tokens' vectors become one; by default what the model's file says. */
@@ -139,6 +156,12 @@ const strings: Check = (value, option) => {
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw wrong(option, "an array of strings", value);
 };
 
+const objects: Check = (value, option) => {
+  if (!Array.isArray(value) || !value.every((item) => typeof item === "object" && item !== null)) {
+    throw wrong(option, "an array of objects", value);
+  }
+};
+
 const biases: Check = (value, option) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrong(option, "an object of token id to bias", value);
   for (const [token, bias] of Object.entries(value)) {
@@ -201,26 +224,28 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
   return set;
 }
 
+const generation: Record<string, Check> = {
+  maxTokens: count,
+  temperature: number,
+  topK: count,
+  topP: number,
+  minP: number,
+  repeatPenalty: number,
+  frequencyPenalty: number,
+  presencePenalty: number,
+  seed: unsigned,
+  stop: strings,
+  logitBias: biases,
+  ignoreEos: flag,
+  signal,
+};
+
 export function generateOptions(options?: GenerateOptions): GenerateOptions {
-  return checked(
-    options,
-    {
-      maxTokens: count,
-      temperature: number,
-      topK: count,
-      topP: number,
-      minP: number,
-      repeatPenalty: number,
-      frequencyPenalty: number,
-      presencePenalty: number,
-      seed: unsigned,
-      stop: strings,
-      logitBias: biases,
-      ignoreEos: flag,
-      signal,
-    },
-    "generate",
-  );
+  return checked(options, generation, "generate");
+}
+
+export function chatOptions(options?: ChatOptions): ChatOptions {
+  return checked(options, { ...generation, tools: objects, reasoning: flag, continueAssistant: flag }, "chat");
 }
 
 export function embedOptions(options?: EmbedOptions): EmbedOptions {

@@ -43,6 +43,9 @@ export type WireText = string | Uint32Array;
 
 export type WireRequest =
   | { kind: "generate"; prompt: WireText; options: WireGenerate }
+  /** A conversation is JSON that the engine reads. */
+  | { kind: "chat"; conversation: string; options: WireGenerate }
+  | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
   | { kind: "embed"; texts: string[]; options: { pooling?: string; normalize: boolean; dimensions?: number } }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
@@ -88,10 +91,24 @@ export interface WireTimings {
   tokensPerSecond: number;
 }
 
+/** More of a generation. */
+export interface WireDelta {
+  text: string;
+  reasoning: string;
+  tokens: number[];
+}
+
+export interface WireToolCall {
+  id?: string;
+  name: string;
+  arguments: Record<string, unknown>;
+}
+
 /** The end of a generation; its text and tokens have been sent as deltas. */
 export interface WireGenerated {
-  finishReason: "stop" | "length" | "abort";
+  finishReason: "stop" | "length" | "tool-calls" | "abort";
   stop?: string;
+  toolCalls?: WireToolCall[];
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
 }
@@ -104,6 +121,8 @@ export interface WireScore {
 /** What each kind of request is answered with. */
 export interface Answers {
   generate: WireGenerated;
+  chat: WireGenerated;
+  countPrompt: number;
   score: WireScore;
   embed: Float32Array[];
   tokenize: Uint32Array;
@@ -132,7 +151,7 @@ export type FromWorker =
   | { type: "ended" }
   | { type: "pull"; pump: number }
   | { type: "discard"; pump: number }
-  | { type: "delta"; id: number; text: string; tokens: number[] }
+  | { type: "delta"; id: number; delta: WireDelta }
   | { type: "done"; id: number; answer: Answers[keyof Answers]; memory: WireMemory }
   | { type: "error"; id: number; error: WireError }
   /** The engine is beyond use: this request and every later one fails. */

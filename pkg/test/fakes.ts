@@ -71,6 +71,40 @@ export class FakeEngine implements Engine {
     };
   }
 
+  /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
+  chat(conversation: string, options: string): number {
+    const prompt = this.#prompt(conversation);
+    this.generate(prompt, options);
+    this.calls.push(`chat ${conversation}`);
+    const answer = this.#run!;
+    if (conversation.includes('"tools":')) {
+      this.#run = (budget) => {
+        const slice = answer(budget);
+        if (slice.state !== "finished") return slice;
+        const toolCalls = [{ name: "sum", arguments: { a: 1 } }, { id: "given", name: "sum", arguments: {} }];
+        return { ...slice, finishReason: "tool-calls", toolCalls };
+      };
+    }
+    if (!conversation.includes('"reasoning":true')) return prompt.length;
+    let thought = false;
+    this.#run = (budget) => {
+      const slice = answer(budget);
+      if (thought || slice.state !== "decode") return slice;
+      thought = true;
+      return { ...slice, text: "", reasoning: "hm" };
+    };
+    return prompt.length;
+  }
+
+  countPrompt(conversation: string): number {
+    return this.#prompt(conversation).length;
+  }
+
+  #prompt(conversation: string): Uint32Array {
+    if (conversation.includes("{{")) throw typed("invalid-argument", "the template refuses the messages");
+    return this.tokenize(conversation, undefined);
+  }
+
   score(tokens: Uint32Array): void {
     this.calls.push("score");
     this.#run = () => ({ state: "finished", logprobs: Array.from(tokens, (_, i) => (i === 0 ? null : -i)) });

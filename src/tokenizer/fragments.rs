@@ -51,6 +51,26 @@ impl Matcher {
         }
         fragments
     }
+
+    /// `text` with `mark` behind the first character of each control token in it. A token of one character has no
+    /// inside, and stays.
+    pub fn shield(&self, vocabulary: &Vocabulary, text: &str, mark: char) -> String {
+        let mut shielded = text.to_owned();
+        let pairs = Pairs::of(text);
+        for &id in &self.by_length {
+            let (Some(kind), Some(token)) = (vocabulary.kind(id), vocabulary.text(id)) else { continue };
+            if kind == Kind::UserDefined || !pairs.may_contain(token) || !text.contains(token) {
+                continue;
+            }
+            let mut rest = token.chars();
+            let (Some(first), rest) = (rest.next(), rest.as_str()) else { continue };
+            // Again, where occurrences overlap.
+            while !rest.is_empty() && shielded.contains(token) {
+                shielded = shielded.replace(token, &format!("{first}{mark}{rest}"));
+            }
+        }
+        shielded
+    }
 }
 
 fn cut_out<'t>(fragments: Vec<Fragment<'t>>, id: u32, token: &str, swallows: bool) -> Vec<Fragment<'t>> {

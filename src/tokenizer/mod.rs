@@ -111,6 +111,23 @@ impl Tokenizer {
     /// and adds none to a text that begins with the token itself; `Some(false)` adds nothing; `Some(true)` adds
     /// BOS, and EOS if the model wants it.
     pub fn encode(&self, text: &str, special: bool, bos: Option<bool>) -> Result<Vec<u32>> {
+        let mut ids = self.encode_fragments(text, special, None)?;
+        self.frame(&mut ids, bos)?;
+        Ok(ids)
+    }
+
+    /// The tokens of a text that was put together from trusted and other parts: control tokens are matched, but for
+    /// those with `mark` inside, which is taken out. Nothing is added.
+    pub fn encode_shielded(&self, text: &str, mark: char) -> Result<Vec<u32>> {
+        self.encode_fragments(text, true, Some(mark))
+    }
+
+    /// `text` with `mark` inside of everything that would be matched as a control token.
+    pub fn shield(&self, text: &str, mark: char) -> String {
+        self.matcher.shield(&self.vocabulary, text, mark)
+    }
+
+    fn encode_fragments(&self, text: &str, special: bool, mark: Option<char>) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
         let mut begins = true;
         for fragment in self.matcher.cut(&self.vocabulary, text, special) {
@@ -120,6 +137,8 @@ impl Tokenizer {
                     begins = true;
                 }
                 Fragment::Text(text) => {
+                    let bare = mark.filter(|&mark| text.contains(mark)).map(|mark| text.replace(mark, ""));
+                    let text = bare.as_deref().unwrap_or(text);
                     match &self.merger {
                         Merger::ByteLevel(merger) => merger.encode(&self.vocabulary, text, &mut ids)?,
                         Merger::SentencePiece(merger) => {
@@ -131,7 +150,6 @@ impl Tokenizer {
                 }
             }
         }
-        self.frame(&mut ids, bos)?;
         Ok(ids)
     }
 
@@ -193,6 +211,11 @@ impl Tokenizer {
     /// The token that begins a sequence (`[CLS]` for `bert`).
     pub fn bos(&self) -> Option<u32> {
         self.specials.bos
+    }
+
+    /// Whether a sequence begins with that token, by the model's rule.
+    pub fn adds_bos(&self) -> bool {
+        self.specials.add_bos
     }
 
     /// The token that ends a sequence.

@@ -2,13 +2,14 @@
 
 use super::JsResult;
 use super::helper::core;
+use crate::chat::{self, Clock, Conversation, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
 use crate::runtime::{Finish, Generation, Options, Progress, Score};
 use crate::task::{Embedding, Pooling};
-use js_sys::Promise;
+use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
@@ -22,6 +23,8 @@ const PAGE: usize = 65_536;
 pub struct Engine {
     model: Model,
     run: Option<Run>,
+    /// Tells the parts of the answer that is being generated.
+    reply: Reply,
     vector: Vec<f32>,
 }
 
@@ -42,7 +45,7 @@ struct EmbedOptions {
 impl Engine {
     /// What the page shows as `model.info`.
     pub fn info(&self) -> String {
-        let Model { executor, tokenizer, info } = &self.model;
+        let Model { executor, tokenizer, info, .. } = &self.model;
         json!({
             "architecture": info.architecture,
             "name": info.name,
@@ -78,9 +81,24 @@ impl Engine {
         Ok(self.model.tokenizer.decode(tokens)?)
     }
 
+    /// How many tokens the prompt has that the model's template makes of a conversation.
+    #[wasm_bindgen(js_name = countPrompt)]
+    pub fn count_prompt(&self, conversation: &str) -> JsResult<u32> {
+        Ok(self.prompt(conversation)?.tokens.len() as u32)
+    }
+
+    /// Begins an answer to a conversation, whose prompt has so many tokens.
+    pub fn chat(&mut self, conversation: &str, options: &str) -> JsResult<u32> {
+        let prompt = self.prompt(conversation)?;
+        self.generate(&prompt.tokens, options)?;
+        self.reply = prompt.reply;
+        Ok(prompt.tokens.len() as u32)
+    }
+
     /// Begins an answer to a prompt.
     pub fn generate(&mut self, prompt: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
+        self.reply = Reply::default();
         let options = Options::from_json(options)?;
         let seed = (js_sys::Math::random() * f64::from(u32::MAX)) as u32;
         let Model { executor, tokenizer, .. } = &self.model;
@@ -174,7 +192,12 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, vector: Vec::new() })
+        Ok(Engine { model, run: None, reply: Reply::default(), vector: Vec::new() })
+    }
+
+    fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
+        let conversation = Conversation::from_json(conversation)?;
+        chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
     }
 
     /// The executor that has threads.
@@ -188,7 +211,7 @@ impl Engine {
         let answer = match &mut self.run {
             None => return Err(Error::internal("no run was begun")),
             Some(Run::Generation(generation)) => {
-                generate(generation, executor, &self.model.tokenizer, pause)?
+                generate(generation, &mut self.reply, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -216,32 +239,38 @@ impl Engine {
 /// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
 fn generate(
     generation: &mut Generation,
+    reply: &mut Reply,
     executor: &mut Executor,
     tokenizer: &crate::tokenizer::Tokenizer,
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Value> {
     let mut tokens = Vec::new();
-    let mut text = String::new();
+    let mut shown = Parts::default();
     loop {
         match generation.advance(executor, tokenizer, pause)? {
             Progress::Prefill { done, total } if tokens.is_empty() => {
                 return Ok(json!({ "state": "prefill", "done": done, "total": total }));
             }
             Progress::Prefill { .. } => {}
-            Progress::Waiting => return Ok(json!({ "state": "decode", "text": text, "tokens": tokens })),
-            Progress::Token { token, text: more } => {
+            Progress::Waiting => return Ok(decoded(shown, tokens)),
+            Progress::Token { token, text } => {
                 tokens.push(token);
-                text.push_str(&more);
+                shown += reply.push_token(tokenizer, token, &text);
             }
-            Progress::Finished { text: more, finish } => {
+            Progress::Finished { text, finish } => {
+                shown += reply.push(&text);
+                shown += reply.finish();
                 let (prompt, answer) = generation.usage();
                 let (reason, stop) = match finish {
+                    Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
                     Finish::Stop(stop) => ("stop", stop),
                     Finish::Length => ("length", None),
                 };
                 let mut end = json!({
                     "state": "finished",
-                    "text": text + &more,
+                    "text": shown.text,
+                    "reasoning": shown.reasoning,
+                    "toolCalls": shown.calls,
                     "tokens": tokens,
                     "finishReason": reason,
                     "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
@@ -254,8 +283,25 @@ fn generate(
         }
         let first = generation.usage().1 == 1;
         if first || pause() {
-            return Ok(json!({ "state": "decode", "text": text, "tokens": tokens }));
+            return Ok(decoded(shown, tokens));
         }
+    }
+}
+
+fn decoded(Parts { reasoning, text, .. }: Parts, tokens: Vec<u32>) -> Value {
+    json!({ "state": "decode", "text": text, "reasoning": reasoning, "tokens": tokens })
+}
+
+/// What the page's clock shows.
+fn clock() -> Clock {
+    let now = Date::new_0();
+    Clock {
+        year: now.get_full_year() as i32,
+        month: now.get_month() + 1,
+        day: now.get_date(),
+        hour: now.get_hours(),
+        minute: now.get_minutes(),
+        second: now.get_seconds(),
     }
 }
 

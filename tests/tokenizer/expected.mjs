@@ -32,16 +32,16 @@ const vocabularies = new Map([
     ...renamed.map((name) => [`llama-bpe-as-${name}`, join(out, `llama-bpe-as-${name}.gguf`)]),
 ]);
 
-/** Takes the bundled vocabularies out of the git bundle. */
+/** Takes the bundled vocabularies, and the chat templates that tests/chat.rs renders, out of the git bundle. */
 function unbundle() {
     const repository = join(out, "llama.cpp");
-    if (bundled.every((name) => existsSync(vocabularies.get(name))))
+    if (existsSync(join(repository, "models/templates")) && bundled.every((name) => existsSync(vocabularies.get(name))))
         return;
     const git = (...args) => execFileSync("git", ["-c", "init.defaultBranch=main", ...args], { stdio: ["ignore", "ignore", "inherit"] });
     if (!existsSync(join(repository, ".git"))) {
         git("clone", "--quiet", "--no-checkout", join(here, "node_modules/node-llama-cpp/llama/gitRelease.bundle"), repository);
     }
-    git("-C", repository, "checkout", "--quiet", "HEAD", "--", ...bundled.map((name) => `models/ggml-vocab-${name}.gguf`));
+    git("-C", repository, "checkout", "--quiet", "HEAD", "--", "models/templates", ...bundled.map((name) => `models/ggml-vocab-${name}.gguf`));
 }
 
 /** Writes a copy of a vocabulary that names another pre-tokenizer. */

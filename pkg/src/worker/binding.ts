@@ -1,5 +1,7 @@
 // The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
 
+import type { WireToolCall } from "../protocol.js";
+
 export interface Sha256 {
   update(bytes: Uint8Array): void;
   hex(): string;
@@ -35,6 +37,10 @@ export interface Engine {
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   generate(prompt: Uint32Array, options: string): void;
+  /** Begins an answer to a conversation; returns how many tokens the prompt has. */
+  chat(conversation: string, options: string): number;
+  /** How many tokens that would be. */
+  countPrompt(conversation: string): number;
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
@@ -69,12 +75,14 @@ export interface Binding {
 /** What `advance` says. */
 export type Slice =
   | { state: "prefill"; done: number; total: number }
-  | { state: "decode"; text: string; tokens: number[] }
+  | { state: "decode"; text: string; reasoning?: string; tokens: number[] }
   | {
       state: "finished";
       text?: string;
+      reasoning?: string;
       tokens?: number[];
-      finishReason?: "stop" | "length";
+      finishReason?: "stop" | "length" | "tool-calls";
+      toolCalls?: WireToolCall[];
       stop?: string;
       usage?: { promptTokens: number; cachedTokens: number; completionTokens: number };
       logprobs?: (number | null)[];

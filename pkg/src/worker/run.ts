@@ -1,7 +1,7 @@
 // One run of the engine, in slices between which messages come in.
 
 import { aborted, invalidArgument, WispError } from "../errors.js";
-import type { WireGenerate, WireGenerated, WireInfo, WireScore, WireText } from "../protocol.js";
+import type { WireDelta, WireGenerate, WireGenerated, WireInfo, WireScore, WireText } from "../protocol.js";
 import type { Engine, Slice } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call, Trap } from "./fault.js";
@@ -47,34 +47,56 @@ function tokensOf(engine: Engine, text: WireText): Uint32Array {
   return typeof text === "string" ? call(() => engine.tokenize(text, undefined, false)) : text;
 }
 
-export async function generate(
+type Tell = (delta: WireDelta) => void;
+
+export function generate(
   engine: Engine,
   prompt: WireText,
   options: WireGenerate,
   signal: AbortSignal,
-  delta: (text: string, tokens: number[]) => void,
+  tell: Tell,
 ): Promise<WireGenerated> {
+  const begin = (): number => {
+    const tokens = tokensOf(engine, prompt);
+    call(() => engine.generate(tokens, JSON.stringify(options)));
+    return tokens.length;
+  };
+  return answer(engine, begin, signal, tell);
+}
+
+export function chat(
+  engine: Engine,
+  conversation: string,
+  options: WireGenerate,
+  signal: AbortSignal,
+  tell: Tell,
+): Promise<WireGenerated> {
+  return answer(engine, () => call(() => engine.chat(conversation, JSON.stringify(options))), signal, tell);
+}
+
+// Begins a generation, whose prompt has so many tokens, and sees it to its end.
+async function answer(engine: Engine, begin: () => number, signal: AbortSignal, tell: Tell): Promise<WireGenerated> {
   const watch = new Watch();
-  const tokens = tokensOf(engine, prompt);
-  call(() => engine.generate(tokens, JSON.stringify(options)));
+  const promptTokens = begin();
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
-    const { text = "", tokens = [] } = slice;
-    if (text !== "" || tokens.length > 0) delta(text, tokens);
+    const { text = "", reasoning = "", tokens = [] } = slice;
+    if (text !== "" || reasoning !== "" || tokens.length > 0) tell({ text, reasoning, tokens });
   };
   try {
     const end = await complete(engine, signal, see, () => watch.budget());
-    const usage = end.usage ?? { promptTokens: tokens.length, cachedTokens: 0, completionTokens: watch.tokens };
+    const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
     return {
       finishReason: end.finishReason ?? "stop",
       ...(end.stop !== undefined && { stop: end.stop }),
+      ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
       usage,
       timings: watch.timings(usage.promptTokens - usage.cachedTokens),
     };
   } catch (error) {
     if (!(error instanceof WispError) || error.code !== "aborted") throw error;
-    return abortedGeneration(tokens.length, watch);
+    return abortedGeneration(promptTokens, watch);
   }
 }
 

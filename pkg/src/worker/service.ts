@@ -5,6 +5,7 @@ import type {
   Answers,
   FromWorker,
   ToWorker,
+  WireDelta,
   WireInfo,
   WireLoad,
   WireMemory,
@@ -18,7 +19,7 @@ import { call, translated, Trap } from "./fault.js";
 import { loadEngine } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
-import { abortedGeneration, embed, generate, score } from "./run.js";
+import { abortedGeneration, chat, embed, generate, score } from "./run.js";
 import { type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import { employ, type Helpers } from "./threads.js";
 
@@ -146,7 +147,7 @@ export class Service {
     if (this.#dead !== undefined) return this.#refuse(job.id, this.#dead);
     const { request } = job;
     // Splitting text and joining tokens disturb no run: they need not wait for one.
-    if (request.kind === "tokenize" || request.kind === "detokenize") {
+    if (["tokenize", "detokenize", "countPrompt"].includes(request.kind)) {
       void this.#serve(job);
       return;
     }
@@ -159,7 +160,7 @@ export class Service {
     const job = this.#queue.find((queued) => queued.id === id);
     if (job === undefined) return;
     this.#queue = this.#queue.filter((queued) => queued !== job);
-    if (job.request.kind === "generate") this.#answer(id, abortedGeneration());
+    if (job.request.kind === "generate" || job.request.kind === "chat") this.#answer(id, abortedGeneration());
     else this.#refuse(id, aborted());
   }
 
@@ -189,11 +190,14 @@ export class Service {
   }
 
   async #do({ engine, info }: Loaded, id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
+    const tell = (delta: WireDelta): void => this.#outside.post({ type: "delta", id, delta });
     switch (request.kind) {
-      case "generate": {
-        const delta = (text: string, tokens: number[]): void => this.#outside.post({ type: "delta", id, text, tokens });
-        return generate(engine, request.prompt, request.options, signal, delta);
-      }
+      case "generate":
+        return generate(engine, request.prompt, request.options, signal, tell);
+      case "chat":
+        return chat(engine, request.conversation, request.options, signal, tell);
+      case "countPrompt":
+        return call(() => engine.countPrompt(request.conversation));
       case "score":
         return score(engine, request.text, signal);
       case "embed":

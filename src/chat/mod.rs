@@ -1,0 +1,123 @@
+//! Conversations: from messages to the prompt that the model's own template makes of them, and from the tokens of an
+//! answer to its parts.
+//!
+//! The reference is `transformers`: `tests/chat.rs` compares what templates render with its renderings, byte by byte.
+//!
+//! A template comes with the model file and messages come from anywhere, so neither is trusted. A template has no way
+//! to anything but its inputs, and a budget of instructions, of output and of recursion ([`template`]). What messages
+//! say cannot become a control token ([`shield`]).
+
+mod calls;
+mod clock;
+mod conversation;
+mod methods;
+mod pyjson;
+mod reply;
+mod shield;
+mod template;
+
+pub use calls::ToolCall;
+pub use clock::Clock;
+pub use conversation::Conversation;
+pub use reply::{Parts, Reply};
+pub use template::Templates;
+
+use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
+use conversation::Ending;
+use shield::Shield;
+use template::Inputs;
+
+/// What the answer to a conversation begins with.
+pub struct Prompt {
+    pub tokens: Vec<u32>,
+    /// Tells the parts of the answer.
+    pub reply: Reply,
+}
+
+/// The prompt that the model's template makes of a conversation.
+pub fn prompt(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    clock: Clock,
+) -> Result<Prompt> {
+    let template = templates.choose(conversation.tools.is_some())?;
+    check_options(template, conversation)?;
+    let shield = Shield::new(tokenizer, template, conversation)?;
+    let text = render(template, tokenizer, conversation, &shield, clock)?;
+    let mut reply = match conversation.begun() {
+        Some(begun) => Reply::within(template, &begun),
+        None => Reply::after(template, &text),
+    };
+    if let Some(format) = calls::format_of(template).filter(|_| conversation.tools.is_some()) {
+        reply = reply.with_calls(format);
+    }
+    let mut tokens = tokenizer.encode_shielded(&text, shield.mark())?;
+    // Most templates write the begin token themselves.
+    if let Some(bos) = tokenizer.bos().filter(|&bos| tokenizer.adds_bos() && tokens.first() != Some(&bos)) {
+        tokens.insert(0, bos);
+    }
+    Ok(Prompt { tokens, reply })
+}
+
+/// The text that the template makes of a conversation, without protection of what messages say.
+pub fn render_text(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    clock: Clock,
+) -> Result<String> {
+    let template = templates.choose(conversation.tools.is_some())?;
+    render(template, tokenizer, conversation, &Shield::none(), clock)
+}
+
+fn render(
+    template: &str,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    shield: &Shield,
+    clock: Clock,
+) -> Result<String> {
+    let messages = conversation.messages_for(template::takes_parts(template, conversation, clock));
+    let messages = messages.iter().map(|message| shield.value(message)).collect();
+    let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
+    let text = template::render(
+        template,
+        Inputs {
+            messages,
+            tools: conversation.tools.as_ref().map(|tools| tools.iter().map(|x| shield.value(x)).collect()),
+            documents: conversation.documents.as_ref().map(|d| d.iter().map(|x| shield.value(x)).collect()),
+            add_generation_prompt: !conversation.continue_assistant,
+            enable_thinking: conversation.reasoning,
+            bos_token: text_of(tokenizer.bos()),
+            eos_token: text_of(tokenizer.eos()),
+        },
+        clock,
+    )?;
+    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
+}
+
+/// Refuses options that the template cannot follow.
+fn check_options(template: &str, conversation: &Conversation) -> Result<()> {
+    if conversation.tools.is_some() {
+        if !template::reads(template, "tools") {
+            return Err(Error::invalid_argument("tools: the model's chat template has no place for tools"));
+        }
+        if calls::format_of(template).is_none() {
+            return Err(Error::invalid_argument(
+                "tools: the way in which this model writes calls is not known",
+            ));
+        }
+    }
+    let switch = conversation.reasoning.is_some() && template::reads(template, "enable_thinking");
+    match conversation.reasoning {
+        Some(true) if !switch && !reply::reasons(template) => Err(Error::invalid_argument(
+            "reasoning: the model's chat template knows no reasoning: leave it out, or set it to false",
+        )),
+        Some(false) if !switch && reply::reasons(template) => Err(Error::invalid_argument(
+            "reasoning: the model always reasons before it answers: leave it out, or set it to true",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,275 @@
+//! The parts of an answer: what the model thought, what it says, and which tools it calls.
+//!
+//! Models that reason write it between two tags at the beginning of their answer, or go on in a block that the
+//! template has opened for them. Tags are told by what the template mentions. Calls are the last of an answer, and are
+//! read at its end.
+
+use super::calls::{Format, ToolCall};
+use crate::tokenizer::Tokenizer;
+use std::ops::AddAssign;
+
+/// The tags between which a family reasons.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Tags {
+    open: &'static str,
+    close: &'static str,
+}
+
+/// Of a model that does not reason; there is no stage then that would look for them.
+const NO_TAGS: Tags = Tags { open: "", close: "" };
+
+const TAGS: &[Tags] = &[
+    Tags { open: "<think>", close: "</think>" },
+    Tags { open: "[THINK]", close: "[/THINK]" },
+    Tags { open: "<|channel>thought\n", close: "<channel|>" },
+];
+
+fn tags_of(template: &str) -> Option<Tags> {
+    TAGS.iter().find(|tags| template.contains(tags.close)).copied()
+}
+
+/// Whether the template is one of a model that reasons.
+pub fn reasons(template: &str) -> bool {
+    tags_of(template).is_some()
+}
+
+/// More of an answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parts {
+    pub reasoning: String,
+    pub text: String,
+    pub calls: Vec<ToolCall>,
+}
+
+impl AddAssign for Parts {
+    fn add_assign(&mut self, more: Self) {
+        self.reasoning.push_str(&more.reasoning);
+        self.text.push_str(&more.text);
+        self.calls.extend(more.calls);
+    }
+}
+
+/// Tells the parts of an answer as it streams. No part of a tag is shown, nor is the white space around reasoning.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    tags: Option<Tags>,
+    calls: Option<&'static Format>,
+    stage: Stage,
+    held: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stage {
+    /// Reasoning may begin here, as long as there is only white space. After a block that belongs to neither part.
+    Lead { after: bool },
+    /// Within the tags; `begun` once there was a word.
+    Reasoning { begun: bool },
+    /// What the model says; `begun` once there was a word.
+    Text { begun: bool },
+    /// Calls of tools, to the end.
+    Calls,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Stage::Text { begun: false }
+    }
+}
+
+impl Reply {
+    /// The answer to a prompt that `template` has rendered.
+    pub fn after(template: &str, prompt: &str) -> Self {
+        let tags = tags_of(template);
+        let opened = |tags: Tags| prompt.trim_end().ends_with(tags.open.trim_end());
+        let stage = match tags {
+            None => Stage::default(),
+            Some(tags) if opened(tags) => Stage::Reasoning { begun: false },
+            Some(_) => Stage::Lead { after: false },
+        };
+        Reply { tags, calls: None, stage, held: String::new() }
+    }
+
+    /// The rest of an answer that begins with `begun`.
+    pub fn within(template: &str, begun: &str) -> Self {
+        let tags = tags_of(template);
+        let stage = match tags {
+            Some(tags) if begun.rfind(tags.open) > begun.rfind(tags.close) => {
+                Stage::Reasoning { begun: true }
+            }
+            Some(_) if begun.trim().is_empty() => Stage::Lead { after: false },
+            _ => Stage::Text { begun: !begun.trim().is_empty() },
+        };
+        Reply { tags, calls: None, stage, held: String::new() }
+    }
+
+    /// Reads calls of tools as well.
+    pub fn with_calls(mut self, format: &'static Format) -> Self {
+        self.calls = Some(format);
+        self
+    }
+
+    /// Takes a token and the text that came of it. Some models' tags are control tokens, which have no text.
+    pub fn push_token(&mut self, tokenizer: &Tokenizer, token: u32, text: &str) -> Parts {
+        let tag = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));
+        match tag.filter(|tag| self.reads(tag)) {
+            Some(tag) => self.push(&format!("{text}{tag}")),
+            None => self.push(text),
+        }
+    }
+
+    /// Whether a control token tells of the parts.
+    fn reads(&self, tag: &str) -> bool {
+        self.tags.is_some_and(|tags| tag == tags.close || tags.open.starts_with(tag))
+            || self.calls.is_some_and(|calls| self.stage == Stage::Calls || tag == calls.open)
+    }
+
+    /// Takes more text.
+    pub fn push(&mut self, text: &str) -> Parts {
+        self.held.push_str(text);
+        let mut parts = Parts::default();
+        let tags = self.tags.unwrap_or(NO_TAGS);
+        loop {
+            match self.stage {
+                Stage::Lead { after } => {
+                    let begun = self.held.trim_start();
+                    if let Some(rest) = begun.strip_prefix(tags.open) {
+                        self.held = rest.to_owned();
+                        self.stage = Stage::Reasoning { begun: false };
+                        continue;
+                    }
+                    if tags.open.starts_with(begun) {
+                        return parts;
+                    }
+                    if after {
+                        self.held = begun.to_owned();
+                    }
+                    self.stage = Stage::default();
+                }
+                Stage::Reasoning { begun } => {
+                    if !begun {
+                        self.held = self.held.trim_start().to_owned();
+                    }
+                    let end = self.held.find(tags.close);
+                    let sure = end.unwrap_or_else(|| self.held.len() - begins(&self.held, tags.close));
+                    let shown = self.held[..sure].trim_end().len();
+                    parts.reasoning.push_str(&self.held[..shown]);
+                    match end {
+                        Some(end) => {
+                            self.held.drain(..end + tags.close.len());
+                            self.stage = Stage::Lead { after: true };
+                        }
+                        None => {
+                            self.held.drain(..shown);
+                            self.stage = Stage::Reasoning { begun: begun || shown > 0 };
+                            return parts;
+                        }
+                    }
+                }
+                Stage::Text { begun } => {
+                    let shown = match self.calls {
+                        None => self.held.len(),
+                        Some(calls) => {
+                            let word = self.held.trim_start();
+                            let whole = calls.whole.is_some_and(|whole| !begun && word.starts_with(whole));
+                            let open = if whole { Some(0) } else { self.held.find(calls.open) };
+                            if open.is_some() {
+                                self.stage = Stage::Calls;
+                            } else {
+                                self.stage = Stage::Text { begun: begun || !word.is_empty() };
+                            }
+                            open.unwrap_or_else(|| self.held.len() - begins(&self.held, calls.open))
+                        }
+                    };
+                    parts.text.extend(self.held.drain(..shown));
+                    return parts;
+                }
+                Stage::Calls => return parts,
+            }
+        }
+    }
+
+    /// What was held back when the answer ended.
+    pub fn finish(&mut self) -> Parts {
+        let held = std::mem::take(&mut self.held);
+        let mut parts = Parts::default();
+        match self.stage {
+            Stage::Reasoning { .. } => parts.reasoning = held.trim_end().to_owned(),
+            Stage::Lead { after: true } => parts.text = held.trim_start().to_owned(),
+            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held)) {
+                Some(calls) => parts.calls = calls,
+                None => parts.text = held,
+            },
+            _ => parts.text = held,
+        }
+        parts
+    }
+}
+
+/// Bytes at the end of `text` that may be the beginning of `tag`.
+fn begins(text: &str, tag: &str) -> usize {
+    let starts = (0..text.len()).filter(|&at| text.is_char_boundary(at));
+    let at = starts.into_iter().find(|&at| tag.starts_with(&text[at..]));
+    at.map_or(0, |at| text.len() - at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(template: &str, prompt: &str, pieces: &[&str]) -> (String, String) {
+        let mut reply = Reply::after(template, prompt);
+        let mut all = Parts::default();
+        for piece in pieces {
+            all += reply.push(piece);
+        }
+        all += reply.finish();
+        (all.reasoning, all.text)
+    }
+
+    #[test]
+    fn reasoning_is_told_from_the_answer() {
+        const THINK: &str = "… <think> … </think> …";
+        let cases: &[(&str, &[&str], &str, &str)] = &[
+            ("", &["<think>\nLet me", " see.\n", "</think>", "\n\nYes."], "Let me see.", "Yes."),
+            ("", &["<th", "ink>a </th", "ink", ">", " b"], "a", "b"),
+            ("", &["\n", "Yes <think>."], "", "\nYes <think>."),
+            ("", &["<thinly>"], "", "<thinly>"),
+            ("", &["<think>a</think><think>b</think>c"], "ab", "c"),
+            ("", &["<think>a </thi"], "a </thi", ""),
+            ("", &["<thi"], "", "<thi"),
+            ("", &[" "], "", " "),
+            ("<think>\n", &["a", " < b", "</think>", "\n", "c "], "a < b", "c "),
+            ("<think>\n\n</think>\n\n", &["c"], "", "c"),
+        ];
+        for (prompt, pieces, reasoning, text) in cases {
+            assert_eq!(parts(THINK, prompt, pieces), ((*reasoning).into(), (*text).into()), "{pieces:?}");
+        }
+        for (begun, text) in
+            [("<think>I", "so</think>b"), ("<think>I</think>Well", "<think>"), ("", "<think>a</think>b")]
+        {
+            let mut reply = Reply::within(THINK, begun);
+            let whole = reply.push(text);
+            let expected = match begun {
+                "<think>I" => ("so", "b"),
+                "" => ("a", "b"),
+                _ => ("", "<think>"),
+            };
+            assert_eq!((whole.reasoning.as_str(), whole.text.as_str()), expected);
+        }
+        assert_eq!(parts("", "", &["<think>a</think>b"]), ("".into(), "<think>a</think>b".into()));
+        let mut reply = Reply::after("</think> <tool_call>", "");
+        reply = reply.with_calls(crate::chat::calls::format_of("<tool_call>").expect("a format"));
+        let mut all = Parts::default();
+        for piece in
+            ["<think>a</think>", "b <tool", "_calm> <tool_", "call>{\"name\":", "\"f\"}", "</tool_call>"]
+        {
+            all += reply.push(piece);
+        }
+        assert_eq!((all.reasoning.as_str(), all.text.as_str()), ("a", "b <tool_calm> "));
+        assert_eq!(reply.finish().calls[0].name, "f");
+        reply.push("<tool_call>{");
+        assert_eq!(reply.finish().text, "<tool_call>{");
+        let gemma = "<|channel>thought\n<channel|>";
+        assert_eq!(parts(gemma, "", &["<|channel>", "thought", "\na<channel|>b"]), ("a".into(), "b".into()));
+    }
+}
