@@ -165,7 +165,7 @@ impl Executor {
 
     /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool, self.cache_capacity(), !self.plan.states.is_empty())
+        Cache::new(&self.pool, self.cache_capacity())
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -305,7 +305,6 @@ impl Executor {
 }
 
 /// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
-/// Bytes of a state, which is there twice.
 pub fn state_bytes(len: usize) -> u64 {
     2 * 4 * len.max(1) as u64
 }

@@ -1,9 +1,9 @@
 //! Memory of keys, values and states: allocated once for each sequence that runs at a time, written in place.
 //!
 //! A layer is one buffer: of each head, for each position its words, packed as f16s or as bytes with their scales; keys,
-//! then values. A layer with a window is a ring: positions that no later token can see are written over. A state is there
-//! twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has changed
-//! nothing.
+//! then values. A layer with a window is a ring: positions that no later token can see are written over. A state is
+//! there twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has
+//! changed nothing.
 
 use crate::cpu::KvType;
 use crate::plan;
@@ -81,13 +81,12 @@ pub struct Cache {
     pub(super) turn: usize,
     len: usize,
     bytes: u64,
-    has_states: bool,
 }
 
 impl Cache {
-    pub(super) fn new(pool: &Rc<Pool>, bytes: u64, has_states: bool) -> Self {
+    pub(super) fn new(pool: &Rc<Pool>, bytes: u64) -> Self {
         let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace(pool.next.get() + 1));
-        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, bytes, has_states }
+        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, bytes }
     }
 
     /// Tokens stored in every layer.
@@ -104,11 +103,9 @@ impl Cache {
         self.bytes
     }
 
-    /// Forgets positions from `len` on; of a sequence that has states, all, since those tell nothing of earlier ones.
+    /// Forgets all positions from `len` on. States cannot go back: nothing is taken ahead where there are some.
     pub fn rewind(&mut self, len: usize) {
-        if len < self.len {
-            self.len = if self.has_states { 0 } else { len };
-        }
+        self.len = self.len.min(len);
     }
 
     /// Declares `tokens` more positions stored, and a new state left if there are any.

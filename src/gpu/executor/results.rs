@@ -35,7 +35,8 @@ impl Executor {
     /// Has the GPU choose the token that follows row `row` of the last step, which is of one sequence. `adjustments`
     /// are, for each token, its bias and one more than how often it has occurred in the answer, or 0 if it has not
     /// occurred at all; without them those of the last choice hold, and count the tokens chosen. Answers false if too
-    /// many choices that nobody waits for are still on their way.
+    /// many choices that nobody waits for are still on their way; also where sequences have states, since what was taken
+    /// ahead could not be taken back.
     pub fn choose(&mut self, row: usize, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> Result<bool> {
         let Some(Step { sequences, .. }) = &self.step else {
             return Err(Error::internal("no step was begun"));
@@ -43,6 +44,9 @@ impl Executor {
         let (&[Sequence { lane, .. }], Some(chooser)) = (sequences.as_slice(), &mut self.chooser) else {
             return Err(Error::internal("a choice that is not of one sequence of a decoder"));
         };
+        if !self.plan.states.is_empty() {
+            return Ok(false);
+        }
         let Some(place) = chooser.free()? else { return Ok(false) };
         if let Some(adjustments) = adjustments {
             chooser.adjust(adjustments);
