@@ -197,7 +197,7 @@ test("a GPU that computes wrongly, is slow or too small is refused, and auto doe
     slow: {
       script: `const { mapAsync } = GPUBuffer.prototype;
         GPUBuffer.prototype.mapAsync = async function (...range) {
-          await new Promise((resolve) => setTimeout(resolve, 250));
+          await new Promise((resolve) => setTimeout(resolve, 1000));
           return mapAsync.call(this, ...range);
         };`,
       words: /takes \d+ ms/,
