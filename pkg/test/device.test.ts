@@ -83,7 +83,7 @@ class Bench {
   async text(maxTokens: number): Promise<string> {
     const mark = this.posted.length;
     await this.ask({ kind: "generate", prompt: "hi", options: { maxTokens } });
-    return this.posted.slice(mark).map((message) => (message.type === "delta" ? message.text : "")).join("");
+    return this.posted.slice(mark).map((message) => (message.type === "delta" ? message.delta.text : "")).join("");
   }
 }
 

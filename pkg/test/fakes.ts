@@ -83,9 +83,9 @@ export class FakeEngine implements Engine {
   }
 
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
-  chat(conversation: string, options: string): number {
+  chat(conversation: string, answered: Uint32Array, options: string): number {
     const prompt = this.#prompt(conversation);
-    this.generate(prompt, options);
+    this.generate(prompt, answered, options);
     this.calls.push(`chat ${conversation}`);
     const answer = this.#run!;
     if (conversation.includes('"tools":')) {
