@@ -221,34 +221,3 @@ test("a GPU that computes wrongly, is slow or too small is refused, and auto doe
     if (code !== undefined) assert.match(webgpu.message, words, name);
   }
 });
-
-test("the self-test takes little time", { timeout: 180_000 }, async (t) => {
-  const marks = `const { requestDevice } = GPUAdapter.prototype;
-    let opened = 0;
-    GPUAdapter.prototype.requestDevice = async function (...of) {
-      const device = await requestDevice.call(this, ...of);
-      opened = performance.now();
-      return device;
-    };
-    const { fetch } = globalThis;
-    globalThis.fetch = (...of) => {
-      if (opened) new BroadcastChannel("times").postMessage(performance.now() - opened);
-      opened = 0;
-      return fetch(...of);
-    };`;
-  const page = await browser.open(site);
-  await inWorker(page, marks);
-  const times = await run(page, async ({ load }) => {
-    const times = [];
-    const channel = new BroadcastChannel("times");
-    for (let k = 0; k < 2; k++) {
-      const told = new Promise((resolve) => (channel.onmessage = ({ data }) => resolve(data)));
-      const model = await load("/tiny/llama-0.gguf", { device: "webgpu", cache: false });
-      times.push(await told);
-      await model.close();
-    }
-    return times;
-  });
-  report(t, `from the device to the first byte of the model: ${times.map((ms) => ms.toFixed(0)).join(", ")} ms`);
-  await page.close();
-});
