@@ -3,8 +3,12 @@
 //! Options and answers cross as JSON, tokens and vectors as typed arrays, errors as plain objects
 //! `{ code, message, details }`. `pkg/src/worker/binding.ts` has the types.
 
+#[cfg(feature = "bench")]
+mod ceilings;
 mod engine;
 mod helper;
+#[cfg(feature = "bench")]
+mod kernels;
 mod loader;
 
 pub use engine::Engine;
