@@ -2,6 +2,7 @@
 
 use super::device::Gpu;
 use super::executor::{HEAD_ROWS, STEP_TOKENS, state_bytes};
+use super::kernels::Slot;
 use super::sequence::Layer;
 use crate::cpu::KvType;
 use crate::error::{Error, Result};
@@ -26,11 +27,10 @@ impl Demand {
         let (rows, context) = (step_rows(plan), plan.context_length);
         let caches = plan.caches.iter().map(|cache| Layer::new(cache, kv_type, context, rows).bytes());
         let caches = caches.chain(plan.states.iter().map(|len| state_bytes(*len)));
-        let buffer = |rows: usize, width: usize| 4 * rows as u64 * width.next_multiple_of(32) as u64;
-        let slots = plan.slots.iter().map(|width| buffer(rows, *width));
+        let slots = plan.slots.iter().map(|width| Slot::bytes(rows, *width));
         let results = match plan.head {
-            Head::Logits { weight, .. } => buffer(HEAD_ROWS, plan.weight(weight).rows),
-            Head::Hidden { x } => buffer(rows, plan.slot(x)),
+            Head::Logits { weight, .. } => Slot::bytes(HEAD_ROWS, plan.weight(weight).rows),
+            Head::Hidden { x } => Slot::bytes(rows, plan.slot(x)),
         };
         Demand {
             weights: tensors.into_iter().map(|tensor| tensor.bytes).sum(),

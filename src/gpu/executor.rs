@@ -83,16 +83,12 @@ impl Executor {
     pub fn new(plan: Plan, weights: Weights, kv_type: KvType) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
         let most = step_rows(&plan);
-        let slot = |rows: usize, width: usize| {
-            let stride = width.next_multiple_of(32);
-            Slot { buffer: gpu.buffer(4 * (rows * stride) as u64), width, stride }
-        };
-        let slots: Vec<Slot> = plan.slots.iter().map(|width| slot(most, *width)).collect();
+        let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
         let (head_rows, vocabulary, read) = match plan.head {
             Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
             Head::Hidden { x } => (1, plan.slot(x), most),
         };
-        let logits = slot(head_rows, vocabulary);
+        let logits = Slot::new(&gpu, head_rows, vocabulary);
         let mut ropes = Vec::new();
         for rope in &plan.ropes {
             let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;

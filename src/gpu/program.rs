@@ -6,7 +6,7 @@ use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{DeltaRule, Head, Norm, Op, Plan, Rope, SlotId};
+use crate::plan::{DeltaRule, Head, Norm, Op, Plan, Rope, SlotId, WeightId};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ mod uses;
 /// Dispatches for one kind of step, and for what is asked of its rows.
 pub struct Program {
     pub layers: Vec<Dispatch>,
-    /// The last norm of the rows that are asked for. For a single row the head has it.
+    /// The last norm of the rows that are asked for, unless the head takes it in.
     pub states: Vec<Dispatch>,
     /// The logits of these rows.
     pub head: Vec<Dispatch>,
@@ -65,11 +65,9 @@ impl Compiler<'_> {
         }
         let ready =
             |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
-        let states = match self.last_norm().filter(|_| !self.one) {
-            Some(norm) => self.op(norm)?.into_iter().map(|call| call.scope(Scope::Head)).collect(),
-            None => vec![],
-        };
-        Ok(Program { layers: ready(calls), states: ready(states), head: ready(self.head()?) })
+        let of_head = |calls: Vec<Call>| calls.into_iter().map(|call| call.scope(Scope::Head)).collect();
+        let (states, head) = self.head()?;
+        Ok(Program { layers: ready(calls), states: ready(of_head(states)), head: ready(of_head(head)) })
     }
 
     /// The norm before the head, which only rows that are asked for need to pass.
@@ -139,12 +137,24 @@ impl Compiler<'_> {
     /// A product of all rows.
     pub fn product(&self, op: &Op, x: &Slot, out: &Slot, epilogue: Epilogue) -> Result<Vec<Call>> {
         let Op::MatMul { weight, bias, .. } = *op else { return Err(Error::internal("no product")) };
-        let matrix = self.weights.matrix(weight)?;
         let bias = bias.map(|bias| self.weights.vector(bias)).transpose()?;
+        self.parts(weight, bias, &Input { x, norm: None }, out, epilogue)
+    }
+
+    /// A product with each part of a matrix. Only steps of one row take a norm in.
+    fn parts(
+        &self,
+        weight: WeightId,
+        bias: Option<&[f32]>,
+        input: &Input,
+        out: &Slot,
+        epilogue: Epilogue,
+    ) -> Result<Vec<Call>> {
+        let matrix = self.weights.matrix(weight)?;
         let product = |part| Product { matrix, part, bias, out };
         let call = |part| match self.one {
-            true => kernels::products(self.gpu, &Input { x, norm: None }, &[product(part)], epilogue, true),
-            false => kernels::matmul(self.gpu, x, &product(part), epilogue),
+            true => kernels::products(self.gpu, input, &[product(part)], epilogue, true),
+            false => kernels::matmul(self.gpu, input.x, &product(part), epilogue),
         };
         Ok(matrix.parts.iter().map(call).collect())
     }
@@ -158,28 +168,18 @@ impl Compiler<'_> {
         Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out })
     }
 
-    fn head(&self) -> Result<Vec<Call>> {
-        let Head::Logits { weight, x, softcap } = self.plan.head else { return Ok(vec![]) };
+    /// What makes the states of the rows that are asked for, and their logits.
+    fn head(&self) -> Result<(Vec<Call>, Vec<Call>)> {
+        let Head::Logits { weight, x, softcap } = self.plan.head else { return Ok((vec![], vec![])) };
         let epilogue = softcap.map_or(Epilogue::Store, Epilogue::Softcap);
-        let matrix = self.weights.matrix(weight)?;
         let (mut input, mut states) = (Input { x: self.slot(x), norm: None }, vec![]);
-        if self.one {
-            match self.last_norm() {
-                Some(&Op::Norm { norm: Norm::Rms { weight }, eps, x, .. }) => {
-                    input = Input { x: self.slot(x), norm: Some((self.weights.vector(weight)?, eps)) };
-                }
-                Some(norm) => states = self.op(norm)?,
-                None => {}
+        match self.last_norm() {
+            Some(&Op::Norm { norm: Norm::Rms { weight }, eps, x, .. }) if self.one => {
+                input = Input { x: self.slot(x), norm: Some((self.weights.vector(weight)?, eps)) };
             }
+            Some(norm) => states = self.op(norm)?,
+            None => {}
         }
-        let call = |part| {
-            let product = Product { matrix, part, bias: None, out: self.logits };
-            match self.one {
-                true => kernels::products(self.gpu, &input, &[product], epilogue, true),
-                false => kernels::matmul(self.gpu, input.x, &product, epilogue),
-            }
-        };
-        let calls = states.into_iter().chain(matrix.parts.iter().map(call));
-        Ok(calls.map(|call| call.scope(Scope::Head)).collect())
+        Ok((states, self.parts(weight, None, &input, self.logits, epilogue)?))
     }
 }

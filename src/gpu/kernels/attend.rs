@@ -6,7 +6,7 @@
 //! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
 //! Nobody reads what another workgroup stores: each begins with the row's own key and value.
 
-use super::{Slot, THREADS, fold, word_of};
+use super::{PUT, Slot, THREADS, fold, word, word_of};
 use crate::gpu::call::{Call, Scope};
 use crate::gpu::device::Gpu;
 use crate::gpu::sequence::Layer;
@@ -111,5 +111,7 @@ fn preparation(fused: &Fused) -> String {
         Some(_) => include_str!("normed.wgsl"),
         None => "fn normed(which: u32, lane: u32) {\n}\n",
     };
-    [normed, &turned, &word_of("v"), include_str!("attend_fused.wgsl")].concat()
+    // A key's row is where its angles are.
+    let words = word("turned", "turned(known, at)") + &word_of("v");
+    [normed, &turned, &words, PUT, include_str!("attend_fused.wgsl")].concat()
 }

@@ -1,34 +1,6 @@
 // A head as it comes.
 var<workgroup> raw: array<f32, DIM>;
 
-// Word `word` of the head in `raw`, rotated.
-fn turned_word(word: u32, row: u32) -> Values {
-  var values: Values;
-  for (var c = 0u; c < VALUES; c += 1u) {
-    let column = word * VALUES + c;
-    values[c] = select(0.0, turned(min(column, DIM - 1u), row), column < DIM);
-  }
-  return values;
-}
-
-fn turned_largest(word: u32, row: u32) -> f32 {
-  var largest = 0.0;
-  if (SCALED) {
-    let first = word / 8u * 8u;
-    for (var i = first; i < min(first + 8u, WORDS); i += 1u) {
-      largest = max(largest, magnitude(turned_word(i, row)));
-    }
-  }
-  return largest;
-}
-
-fn put(at: u32, word: u32, packed: u32, largest: f32) {
-  kv[at + word] = packed;
-  if (SCALED && word % 8u == 0u) {
-    kv[at + WORDS + word / 8u] = bitcast<u32>(largest);
-  }
-}
-
 // Readies the query, stores the row's key and value, and begins the sums with them.
 fn prepare(head: u32, kv_head: u32, row: u32, position: u32, lane: u32) {
   for (var i = lane; i < DIM; i += THREADS) {
@@ -37,7 +9,7 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, lane: u32) {
   workgroupBarrier();
   normed(0u, lane);
   for (var i = lane; i < WORDS; i += THREADS) {
-    query[i] = turned_word(i, row) * params.scale;
+    query[i] = turned_word(row, i) * params.scale;
   }
   workgroupBarrier();
   for (var i = lane; i < DIM; i += THREADS) {
@@ -50,8 +22,8 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, lane: u32) {
   let begin = row * params.v_stride + kv_head * DIM;
   var score = 0.0;
   for (var i = lane; i < WORDS; i += THREADS) {
-    let key_largest = turned_largest(i, row);
-    let key = pack(turned_word(i, row), key_largest);
+    let key_largest = turned_largest(row, i);
+    let key = pack(turned_word(row, i), key_largest);
     let value_largest = v_largest(begin, i);
     let value = pack(v_word(begin, i), value_largest);
     if (stores) {

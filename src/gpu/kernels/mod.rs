@@ -26,10 +26,11 @@ pub use part::part;
 pub use products::{Epilogue, Input, Product, gated, products};
 pub use repack::repack;
 pub use rotate::rotate;
-pub use store::{store, word_of};
+pub use store::{PUT, store, word, word_of};
 
 use super::call::Call;
-use super::formats::COMMON;
+use super::device::Gpu;
+use super::formats::{BLOCK, COMMON};
 use super::weights::{Matrix, Part};
 use crate::plan::Activation;
 
@@ -45,6 +46,17 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// A slot for `rows` rows.
+    pub fn new(gpu: &Gpu, rows: usize, width: usize) -> Self {
+        let stride = width.next_multiple_of(BLOCK);
+        Slot { buffer: gpu.buffer(Slot::bytes(rows, width)), width, stride }
+    }
+
+    /// What it takes: its rows are filled up to whole blocks.
+    pub fn bytes(rows: usize, width: usize) -> u64 {
+        4 * rows as u64 * width.next_multiple_of(BLOCK) as u64
+    }
+
     /// Vectors of four in a row.
     pub fn fours(&self) -> usize {
         self.stride / 4

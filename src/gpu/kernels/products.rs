@@ -1,7 +1,8 @@
 //! out = epilogue(W·x), for one row or few: some threads per group of outputs, which share its blocks of 32 columns; a
 //! thread makes the sums of all the group's outputs and of some rows of x, so that x is read once for the outputs and W
-//! once for the rows. Then the threads' sums are folded. How many there are of all that is the [`Shape`]. Matrices that read the same x share a dispatch, one range of workgroups after the
-//! other. x is normalized as it is read, and Σx² is summed up beside the products, which costs no other dispatch.
+//! once for the rows. Then the threads' sums are folded. How many there are of all that is the [`Shape`]. Matrices that
+//! read the same x share a dispatch, one range of workgroups after the other. x is normalized as it is read, and Σx² is
+//! summed up beside the products, which costs no other dispatch.
 
 use super::{Slot, THREADS, bind, function, unpackers};
 use crate::gpu::call::Call;
