@@ -2,7 +2,7 @@
 //! table, with a scale.
 
 use super::codes::{Listed, Table};
-use super::{BLOCK, Codes, Format, Nibbles, by_units, get_f16, get_f32, put_f16s, put_f32s};
+use super::{BLOCK, Codes, Format, Nibbles, Q4_0, by_units, get_f16, get_f32, put_f32s};
 use crate::gguf::TensorType;
 
 /// Numbers that lie as weights mostly do: closer together around 0.
@@ -19,26 +19,18 @@ impl Table for Float4 {
     const NUMBERS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 }
 
-/// 18 bytes: f16 d, 16 bytes of codes. y = d·T\[q\].
+/// 18 bytes: f16 d, 16 bytes of codes, as Q4_0 has them. y = d·T\[q\].
 pub struct Iq4Nl;
 
 impl Format for Iq4Nl {
     const KIND: TensorType = TensorType::IQ4_NL;
-    const UNIT: usize = BLOCK;
-    const FILE_BYTES: usize = 18;
-    const CODE_BYTES: usize = Nibbles::BYTES;
-    const SCALE_BYTES: usize = 16;
+    const UNIT: usize = Q4_0::UNIT;
+    const FILE_BYTES: usize = Q4_0::FILE_BYTES;
+    const CODE_BYTES: usize = Q4_0::CODE_BYTES;
+    const SCALE_BYTES: usize = Q4_0::SCALE_BYTES;
 
     fn pack(rows: &[u8], codes: &mut [u8], scales: &mut [u8]) -> bool {
-        by_units::<{ Self::FILE_BYTES }, { Self::CODE_BYTES }, { Self::SCALE_BYTES }>(
-            rows,
-            codes,
-            scales,
-            |unit, codes, scales| {
-                Nibbles::put(codes, |half, p| unit.four(half, 2 + 4 * p));
-                put_f16s(unit, 0, scales, 0)
-            },
-        )
+        Q4_0::pack(rows, codes, scales)
     }
 
     fn unpack(codes: &[u8], scales: &[u8], row: usize, weights: &mut [f32]) {
