@@ -30,6 +30,7 @@ struct Settings {
 }
 
 fn settings() -> std::result::Result<Settings, String> {
+    // The first shape is for a look where there is no card.
     let (mut shapes, mut formats): (Vec<&Shape>, _) =
         (SHAPES.iter().skip(1).collect(), vec![TensorType::Q4_K, TensorType::Q8_0]);
     let (mut tokens, mut prompt) = (128, 512);
