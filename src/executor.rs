@@ -106,7 +106,10 @@ impl Cache {
 
     /// Forgets the tokens from `len` on, few of the last.
     pub fn rewind(&mut self, len: usize) -> Result<()> {
-        self.on_gpu()?.rewind(len);
+        match self {
+            Cache::Cpu(cache) if len == 0 => cache.rewind(),
+            _ => self.on_gpu()?.rewind(len),
+        }
         Ok(())
     }
 
@@ -209,6 +212,14 @@ impl Executor {
         match self {
             Executor::Cpu(executor) => executor.step_tokens(remaining),
             Executor::Gpu(executor) => executor.step_tokens(remaining),
+        }
+    }
+
+    /// Rows that a step of several sequences should have at most.
+    pub fn step_rows(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => cpu::STEP_TOKENS,
+            Executor::Gpu(executor) => gpu::step_rows(executor.plan()),
         }
     }
 

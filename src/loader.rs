@@ -8,7 +8,7 @@ use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
 use crate::gpu::Gpu;
 use crate::model;
 use crate::plan::{Head, Plan};
-use crate::task::Pooling;
+use crate::task::{Pooling, head};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -33,8 +33,10 @@ pub struct Info {
     /// The block format that most of the weights have.
     pub quantization: &'static str,
     pub trained_context_length: u32,
-    /// How an encoder's states become one vector; `None` for a model that generates.
+    /// How an encoder's states become one vector; `None` for a model that does not embed.
     pub pooling: Option<Pooling>,
+    /// What an encoder's head scores; `None` for a model that has none.
+    pub labels: Option<Vec<String>>,
 }
 
 /// Takes the files of a model, in order, in chunks of any size.
@@ -207,8 +209,12 @@ impl Info {
             quantization,
             trained_context_length: trained,
             pooling: match plan.head {
-                Head::Logits { .. } => None,
                 Head::Hidden { .. } => Some(Pooling::of(metadata)?),
+                Head::Logits { .. } | Head::Labels { .. } => None,
+            },
+            labels: match plan.head {
+                Head::Labels { x } => Some(head::labels(metadata, plan.slot(x))?),
+                Head::Logits { .. } | Head::Hidden { .. } => None,
             },
             architecture,
         })

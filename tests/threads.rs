@@ -73,13 +73,12 @@ fn decoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
 
 fn encoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
     let mut answers = Vec::new();
-    for tokens in [tokens, &tokens[..5], &tokens[..1]] {
-        let mut run = Embedding::new(&mut model.executor, tokens, Pooling::Mean, true).unwrap();
-        answers.extend(loop {
-            if let Some(vector) = run.advance(&mut model.executor, &mut || true).unwrap() {
-                break vector;
-            }
-        });
+    let texts = [tokens, &tokens[..5], &tokens[..1]].map(<[u32]>::to_vec);
+    // Each by itself, and all in one step.
+    for texts in texts.iter().map(|text| vec![text.clone()]).chain([texts.to_vec()]) {
+        let mut run = Embedding::new(&model.executor, texts, Pooling::Mean, true).unwrap();
+        while !run.advance(&mut model.executor, &mut || true).unwrap() {}
+        answers.extend(run.take_vectors().concat());
     }
     bits(&answers)
 }

@@ -2,6 +2,7 @@
 
 import type { Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
+import type { InputProgress } from "./head.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -101,6 +102,26 @@ export interface EmbedOptions {
   normalize?: boolean;
   /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
   dimensions?: number;
+  /** Called as texts are embedded. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to classify. */
+export interface ClassifyOptions {
+  /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
+  multiLabel?: boolean;
+  /** Called as texts are classified. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to rank documents. */
+export interface RerankOptions {
+  /** Called as documents are scored. */
+  onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
   signal?: AbortSignal;
 }
@@ -256,9 +277,17 @@ export function chatOptions(options?: ChatOptions): ChatOptions {
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
   return checked(
     options,
-    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, signal },
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, onProgress: callback, signal },
     "embed",
   );
+}
+
+export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
+  return checked(options, { multiLabel: flag, onProgress: callback, signal }, "classify");
+}
+
+export function rerankOptions(options?: RerankOptions): RerankOptions {
+  return checked(options, { onProgress: callback, signal }, "rerank");
 }
 
 export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
@@ -281,6 +310,11 @@ export function tokenIds(value: unknown, argument: string, must = "an array of t
   const odd = (value as ArrayLike<number>).length === 0 ? -1 : ids.findIndex((id, i) => id !== (value as number[])[i]);
   if (odd >= 0) throw invalidArgument(`${argument}[${odd}] is not a token id: ${String((value as unknown[])[odd])}`, argument);
   return ids;
+}
+
+export function texts(value: unknown, argument: string): string[] {
+  if (!Array.isArray(value)) throw invalidArgument(`${argument} must be an array of strings`, argument);
+  return value.map((item: unknown, i) => text(item, `${argument}[${i}]`));
 }
 
 export function text(value: unknown, argument: string): string {

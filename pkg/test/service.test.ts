@@ -344,6 +344,56 @@ test("vectors, one or several, shortened, or refused", async () => {
     await assert.rejects(model.embed("x".repeat(5000)), { code: "context-overflow" });
     await assert.rejects(model.embed("ab", { pooling: "last" as never }), { code: "invalid-argument" });
     assert.deepEqual(await model.embed([]), []);
+    const told: number[] = [];
+    const many = Array.from({ length: 100 }, (_, i) => "x".repeat(i));
+    const vectors = await model.embed(many, { onProgress: ({ done, total }) => told.push(done, total) });
+    assert.deepEqual(vectors.map((vector) => vector[2]), many.map(({ length }) => length + 1));
+    assert.deepEqual(told, [32, 100, 64, 100, 82, 100, 100, 100]);
+    await assert.rejects(model.classify("a"), { code: "unsupported-model" });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+function encoder(labels: string[] | null): FakeEngine {
+  const engine = new FakeEngine();
+  engine.generates = false;
+  engine.labels = labels;
+  return engine;
+}
+
+test("labels by a head", async () => {
+  await using(load(blob(), { engine: encoder(["bad", "good", "best"]) }), async (model) => {
+    assert.deepEqual(model.info.labels, ["bad", "good", "best"]);
+    const [first, second] = await model.classify(["", "a"]);
+    assert.deepEqual(first!.map(({ label }) => label), ["best", "good", "bad"]);
+    const sums = [first!, second!].map((scores) => scores.reduce((all, { score }) => all + score, 0));
+    assert.ok(sums.every((sum) => Math.abs(sum - 1) < 1e-6));
+    assert.ok(second![0]!.score > first![0]!.score);
+    const [good, bad] = await model.classify("", ["bad", "good"]);
+    assert.deepEqual([good!.label, bad!.label], ["good", "bad"]);
+    assert.ok(Math.abs(good!.score + bad!.score - 1) < 1e-6);
+    const each = await model.classify("", undefined, { multiLabel: true });
+    assert.ok(Math.abs(each.at(-1)!.score - 0.5) < 1e-6, "each by itself");
+    await assert.rejects(model.classify("", ["worst"]), { code: "invalid-argument", details: { option: "labels" } });
+    await assert.rejects(model.classify("", "good" as never), { code: "invalid-argument" });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+test("documents by relevance: of a reranker, and by cosines", async () => {
+  const documents = ["aaa", "", "aa"];
+  await using(load(blob(), { engine: encoder(["LABEL_0"]) }), async (model) => {
+    const told: number[] = [];
+    const ranking = await model.rerank("q", documents, { onProgress: ({ done }) => told.push(done) });
+    assert.deepEqual(ranking, [0, 1, 2].map((index) => ({ index, score: 0.5 })), "equal scores keep the order");
+    assert.deepEqual(told, [1, 3]);
+    assert.deepEqual(await model.rerank("q", []), []);
+    await assert.rejects(model.rerank("q", ["x".repeat(5000)]), { code: "context-overflow", message: /document .* query/ });
+  });
+  await using(load(blob(), { engine: encoder(null) }), async (model) => {
+    // Vectors of the fake engine are 3, 4, their length, 0.
+    const ranking = await model.rerank("aa", documents);
+    assert.deepEqual(ranking.map(({ index }) => index), [0, 2, 1]);
   });
 });
 

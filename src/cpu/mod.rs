@@ -39,7 +39,7 @@ use walk::{Lane, Rotation, Segment, Walk};
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that the
 /// activations stay in a core's cache.
-const STEP_TOKENS: usize = 128;
+pub const STEP_TOKENS: usize = 128;
 /// Rows per thread from which a step is split by rows: what a product takes at once, twice.
 const ROWS_PER_THREAD: usize = 8;
 /// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
@@ -321,8 +321,7 @@ impl Executor {
 
     /// The hidden state of one row of the last step.
     pub fn hidden(&mut self, row: usize) -> &[f32] {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
-        self.slots.row(x, self.result + row)
+        self.slots.row(self.plan.head.slot(), self.result + row)
     }
 }
 

@@ -12,7 +12,7 @@ use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Plan, Rope};
+use crate::plan::{Head, Op, Plan, Rope, Row};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub struct Executor {
     slots: Vec<Slot>,
     logits: Slot,
     ropes: Vec<Rotation>,
-    /// Token and position of each row.
+    /// Token and position of each row, and above the position the number of its text.
     rows: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
@@ -86,7 +86,7 @@ impl Executor {
         let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
         let (head_rows, vocabulary, read) = match plan.head {
             Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } => (1, plan.slot(x), most),
+            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
         };
         let logits = Slot::new(&gpu, head_rows, vocabulary);
         let mut ropes = Vec::new();
@@ -112,7 +112,7 @@ impl Executor {
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
             Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
-            Head::Hidden { .. } => None,
+            Head::Hidden { .. } | Head::Labels { .. } => None,
         };
         gpu.check()?;
         let mut executor = Executor {
@@ -181,22 +181,34 @@ impl Executor {
         self.send();
         self.drop_results();
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
+        let texts = self.plan.ops.iter().find_map(|op| match op {
+            Op::AddRow { row: row @ Row::Text { .. }, .. } => Some(*row),
+            _ => None,
+        });
+        let (mut positions, first) = (Vec::new(), batch.first().map_or(0, |(cache, _)| cache.lane));
         for (cache, tokens) in batch.iter() {
             self.plan.check_tokens(tokens)?;
-            self.reach(cache.lane)?;
-            let start = cache.len();
-            if start + tokens.len() > self.plan.context_length {
+            if cache.len() + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
-            let (lane, turn) = (cache.lane, cache.turn);
+            // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
+            let (lane, start) =
+                if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
+            self.reach(lane)?;
+            let turn = cache.turn;
             sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
-            rows.extend(tokens.iter().enumerate().map(|(k, token)| [*token, (start + k) as u32]));
+            for (k, token) in tokens.iter().enumerate() {
+                let position = cache.len() + k;
+                let text = texts.map_or(0, |row| row.index(position, &tokens[..k]));
+                positions.push(position);
+                rows.push([*token, position as u32 | (text as u32) << 24]);
+            }
         }
         if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
         self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
-        self.place(rows.iter().map(|[_, position]| *position as usize));
+        self.place(positions.iter().copied());
         self.prepare(rows.len(), sequences);
         Ok(())
     }

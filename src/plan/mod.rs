@@ -60,6 +60,16 @@ pub enum Head {
     Logits { weight: WeightId, x: SlotId, softcap: Option<f32> },
     /// The hidden state of every token.
     Hidden { x: SlotId },
+    /// Scores of labels, to be read at a text's first token.
+    Labels { x: SlotId },
+}
+
+impl Head {
+    /// What is read at the end.
+    pub fn slot(self) -> SlotId {
+        let (Head::Logits { x, .. } | Head::Hidden { x } | Head::Labels { x }) = self;
+        x
+    }
 }
 
 /// Keys and values of one layer.
@@ -120,6 +130,7 @@ pub enum Activation {
     GeluTanh,
     /// 0.5·x·(1 + erf(x/√2))
     GeluErf,
+    Tanh,
 }
 
 /// Which row of a table is added to a token.
@@ -129,6 +140,22 @@ pub enum Row {
     Position,
     /// Always this row.
     Fixed(usize),
+    /// Of texts that stand one after the other in a sequence, each ending in the token `separator`, the number of the
+    /// one that the token is in; those from row `last` on share that.
+    Text { separator: u32, last: usize },
+}
+
+impl Row {
+    /// The row for the token at `position`, where the step has the tokens `before` it.
+    pub fn index(self, position: usize, before: &[u32]) -> usize {
+        match self {
+            Row::Position => position,
+            Row::Fixed(row) => row,
+            Row::Text { separator, last } => {
+                before.iter().filter(|token| **token == separator).count().min(last)
+            }
+        }
+    }
 }
 
 /// How a norm centres and scales.
@@ -250,7 +277,6 @@ impl Plan {
 
     /// Values per token of what the head reads.
     pub fn embedding_length(&self) -> usize {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.head;
-        self.slot(x)
+        self.slot(self.head.slot())
     }
 }

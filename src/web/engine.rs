@@ -7,8 +7,9 @@ use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
+use crate::plan::Head;
 use crate::runtime::{Finish, Generation, Options, Progress, Score};
-use crate::task::{Embedding, Pooling};
+use crate::task::{Embedding, Pooling, head};
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,14 +19,15 @@ use wasm_bindgen_futures::future_to_promise;
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
 
-/// Does one run (generate, score, embed) at a time.
+/// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
 pub struct Engine {
     model: Model,
     run: Option<Run>,
     /// Tells the parts of the answer that is being generated.
     reply: Reply,
-    vector: Vec<f32>,
+    /// Those of a finished run, one after the other.
+    vectors: Vec<f32>,
 }
 
 enum Run {
@@ -56,7 +58,8 @@ impl Engine {
             "vocabSize": tokenizer.vocab_size(),
             "embeddingLength": executor.plan().embedding_length(),
             "pooling": info.pooling.map(Pooling::as_str),
-            "generates": info.pooling.is_none(),
+            "labels": info.labels,
+            "generates": matches!(executor.plan().head, Head::Logits { .. }),
             "device": executor.device(),
             "refusal": refusal,
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
@@ -108,15 +111,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins embedding.
-    pub fn embed(&mut self, tokens: &[u32], options: &str) -> JsResult<()> {
+    /// The tokens of a pair of texts, for a head.
+    #[wasm_bindgen(js_name = tokenizePair)]
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> JsResult<Vec<u32>> {
+        Ok(head::pair(&self.model.tokenizer, query, document)?)
+    }
+
+    /// Begins embedding texts, whose tokens stand one after the other and are as many as `lengths` says.
+    pub fn embed(&mut self, tokens: &[u32], lengths: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
         let options: EmbedOptions = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let pooling = options.pooling.or(self.model.info.pooling).unwrap_or(Pooling::Mean);
         let normalize = options.normalize.unwrap_or(true);
-        self.run =
-            Some(Run::Embedding(Embedding::new(&mut self.model.executor, tokens, pooling, normalize)?));
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::new(&self.model.executor, texts, pooling, normalize)?));
+        Ok(())
+    }
+
+    /// Begins scoring the labels of texts, or pairs of texts, given in the same way.
+    pub fn head(&mut self, tokens: &[u32], lengths: &[u32]) -> JsResult<()> {
+        self.cancel();
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::of_head(&self.model.executor, texts)?));
         Ok(())
     }
 
@@ -168,10 +185,10 @@ impl Engine {
         Ok((now() - start) / f64::from(steps))
     }
 
-    /// The vector of a finished embedding.
-    #[wasm_bindgen(js_name = takeVector)]
-    pub fn take_vector(&mut self) -> Vec<f32> {
-        std::mem::take(&mut self.vector)
+    /// The vectors of a finished run over texts, equally long, one after the other.
+    #[wasm_bindgen(js_name = takeVectors)]
+    pub fn take_vectors(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.vectors)
     }
 
     /// Drops the run in progress.
@@ -186,7 +203,7 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), vector: Vec::new() })
+        Ok(Engine { model, run: None, reply: Reply::default(), vectors: Vec::new() })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -228,13 +245,17 @@ impl Engine {
                     true => json!({ "state": "finished", "logprobs": score.logprobs() }),
                 }
             }
-            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
-                None => json!({ "state": "prefill", "done": 0, "total": 1 }),
-                Some(vector) => {
-                    self.vector = vector;
-                    json!({ "state": "finished" })
+            Some(Run::Embedding(embedding)) => {
+                let finished = embedding.advance(executor, pause)?;
+                let (done, total) = embedding.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => {
+                        self.vectors = embedding.take_vectors().concat();
+                        json!({ "state": "finished" })
+                    }
                 }
-            },
+            }
         };
         if answer["state"] == "finished" {
             self.run = None;
@@ -297,6 +318,17 @@ fn generate(
 
 fn decoded(Parts { reasoning, text, .. }: Parts, tokens: Vec<u32>) -> Value {
     json!({ "state": "decode", "text": text, "reasoning": reasoning, "tokens": tokens })
+}
+
+/// Texts of these lengths.
+fn texts(mut tokens: &[u32], lengths: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let cut = |length: &u32| {
+        let (text, rest) = tokens.split_at_checked(*length as usize)?;
+        tokens = rest;
+        Some(text.to_vec())
+    };
+    let texts: Option<Vec<_>> = lengths.iter().map(cut).collect();
+    texts.ok_or_else(|| Error::internal("there are fewer tokens than the texts have"))
 }
 
 /// What the page's clock shows.

@@ -28,7 +28,7 @@ export interface Loader {
   free(): void;
 }
 
-/** Does one run (generate, score, embed) at a time, in slices. */
+/** Does one run (generate, score, embed, head) at a time, in slices. */
 export interface Engine {
   info(): string;
   memory(): string;
@@ -41,7 +41,10 @@ export interface Engine {
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
   score(tokens: Uint32Array): void;
-  embed(tokens: Uint32Array, options: string): void;
+  tokenizePair(query: string, document: string): Uint32Array;
+  /** Of several texts, `lengths` says how many of the tokens each has. */
+  embed(tokens: Uint32Array, lengths: Uint32Array, options: string): void;
+  head(tokens: Uint32Array, lengths: Uint32Array): void;
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;
@@ -53,7 +56,8 @@ export interface Engine {
   dismissOthers(): void;
   /** Milliseconds of one small step over so many sequences at once. */
   trial(sequences: number, steps: number): number;
-  takeVector(): Float32Array;
+  /** Equally long, one after the other. */
+  takeVectors(): Float32Array;
   cancel(): void;
   free(): void;
 }

@@ -17,11 +17,12 @@ import type {
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
+import { embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
 import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
-import { abortedGeneration, chat, embed, generation, score } from "./run.js";
+import { abortedGeneration, chat, generation, score } from "./run.js";
 import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import type { Helpers } from "./threads.js";
 
@@ -188,7 +189,7 @@ export class Service {
     const run = task(request, signal, (delta) => {
       losses = 0;
       this.#outside.post({ type: "delta", id, delta });
-    });
+    }, (done, total) => this.#outside.post({ type: "step", id, done, total }));
     for (;;) {
       const ready = this.#ready;
       if (ready === undefined) throw new WispError("internal", "a request came before the model");
@@ -247,6 +248,7 @@ function task(
   request: WireRequest,
   signal: AbortSignal,
   tell: (delta: WireDelta) => void,
+  told: Told,
 ): (ready: Ready) => Promise<Answers[keyof Answers]> {
   switch (request.kind) {
     case "generate": {
@@ -262,7 +264,9 @@ function task(
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+    case "head":
+      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
