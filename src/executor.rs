@@ -104,13 +104,13 @@ impl Cache {
         }
     }
 
-    /// Forgets the tokens from `len` on, few of the last.
-    pub fn rewind(&mut self, len: usize) -> Result<()> {
+    /// Forgets the tokens from `len` on, and answers whether it could. What a window has passed is gone, and states do
+    /// not go back, but to the beginning; then nothing is forgotten.
+    pub fn rewind(&mut self, len: usize) -> bool {
         match self {
-            Cache::Cpu(cache) if len == 0 => cache.rewind(),
-            _ => self.on_gpu()?.rewind(len),
+            Cache::Cpu(cache) => cache.rewind(len),
+            Cache::Gpu(cache) => cache.rewind(len),
         }
-        Ok(())
     }
 
     fn on_cpu(&mut self) -> Result<&mut cpu::Cache> {
@@ -204,6 +204,16 @@ impl Executor {
         match self {
             Executor::Cpu(executor) => Cache::Cpu(executor.new_cache()),
             Executor::Gpu(executor) => Cache::Gpu(executor.new_cache()),
+        }
+    }
+
+    /// A new sequence that holds the same tokens: what is stored in one from now on is not seen in the other. The CPU
+    /// shares what neither has written since, the GPU copies what is stored.
+    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
+        match (self, cache) {
+            (Executor::Cpu(_), Cache::Cpu(cache)) => Ok(Cache::Cpu(cache.fork())),
+            (Executor::Gpu(executor), Cache::Gpu(cache)) => executor.fork(cache).map(Cache::Gpu),
+            _ => Err(elsewhere()),
         }
     }
 

@@ -7,7 +7,7 @@ use super::device::Gpu;
 use super::kernels::Slot;
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
-use super::sequence::{Cache, Layer, Pool};
+use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
@@ -42,7 +42,6 @@ pub struct Executor {
     rows: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
-    layers: Vec<Layer>,
     /// For steps with one row of each sequence.
     one: Program,
     many: Program,
@@ -60,6 +59,8 @@ pub struct Executor {
 
 /// The memory of a sequence, bound to the dispatches that use it.
 struct Lane {
+    layers: Vec<wgpu::Buffer>,
+    states: Vec<wgpu::Buffer>,
     one: Vec<Option<wgpu::BindGroup>>,
     many: Vec<Option<wgpu::BindGroup>>,
 }
@@ -115,6 +116,7 @@ impl Executor {
             Head::Hidden { .. } | Head::Labels { .. } => None,
         };
         gpu.check()?;
+        let pool = Pool::new(layers, plan.states.clone());
         let mut executor = Executor {
             plan,
             weights,
@@ -124,10 +126,9 @@ impl Executor {
             ropes,
             rows,
             entries,
-            layers,
             one,
             many,
-            pool: Rc::default(),
+            pool,
             lanes: vec![],
             step: None,
             under_way: VecDeque::new(),
@@ -155,13 +156,33 @@ impl Executor {
 
     /// Bytes of keys and values of a sequence.
     pub fn cache_capacity(&self) -> u64 {
-        let layers: u64 = self.layers.iter().map(Layer::bytes).sum();
-        layers + self.plan.states.iter().map(|len| state_bytes(*len)).sum::<u64>()
+        self.pool.bytes()
     }
 
     /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool, self.cache_capacity())
+        Cache::new(&self.pool)
+    }
+
+    /// A new sequence that holds the same tokens: the positions stored are copied, on the GPU.
+    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
+        // What is stored by a step that waits is to be there.
+        self.send();
+        let fork = cache.fork();
+        self.reach(fork.lane)?;
+        let (from, to) = (&self.lanes[cache.lane], &self.lanes[fork.lane]);
+        self.gpu.submit(|encoder| {
+            for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
+                for (at, len) in layer.places(cache.stored(layer)) {
+                    encoder.copy_buffer_to_buffer(from, at, to, at, len);
+                }
+            }
+            for (len, (from, to)) in self.pool.states.iter().zip(from.states.iter().zip(&to.states)) {
+                let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
+                encoder.copy_buffer_to_buffer(from, at, to, at, len);
+            }
+        });
+        self.gpu.check().map(|()| fork)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -186,11 +207,12 @@ impl Executor {
             _ => None,
         });
         let (mut positions, first) = (Vec::new(), batch.first().map_or(0, |(cache, _)| cache.lane));
-        for (cache, tokens) in batch.iter() {
+        for (cache, tokens) in batch.iter_mut() {
             self.plan.check_tokens(tokens)?;
             if cache.len() + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
+            cache.reserve(tokens.len());
             // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
             let (lane, start) =
                 if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
@@ -295,7 +317,8 @@ impl Executor {
     /// Makes memory for sequences up to number `lane`.
     fn reach(&mut self, lane: usize) -> Result<()> {
         while self.lanes.len() <= lane {
-            let layers: Vec<_> = self.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
+            let layers: Vec<_> =
+                self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
             let states: Vec<_> = states.collect();
             let bind = |program: &Program| {
@@ -304,15 +327,11 @@ impl Executor {
                 };
                 program.layers.iter().map(bind).collect()
             };
-            let lane = Lane { one: bind(&self.one), many: bind(&self.many) };
+            let (one, many) = (bind(&self.one), bind(&self.many));
+            let lane = Lane { layers, states, one, many };
             self.gpu.check()?;
             self.lanes.push(lane);
         }
         Ok(())
     }
-}
-
-/// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
-pub fn state_bytes(len: usize) -> u64 {
-    2 * 4 * len.max(1) as u64
 }

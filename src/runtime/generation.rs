@@ -146,7 +146,9 @@ impl Generation {
                 }
                 Stage::Chosen if !executor.is_chosen_for(&self.cache) => {
                     // Another run came between: what was chosen since the last token that is known here is lost.
-                    self.cache.rewind(total - 1)?;
+                    if !self.cache.rewind(total - 1) {
+                        return Err(Error::internal("a sequence cannot go back over what was taken ahead"));
+                    }
                     self.stage = Stage::Idle;
                 }
                 Stage::Chosen => {

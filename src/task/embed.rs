@@ -113,7 +113,7 @@ impl Embedding {
                     while self.caches.len() < count {
                         self.caches.push(executor.new_cache());
                     }
-                    self.caches.iter_mut().for_each(|cache| drop(cache.rewind(0)));
+                    self.caches.iter_mut().for_each(|cache| _ = cache.rewind(0));
                     let tokens = texts.iter().map(Vec::as_slice);
                     executor
                         .begin(&mut self.caches.iter_mut().zip(tokens).take(count).collect::<Vec<_>>())?;

@@ -79,7 +79,10 @@ impl Executor {
         self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane, turn: cache.turn }]);
         let begun = self.choose(0, draw, None)?;
         match begun {
-            true => cache.advance(1),
+            true => {
+                cache.reserve(1);
+                cache.advance(1);
+            }
             false => self.step = None,
         }
         Ok(begun)
