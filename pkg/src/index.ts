@@ -7,6 +7,7 @@ export type { WebGpuReport } from "./webgpu.js";
 export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
 export type { ChatOptions, ClassifyOptions, EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, RerankOptions, TokenizeOptions } from "./options.js";
 export type { DocumentScore, InputProgress, LabelScore } from "./head.js";
+export type { Format } from "./format.js";
 export type { ModelFile, ModelSource, RemoteFile } from "./source.js";
 export type { Model, ModelInfo, Score } from "./model.js";
 export type {
@@ -15,4 +16,5 @@ export type {
   GenerationResult,
   GenerationTimings,
   GenerationUsage,
+  TokenLogprob,
 } from "./generation.js";
