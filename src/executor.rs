@@ -60,6 +60,14 @@ impl Loading {
         }
     }
 
+    /// Gets ready for a tensor that the plan did not know when it was prepared.
+    pub fn reserve(&mut self, tensor: &TensorInfo) -> Result<()> {
+        match self {
+            Loading::Cpu(_) => cpu::Loading::check(tensor),
+            Loading::Gpu(loading) => gpu::Loading::check(tensor).and_then(|()| loading.reserve(tensor)),
+        }
+    }
+
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         match self {
@@ -180,6 +188,14 @@ impl Executor {
         match self {
             Executor::Cpu(executor) => executor.plan(),
             Executor::Gpu(executor) => executor.plan(),
+        }
+    }
+
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        match self {
+            Executor::Cpu(executor) => executor.set_plan(plan),
+            Executor::Gpu(executor) => executor.set_plan(plan),
         }
     }
 

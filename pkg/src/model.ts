@@ -7,6 +7,7 @@ import { type Generation, Run } from "./generation.js";
 import { classifyByHead, type DocumentScore, dot, type InputProgress, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
 import {
+  adapterScales,
   type ChatOptions,
   chatOptions,
   type ClassifyOptions,
@@ -44,6 +45,8 @@ export interface ModelInfo {
   readonly trainedContextLength: number;
   /** Tokens in its vocabulary. */
   readonly vocabSize: number;
+  /** Its adapters, and how much each changes it now. */
+  readonly adapters: readonly { readonly name: string; readonly scale: number }[];
   /** What the head of a classifier scores; absent for models without one. */
   readonly labels?: readonly string[];
   /** What computes. It changes if the GPU is lost and cannot be had again. */
@@ -109,6 +112,11 @@ export interface Model extends AsyncDisposable {
    * model they are cosines. A document that is with the query longer than the context is refused with `context-overflow`.
    */
   rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]>;
+  /**
+   * Uses the adapters that the model was loaded with at these scales, one for each; `0` is without. It holds for requests
+   * made from now on.
+   */
+  setAdapters(scales: readonly number[]): Promise<void>;
   /** Splits a text into tokens. */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   /** The text of tokens. */
@@ -146,6 +154,7 @@ export class WorkerModel implements Model {
     const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
     this.#info = {
       ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
+      adapters: info.adapters,
       ...(info.labels !== null && { labels: info.labels }),
       ...placed(place),
     };
@@ -234,6 +243,16 @@ export class WorkerModel implements Model {
     const inputs = answers.map((answer): [string, string] => [question, answer]);
     const logits = await this.#link.ask<"head">({ kind: "head", inputs }, signal, steps(onProgress));
     return ranked(logits.map(([logit]) => sigmoid(logit!)));
+  }
+
+  async setAdapters(scales: readonly number[]): Promise<void> {
+    const wanted = adapterScales(scales);
+    const { adapters } = this.#info;
+    if (wanted.length !== adapters.length) {
+      throw invalidArgument(`there are ${wanted.length} scales for ${adapters.length} adapters`, "scales");
+    }
+    await this.#link.ask<"adapters">({ kind: "adapters", scales: wanted });
+    this.#info = { ...this.#info, adapters: adapters.map(({ name }, i) => ({ name, scale: wanted[i]! })) };
   }
 
   async tokenize(input: string, options?: TokenizeOptions): Promise<number[]> {

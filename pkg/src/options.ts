@@ -4,6 +4,7 @@ import type { Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
 import type { InputProgress } from "./head.js";
+import type { ModelFile } from "./source.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -16,6 +17,14 @@ export interface LoadProgress {
   readonly loaded: number;
   /** How much there is to do, as far as it is known; equal to `loaded` in the last event of a phase. */
   readonly total: number;
+}
+
+/** Changes of low rank (LoRA) to a model, in a file of their own. */
+export interface AdapterSource {
+  /** The adapter's GGUF file: what `load` takes for a model in one file. */
+  source: ModelFile;
+  /** How much it changes the model; `0` is not at all. Default 1. */
+  scale?: number;
 }
 
 /** How to load a model. */
@@ -39,6 +48,8 @@ export interface LoadOptions {
    * little more than half the memory, and less time where the context is long, for slightly different probabilities.
    */
   kvType?: "f16" | "q8_0";
+  /** Adapters of the model, to be used together; `model.setAdapters` changes their scales. */
+  adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
   /** Called as the load goes on. */
@@ -234,6 +245,13 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
       },
       contextLength: positive,
       kvType: oneOf("f16", "q8_0"),
+      adapters: (value, option) => {
+        objects(value, option);
+        (value as AdapterSource[]).forEach((adapter, i) => {
+          const name = `${option}[${i}]`;
+          checked(adapter, { source: () => {}, scale: (scale) => number(scale, `${name}.scale`) }, name);
+        });
+      },
       cache: flag,
       onProgress: callback,
       signal,
@@ -306,6 +324,13 @@ export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
 
 export function scoreOptions(options?: { signal?: AbortSignal }): { signal?: AbortSignal } {
   return checked(options, { signal }, "score");
+}
+
+/** Scales of a model's adapters. */
+export function adapterScales(scales: unknown): number[] {
+  if (!Array.isArray(scales)) throw wrong("scales", "an array of numbers", scales);
+  scales.forEach((scale, i) => number(scale, `scales[${i}]`));
+  return [...scales];
 }
 
 /** Text as text, tokens as tokens. */

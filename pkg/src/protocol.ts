@@ -32,10 +32,11 @@ export interface WireLoad {
   device: "auto" | "wasm" | "webgpu";
   /** Of the CPU, where that computes. */
   threads: WireThreads;
+  /** The model's files, then those of its adapters, one for each scale in `model.adapters`. */
   sources: WireSource[];
   cache: boolean;
   /** What `Loader` takes beside the number of files. */
-  model: { contextLength?: number; kvType?: string };
+  model: { contextLength?: number; kvType?: string; adapters?: number[] };
 }
 
 /** The generation options of the API, less what the page keeps for itself; `format` as JSON. */
@@ -62,6 +63,8 @@ export type WireRequest =
   | { kind: "embed"; texts: string[]; options: WireEmbed }
   /** The head of a classifier or a reranker; an input is a text, or a pair of texts. */
   | { kind: "head"; inputs: WireInput[] }
+  /** The scales of the adapters. */
+  | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
   | { kind: "detokenize"; tokens: Uint32Array };
 
@@ -95,6 +98,7 @@ export interface WireInfo {
   generates: boolean;
   /** What a head scores, of a model that has one. */
   labels: string[] | null;
+  adapters: { name: string; scale: number }[];
   device: "wasm" | "webgpu";
   /** Why the GPU was not taken that the engine was given, where it has turned to the CPU. */
   refusal: string | null;
@@ -154,6 +158,7 @@ export interface Answers {
   countPrompt: number;
   score: WireScore;
   embed: Float32Array[];
+  adapters: null;
   /** For each input the logits of the labels. */
   head: Float32Array[];
   tokenize: Uint32Array;

@@ -31,6 +31,7 @@ export class FakeEngine implements Engine {
   words = 1e6;
   generates = true;
   labels: string[] | null = null;
+  adapters: { name: string; scale: number }[] = [];
   device: "wasm" | "webgpu" = "wasm";
   refusal: string | null = null;
   /** Words until the GPU is lost. */
@@ -47,7 +48,7 @@ export class FakeEngine implements Engine {
   info(): string {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
-      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates, labels: this.labels },
+      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates, labels: this.labels, adapters: this.adapters },
       ...{ device: this.device, refusal: this.refusal },
       memory: { weights: 10, kv: 20 },
     });
@@ -163,6 +164,11 @@ export class FakeEngine implements Engine {
   #prompt(conversation: string): Uint32Array {
     if (conversation.includes("{{")) throw typed("invalid-argument", "the template refuses the messages");
     return this.tokenize(conversation, undefined);
+  }
+
+  setAdapters(scales: Float32Array): void {
+    this.calls.push(`adapters ${scales}`);
+    this.adapters = this.adapters.map(({ name }, i) => ({ name, scale: scales[i]! }));
   }
 
   score(tokens: Uint32Array): void {

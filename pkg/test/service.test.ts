@@ -6,7 +6,7 @@ import { setTimeout as after } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { type LoadWorker, loadWith } from "../src/load.js";
 import type { Model } from "../src/model.js";
-import type { LoadOptions, LoadProgress } from "../src/options.js";
+import { loadOptions, type LoadOptions, type LoadProgress } from "../src/options.js";
 import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
 import { type ModelSource, sources } from "../src/source.js";
 import { type Outside, Service } from "../src/worker/service.js";
@@ -395,6 +395,25 @@ test("labels by a head", async () => {
     await assert.rejects(model.classify("", "good" as never), { code: "invalid-argument" });
     await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
   });
+});
+
+test("adapters are loaded after the model, and switched", async () => {
+  const engine = new FakeEngine();
+  engine.adapters = [{ name: "one", scale: 1 }, { name: "two", scale: 0.5 }];
+  const adapters = [{ source: blob(100) }, { source: blob(200), scale: 0.5 }];
+  await using(load(blob(), { engine, adapters }), async (model) => {
+    assert.deepEqual(model.info.adapters, engine.adapters);
+    await model.setAdapters([0, 2]);
+    assert.deepEqual(model.info.adapters.map(({ scale }) => scale), [0, 2]);
+    assert.ok(engine.calls.includes("adapters 0,2"));
+    await assert.rejects(model.setAdapters([1]), { code: "invalid-argument", details: { option: "scales" } });
+    await assert.rejects(model.setAdapters([1, NaN]), { code: "invalid-argument" });
+    await assert.rejects(model.setAdapters("1" as never), { code: "invalid-argument" });
+  });
+  const wrong = [[{}], [{ source: 1 }], [{ source: blob(), scale: "1" }], [{ source: blob(), factor: 1 }], blob(), [{ source: [blob()] }]];
+  const refused = wrong.map(async (adapters) => load(blob(), loadOptions({ adapters } as never) as never));
+  const codes = await Promise.all(refused.map((loaded) => loaded.then(() => "", ({ code }) => code)));
+  assert.deepEqual(codes, wrong.map(() => "invalid-argument"));
 });
 
 test("documents by relevance: of a reranker, and by cosines", async () => {

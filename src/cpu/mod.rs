@@ -117,6 +117,13 @@ impl Executor {
         &self.plan
     }
 
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        self.slots = Slots::new(&plan.slots);
+        self.plan = plan;
+        self.set_threads(self.threads)
+    }
+
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> usize {
         self.weights.bytes()

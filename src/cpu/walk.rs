@@ -9,7 +9,7 @@ use super::program::{At, Columns, Kept, Place, Program, Step};
 use super::shared::View;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{Norm, Op, Plan, Rope};
+use crate::plan::{Factor, Norm, Op, Plan, Rope};
 use crate::quant::PANEL;
 use std::ops::Range;
 
@@ -201,7 +201,10 @@ impl Walk<'_> {
                 }
             }
             Op::Scale { by, x } => {
-                let by = self.weights.vector(by)?[0];
+                let by = match by {
+                    Factor::Weight(by) => self.weights.vector(by)?[0],
+                    Factor::Number(by) => by,
+                };
                 let columns = self.program.columns(columns, self.thread, self.view.width(x));
                 for row in self.view.rows(to) {
                     elementwise::scale(

@@ -104,12 +104,6 @@ impl Executor {
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(8 * most as u64);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
-        let compile = |one| {
-            let (gpu, plan, weights, slots, layers, ropes) = (&gpu, &plan, &weights, &slots, &layers, &ropes);
-            let (rows, step, logits) = (&rows, &entries, &logits);
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile()
-        };
-        let (one, many) = (compile(true)?, compile(false)?);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
             Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
@@ -126,8 +120,8 @@ impl Executor {
             ropes,
             rows,
             entries,
-            one,
-            many,
+            one: Program::default(),
+            many: Program::default(),
             pool,
             lanes: vec![],
             step: None,
@@ -137,8 +131,47 @@ impl Executor {
             chosen_for: None,
             angles: vec![],
         };
+        executor.compile()?;
         executor.reach(0)?;
         Ok(executor)
+    }
+
+    fn compile(&mut self) -> Result<()> {
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, .. } = &*self;
+        let (layers, step) = (&self.pool.layers, &self.entries);
+        let compile =
+            |one| Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile();
+        (self.one, self.many) = (compile(true)?, compile(false)?);
+        Ok(())
+    }
+
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        self.cancel();
+        let most = step_rows(&plan);
+        let kept =
+            self.slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
+        self.slots.truncate(kept);
+        self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
+        self.plan = plan;
+        self.compile()?;
+        for lane in std::mem::take(&mut self.lanes) {
+            let lane = self.bound(lane.layers, lane.states);
+            self.lanes.push(lane);
+        }
+        self.gpu.check()
+    }
+
+    /// The memory of a sequence, bound to the programs.
+    fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
+        let bind = |program: &Program| {
+            let bind = |dispatch: &Dispatch| {
+                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
+            };
+            program.layers.iter().map(bind).collect()
+        };
+        let (one, many) = (bind(&self.one), bind(&self.many));
+        Lane { layers, states, one, many }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -320,15 +353,7 @@ impl Executor {
             let layers: Vec<_> =
                 self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
-            let states: Vec<_> = states.collect();
-            let bind = |program: &Program| {
-                let bind = |dispatch: &Dispatch| {
-                    dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
-                };
-                program.layers.iter().map(bind).collect()
-            };
-            let (one, many) = (bind(&self.one), bind(&self.many));
-            let lane = Lane { layers, states, one, many };
+            let lane = self.bound(layers, states.collect());
             self.gpu.check()?;
             self.lanes.push(lane);
         }

@@ -10,7 +10,7 @@ pub use build::Builder;
 use crate::error::{Error, Result};
 
 /// Index into [`Plan::weights`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightId(pub usize);
 
 /// Index into [`Plan::slots`].
@@ -158,6 +158,14 @@ impl Row {
     }
 }
 
+/// What a slot is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Factor {
+    /// A tensor of one value.
+    Weight(WeightId),
+    Number(f32),
+}
+
 /// How a norm centres and scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Norm {
@@ -192,8 +200,8 @@ pub enum Op {
     Gate { f: Activation, x: SlotId, y: SlotId },
     /// `x += y`
     Add { x: SlotId, y: SlotId },
-    /// `x *= by`, a tensor of one value
-    Scale { by: WeightId, x: SlotId },
+    /// `x *= by`
+    Scale { by: Factor, x: SlotId },
     /// `out` = of each run of `run` values of `x`, as many as fill `out`, from the one numbered `first` on
     Part { x: SlotId, run: usize, first: usize, out: SlotId },
     /// A causal convolution of each column c by itself, in place: `x_t[c] = Σ_j weight[c, j] · x_{t−J+1+j}[c]` with J
@@ -266,7 +274,7 @@ impl Plan {
                     [weight, bias].into_iter().for_each(&mut mark)
                 }
                 Op::MatMul { bias: Some(bias), .. } => mark(bias),
-                Op::Scale { by: weight, .. }
+                Op::Scale { by: Factor::Weight(weight), .. }
                 | Op::Convolve { weight, .. }
                 | Op::DeltaRule(DeltaRule { a: weight, .. }) => mark(weight),
                 _ => {}

@@ -55,22 +55,30 @@ impl Engine {
     pub fn info(&self) -> String {
         let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
-            "architecture": info.architecture,
-            "name": info.name,
-            "parameters": info.parameters,
-            "quantization": info.quantization,
-            "contextLength": executor.plan().context_length,
-            "trainedContextLength": info.trained_context_length,
-            "vocabSize": tokenizer.vocab_size(),
-            "embeddingLength": executor.plan().embedding_length(),
-            "pooling": info.pooling.map(Pooling::as_str),
-            "labels": info.labels,
-            "generates": matches!(executor.plan().head, Head::Logits { .. }),
-            "device": executor.device(),
-            "refusal": refusal,
-            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
-        })
+                   "architecture": info.architecture,
+                   "name": info.name,
+                   "parameters": info.parameters,
+                   "quantization": info.quantization,
+                   "contextLength": executor.plan().context_length,
+                   "trainedContextLength": info.trained_context_length,
+                   "vocabSize": tokenizer.vocab_size(),
+                   "embeddingLength": executor.plan().embedding_length(),
+                   "pooling": info.pooling.map(Pooling::as_str),
+                   "labels": info.labels,
+        "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+                   "generates": matches!(executor.plan().head, Head::Logits { .. }),
+                   "device": executor.device(),
+                   "refusal": refusal,
+                   "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+               })
         .to_string()
+    }
+
+    /// Uses the model's adapters with these scales, one for each. Drops the run in progress.
+    #[wasm_bindgen(js_name = setAdapters)]
+    pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
+        self.cancel();
+        Ok(self.model.set_adapters(scales)?)
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
@@ -423,6 +431,11 @@ fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelih
     let mut told = named(token, *logprob);
     told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
     told
+}
+
+/// An adapter, as the page is told.
+fn named((name, scale): (&str, f32)) -> Value {
+    json!({ "name": name, "scale": scale })
 }
 
 /// Texts of these lengths.

@@ -32,6 +32,8 @@ export interface Loader {
 export interface Engine {
   info(): string;
   memory(): string;
+  /** One scale for each adapter. */
+  setAdapters(scales: Float32Array): void;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */

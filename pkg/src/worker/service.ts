@@ -199,7 +199,10 @@ export class Service {
       const ready = this.#ready;
       if (ready === undefined) throw new WispError("internal", "a request came before the model");
       try {
-        return await run(ready);
+        const answer = await run(ready);
+        // An engine that takes the place of this one has them so, too.
+        if (request.kind === "adapters") this.#setting = withAdapters(this.#setting!, request.scales);
+        return answer;
       } catch (error) {
         if (!(error instanceof WispError) || error.code !== "device-lost") throw error;
         losses++;
@@ -265,6 +268,11 @@ function task(
       const run = chat(request.conversation, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
+    case "adapters":
+      return async ({ engine }) => {
+        call(() => engine.setAdapters(Float32Array.from(request.scales)));
+        return null;
+      };
     case "countPrompt":
       return async ({ engine }) => call(() => engine.countPrompt(request.conversation));
     case "score":
@@ -278,6 +286,10 @@ function task(
     case "detokenize":
       return async ({ engine }) => call(() => engine.detokenize(request.tokens));
   }
+}
+
+function withAdapters({ load, ...others }: Setting, adapters: number[]): Setting {
+  return { ...others, load: { ...load, model: { ...load.model, adapters } } };
 }
 
 function gone(why: string, cause: WispError): WispError {
