@@ -4,7 +4,7 @@ use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
 use super::demand::step_rows;
 use super::device::Gpu;
-use super::kernels::Slot;
+use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::sequence::{Cache, Layer, Pool};
@@ -12,7 +12,7 @@ use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Plan, Rope};
+use crate::plan::{Head, Op, Plan, Rope};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -102,11 +102,12 @@ impl Executor {
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(8 * most as u64);
+        let shares = shares(&gpu, &plan, &layers);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
         let compile = |one| {
             let (gpu, plan, weights, slots, layers, ropes) = (&gpu, &plan, &weights, &slots, &layers, &ropes);
-            let (rows, step, logits) = (&rows, &entries, &logits);
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile()
+            let (rows, step, logits, shares) = (&rows, &entries, &logits, &shares);
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
         };
         let (one, many) = (compile(true)?, compile(false)?);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
@@ -265,12 +266,18 @@ impl Executor {
         match dispatch.scope {
             Scope::Sequences => {
                 for (s, sequence) in step.sequences.iter().enumerate() {
+                    if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
+                        continue;
+                    }
                     let lane = &self.lanes[sequence.lane];
                     let group = if one { &lane.one[k] } else { &lane.many[k] };
                     dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
             }
-            _ => dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows),
+            _ if dispatch.when.holds(step.rows, false) => {
+                dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows);
+            }
+            _ => {}
         }
     }
 
@@ -298,6 +305,15 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// Memory for what workgroups leave that share a head's keys, as much as the largest attention takes.
+fn shares(gpu: &Gpu, plan: &Plan, layers: &[Layer]) -> wgpu::Buffer {
+    let bytes = |op: &Op| match *op {
+        Op::Attend { cache, heads, .. } => kernels::share_bytes(heads, layers[cache].dim),
+        _ => 0,
+    };
+    gpu.buffer(if gpu.is_software() { 0 } else { plan.ops.iter().map(bytes).max().unwrap_or(0) })
 }
 
 /// Bytes of a state of `len` values: what a step has left, and what the next one leaves.

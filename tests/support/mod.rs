@@ -7,3 +7,5 @@ pub mod gguf_writer;
 pub mod gpu;
 pub mod models;
 pub mod numbers;
+pub mod products;
+pub mod scores;
