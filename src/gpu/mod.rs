@@ -15,6 +15,7 @@ mod kernels;
 mod program;
 mod readback;
 mod sequence;
+mod trial;
 mod tuning;
 mod weights;
 

@@ -20,6 +20,12 @@ impl Tuning {
         serde_json::from_str(text).unwrap_or_default()
     }
 
+    /// What `parse` understands.
+    pub fn to_json(&self) -> String {
+        // Names and small numbers always are JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The shape for one row, if there is one that kernels can take.
     pub fn shape(&self, format: &str) -> Option<Shape> {
         let [lanes, rows] = *self.products.get(format)?;
