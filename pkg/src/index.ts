@@ -5,7 +5,9 @@ export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";
 export type { WebGpuReport } from "./webgpu.js";
 export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
-export type { ChatOptions, EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, TokenizeOptions } from "./options.js";
+export type { AdapterSource, ChatOptions, ClassifyOptions, EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, RerankOptions, TokenizeOptions } from "./options.js";
+export type { DocumentScore, InputProgress, LabelScore } from "./head.js";
+export type { Format } from "./format.js";
 export type { ModelFile, ModelSource, RemoteFile } from "./source.js";
 export type { Model, ModelInfo, Score } from "./model.js";
 export type {
@@ -14,4 +16,5 @@ export type {
   GenerationResult,
   GenerationTimings,
   GenerationUsage,
+  TokenLogprob,
 } from "./generation.js";

@@ -20,7 +20,7 @@ mod tuning;
 mod weights;
 
 pub use choice::Draw;
-pub use demand::Demand;
+pub use demand::{Demand, step_rows};
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};
 pub use features::Features;

@@ -7,8 +7,10 @@ use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
-use crate::runtime::{Finish, Generation, Options, Progress, Score};
-use crate::task::{Embedding, Pooling};
+use crate::plan::Head;
+use crate::runtime::{Finish, Generation, Likelihood, Options, Progress, Score};
+use crate::task::{Embedding, Pooling, head};
+use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,14 +20,20 @@ use wasm_bindgen_futures::future_to_promise;
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
 
-/// Does one run (generate, score, embed) at a time.
+/// The logarithm of a probability that is as good as none: JSON has no infinity.
+const LOWEST: f32 = -9999.0;
+
+/// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
 pub struct Engine {
     model: Model,
     run: Option<Run>,
     /// Tells the parts of the answer that is being generated.
     reply: Reply,
-    vector: Vec<f32>,
+    /// Whether what is said in that answer is to have a form.
+    formed: bool,
+    /// Those of a finished run, one after the other.
+    vectors: Vec<f32>,
 }
 
 enum Run {
@@ -47,21 +55,30 @@ impl Engine {
     pub fn info(&self) -> String {
         let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
-            "architecture": info.architecture,
-            "name": info.name,
-            "parameters": info.parameters,
-            "quantization": info.quantization,
-            "contextLength": executor.plan().context_length,
-            "trainedContextLength": info.trained_context_length,
-            "vocabSize": tokenizer.vocab_size(),
-            "embeddingLength": executor.plan().embedding_length(),
-            "pooling": info.pooling.map(Pooling::as_str),
-            "generates": info.pooling.is_none(),
-            "device": executor.device(),
-            "refusal": refusal,
-            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
-        })
+                   "architecture": info.architecture,
+                   "name": info.name,
+                   "parameters": info.parameters,
+                   "quantization": info.quantization,
+                   "contextLength": executor.plan().context_length,
+                   "trainedContextLength": info.trained_context_length,
+                   "vocabSize": tokenizer.vocab_size(),
+                   "embeddingLength": executor.plan().embedding_length(),
+                   "pooling": info.pooling.map(Pooling::as_str),
+                   "labels": info.labels,
+        "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+                   "generates": matches!(executor.plan().head, Head::Logits { .. }),
+                   "device": executor.device(),
+                   "refusal": refusal,
+                   "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+               })
         .to_string()
+    }
+
+    /// Uses the model's adapters with these scales, one for each. Drops the run in progress.
+    #[wasm_bindgen(js_name = setAdapters)]
+    pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
+        self.cancel();
+        Ok(self.model.set_adapters(scales)?)
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
@@ -101,6 +118,57 @@ impl Engine {
         self.answer(prompt, answered, options, Reply::default())
     }
 
+    /// Goes on by tokens that the form of the answer prescribes: what they add to it.
+    pub fn force(&mut self, tokens: &[u32]) -> JsResult<String> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        let (mut taken, mut shown) = (Vec::new(), Parts::default());
+        generation.follow(&self.model.tokenizer, tokens, |token, text| {
+            taken.push(token);
+            shown += self.reply.push_token(&self.model.tokenizer, token, text);
+        });
+        Ok(decoded(shown, taken, &[], generation.awaits_permit()).to_string())
+    }
+
+    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
+    pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.allow(tokens);
+        Ok(())
+    }
+
+    /// Ends the answer, whose form is complete.
+    pub fn complete(&mut self) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.complete();
+        Ok(())
+    }
+
+    /// The bytes of all tokens, for following answers that have a form: one token after the other. A control token is
+    /// the byte 255 and its name, which no text spells.
+    #[wasm_bindgen(js_name = tokenBytes)]
+    pub fn token_bytes(&self) -> Vec<u8> {
+        self.words().flatten().collect()
+    }
+
+    /// How many bytes each of them has.
+    #[wasm_bindgen(js_name = tokenLengths)]
+    pub fn token_lengths(&self) -> Vec<u32> {
+        self.words().map(|word| word.len() as u32).collect()
+    }
+
+    /// The tokens that end an answer.
+    #[wasm_bindgen(js_name = endTokens)]
+    pub fn end_tokens(&self) -> Vec<u32> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.is_end(*token)).collect()
+    }
+
+    /// The tokens of a text that stands within another.
+    #[wasm_bindgen(js_name = tokenizeWithin)]
+    pub fn tokenize_within(&self, text: &str) -> JsResult<Vec<u32>> {
+        Ok(self.model.tokenizer.encode_within(text)?)
+    }
+
     /// Begins scoring.
     pub fn score(&mut self, tokens: &[u32]) -> JsResult<()> {
         self.cancel();
@@ -108,15 +176,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins embedding.
-    pub fn embed(&mut self, tokens: &[u32], options: &str) -> JsResult<()> {
+    /// The tokens of a pair of texts, for a head.
+    #[wasm_bindgen(js_name = tokenizePair)]
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> JsResult<Vec<u32>> {
+        Ok(head::pair(&self.model.tokenizer, query, document)?)
+    }
+
+    /// Begins embedding texts, whose tokens stand one after the other and are as many as `lengths` says.
+    pub fn embed(&mut self, tokens: &[u32], lengths: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
         let options: EmbedOptions = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let pooling = options.pooling.or(self.model.info.pooling).unwrap_or(Pooling::Mean);
         let normalize = options.normalize.unwrap_or(true);
-        self.run =
-            Some(Run::Embedding(Embedding::new(&mut self.model.executor, tokens, pooling, normalize)?));
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::new(&self.model.executor, texts, pooling, normalize)?));
+        Ok(())
+    }
+
+    /// Begins scoring the labels of texts, or pairs of texts, given in the same way.
+    pub fn head(&mut self, tokens: &[u32], lengths: &[u32]) -> JsResult<()> {
+        self.cancel();
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::of_head(&self.model.executor, texts)?));
         Ok(())
     }
 
@@ -168,10 +250,10 @@ impl Engine {
         Ok((now() - start) / f64::from(steps))
     }
 
-    /// The vector of a finished embedding.
-    #[wasm_bindgen(js_name = takeVector)]
-    pub fn take_vector(&mut self) -> Vec<f32> {
-        std::mem::take(&mut self.vector)
+    /// The vectors of a finished run over texts, equally long, one after the other.
+    #[wasm_bindgen(js_name = takeVectors)]
+    pub fn take_vectors(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.vectors)
     }
 
     /// Drops the run in progress.
@@ -186,7 +268,7 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), vector: Vec::new() })
+        Ok(Engine { model, run: None, reply: Reply::default(), formed: false, vectors: Vec::new() })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -201,10 +283,22 @@ impl Engine {
         // The worker draws a seed where the caller gives none.
         let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
         // What was told before is not told again.
-        generation.resume(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
+        generation.follow(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
+        self.formed = options.formed;
+        generation.set_formed(options.formed && !reply.is_reasoning());
         self.reply = reply;
         self.run = Some(Run::Generation(Box::new(generation)));
         Ok(())
+    }
+
+    /// The tokens, as those who follow an answer's form want them.
+    fn words(&self) -> impl Iterator<Item = Vec<u8>> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).map(|token| {
+            let name = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));
+            let control = name.map(|name| [&[u8::MAX], name.as_bytes()].concat());
+            control.or_else(|| tokenizer.token_bytes(token)).unwrap_or_default()
+        })
     }
 
     /// The executor that has threads.
@@ -216,9 +310,10 @@ impl Engine {
     fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
         let executor = &mut self.model.executor;
         let answer = match &mut self.run {
-            None => return Err(Error::internal("no run was begun")),
+            None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                generate(generation, &mut self.reply, executor, &self.model.tokenizer, pause)?
+                let formed = self.formed;
+                generate(generation, &mut self.reply, formed, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -228,13 +323,17 @@ impl Engine {
                     true => json!({ "state": "finished", "logprobs": score.logprobs() }),
                 }
             }
-            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
-                None => json!({ "state": "prefill", "done": 0, "total": 1 }),
-                Some(vector) => {
-                    self.vector = vector;
-                    json!({ "state": "finished" })
+            Some(Run::Embedding(embedding)) => {
+                let finished = embedding.advance(executor, pause)?;
+                let (done, total) = embedding.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => {
+                        self.vectors = embedding.take_vectors().concat();
+                        json!({ "state": "finished" })
+                    }
                 }
-            },
+            }
         };
         if answer["state"] == "finished" {
             self.run = None;
@@ -243,15 +342,22 @@ impl Engine {
     }
 }
 
-/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
+fn no_run() -> Error {
+    Error::internal("no run was begun")
+}
+
+/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most. So does one
+/// after which it has to be said what the next may be.
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
+    formed: bool,
     executor: &mut Executor,
-    tokenizer: &crate::tokenizer::Tokenizer,
+    tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Value> {
     let mut tokens = Vec::new();
+    let mut likelihoods = Vec::new();
     let mut shown = Parts::default();
     loop {
         match generation.advance(executor, tokenizer, pause)? {
@@ -259,10 +365,12 @@ fn generate(
                 return Ok(json!({ "state": "prefill", "done": done, "total": total }));
             }
             Progress::Prefill { .. } => {}
-            Progress::Waiting => return Ok(decoded(shown, tokens)),
-            Progress::Token { token, text } => {
+            Progress::Waiting => break,
+            Progress::Token { token, text, likelihood } => {
                 tokens.push(token);
+                likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
                 shown += reply.push_token(tokenizer, token, &text);
+                generation.set_formed(formed && !reply.is_reasoning());
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
@@ -279,6 +387,7 @@ fn generate(
                     "reasoning": shown.reasoning,
                     "toolCalls": shown.calls,
                     "tokens": tokens,
+                    "likelihoods": likelihoods,
                     "finishReason": reason,
                     "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
                 });
@@ -289,14 +398,55 @@ fn generate(
             }
         }
         let first = generation.usage().1 == 1;
-        if first || pause() {
-            return Ok(decoded(shown, tokens));
+        if first || generation.awaits_permit() || pause() {
+            break;
         }
     }
+    Ok(decoded(shown, tokens, &likelihoods, generation.awaits_permit()))
 }
 
-fn decoded(Parts { reasoning, text, .. }: Parts, tokens: Vec<u32>) -> Value {
-    json!({ "state": "decode", "text": text, "reasoning": reasoning, "tokens": tokens })
+fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) -> Value {
+    let Parts { reasoning, text, .. } = shown;
+    json!({
+        "state": "decode",
+        "text": text,
+        "reasoning": reasoning,
+        "tokens": tokens,
+        "likelihoods": likelihoods,
+        "awaitsPermit": awaits,
+    })
+}
+
+/// How likely a token was, as the page is told.
+fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelihood) -> Value {
+    let named = |token: u32, logprob: f32| {
+        let bytes = tokenizer.token_bytes(token).unwrap_or_default();
+        // A control token has no text of its own, but a name.
+        let text = match bytes.is_empty() {
+            true => tokenizer.token_text(token).unwrap_or_default().into(),
+            false => String::from_utf8_lossy(&bytes),
+        };
+        json!({ "token": token, "text": text, "logprob": logprob.max(LOWEST) })
+    };
+    let mut told = named(token, *logprob);
+    told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
+    told
+}
+
+/// An adapter, as the page is told.
+fn named((name, scale): (&str, f32)) -> Value {
+    json!({ "name": name, "scale": scale })
+}
+
+/// Texts of these lengths.
+fn texts(mut tokens: &[u32], lengths: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let cut = |length: &u32| {
+        let (text, rest) = tokens.split_at_checked(*length as usize)?;
+        tokens = rest;
+        Some(text.to_vec())
+    };
+    let texts: Option<Vec<_>> = lengths.iter().map(cut).collect();
+    texts.ok_or_else(|| Error::internal("there are fewer tokens than the texts have"))
 }
 
 /// What the page's clock shows.

@@ -9,3 +9,4 @@ pub mod models;
 pub mod numbers;
 pub mod products;
 pub mod scores;
+pub mod team;

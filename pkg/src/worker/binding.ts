@@ -1,6 +1,6 @@
 // The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
 
-import type { WireToolCall } from "../protocol.js";
+import type { WireLikelihood, WireToolCall } from "../protocol.js";
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -28,10 +28,12 @@ export interface Loader {
   free(): void;
 }
 
-/** Does one run (generate, score, embed) at a time, in slices. */
+/** Does one run (generate, score, embed, head) at a time, in slices. */
 export interface Engine {
   info(): string;
   memory(): string;
+  /** One scale for each adapter. */
+  setAdapters(scales: Float32Array): void;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */
@@ -40,8 +42,24 @@ export interface Engine {
   chat(conversation: string, answered: Uint32Array, options: string): number;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
+  /** Goes on by tokens that the form of the answer prescribes: a slice. */
+  force(tokens: Uint32Array): string;
+  /** Says what the next token may be, a bit for each. */
+  allow(tokens: Uint32Array): void;
+  /** Ends the answer, whose form is complete. */
+  complete(): void;
+  /** The bytes of all tokens, one after the other, and how many each has. */
+  tokenBytes(): Uint8Array;
+  tokenLengths(): Uint32Array;
+  /** The tokens that end an answer. */
+  endTokens(): Uint32Array;
+  /** The tokens of a text that stands within another. */
+  tokenizeWithin(text: string): Uint32Array;
   score(tokens: Uint32Array): void;
-  embed(tokens: Uint32Array, options: string): void;
+  tokenizePair(query: string, document: string): Uint32Array;
+  /** Of several texts, `lengths` says how many of the tokens each has. */
+  embed(tokens: Uint32Array, lengths: Uint32Array, options: string): void;
+  head(tokens: Uint32Array, lengths: Uint32Array): void;
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;
@@ -53,7 +71,8 @@ export interface Engine {
   dismissOthers(): void;
   /** Milliseconds of one small step over so many sequences at once. */
   trial(sequences: number, steps: number): number;
-  takeVector(): Float32Array;
+  /** Equally long, one after the other. */
+  takeVectors(): Float32Array;
   cancel(): void;
   free(): void;
 }
@@ -74,12 +93,21 @@ export interface Binding {
 /** What `advance` says. */
 export type Slice =
   | { state: "prefill"; done: number; total: number }
-  | { state: "decode"; text: string; reasoning?: string; tokens: number[] }
+  | {
+      state: "decode";
+      text: string;
+      reasoning?: string;
+      tokens: number[];
+      likelihoods?: WireLikelihood[];
+      /** The next token has to have the form, and waits for `force` or `allow`. */
+      awaitsPermit?: boolean;
+    }
   | {
       state: "finished";
       text?: string;
       reasoning?: string;
       tokens?: number[];
+      likelihoods?: WireLikelihood[];
       finishReason?: "stop" | "length" | "tool-calls";
       toolCalls?: WireToolCall[];
       stop?: string;

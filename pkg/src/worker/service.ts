@@ -17,11 +17,13 @@ import type {
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
+import { embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
+import { type Constraint, Forms } from "./form.js";
 import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
-import { abortedGeneration, chat, embed, generation, score } from "./run.js";
+import { abortedGeneration, chat, generation, score } from "./run.js";
 import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import type { Helpers } from "./threads.js";
 
@@ -38,6 +40,8 @@ export interface Outside extends Pick<Surroundings, "storage" | "locks" | "fetch
     signal: AbortSignal,
     notice: (text: string) => void,
   ): Promise<{ binding: Binding; features: string[]; hire?: () => Helpers }>;
+  /** Starts the module that follows answers of a given form. */
+  startConstraint(url: string, signal: AbortSignal): Promise<Constraint>;
   /** Looks for a GPU. */
   adapter(): Promise<WebGpuReport>;
 }
@@ -55,6 +59,7 @@ export class Service {
   readonly #notices: string[] = [];
   #load: Promise<void> = Promise.resolve();
   #setting: Setting | undefined;
+  readonly #forms: Forms;
   #ready: Ready | undefined;
   #dead: WispError | undefined;
   #dismiss: () => Promise<void> = async () => {};
@@ -63,6 +68,7 @@ export class Service {
 
   constructor(outside: Outside) {
     this.#outside = outside;
+    this.#forms = new Forms((signal) => outside.startConstraint(this.#setting!.load.constraint, signal));
     this.#pumps = new PumpDesk((message) => outside.post(message), this.#loading.signal);
   }
 
@@ -185,15 +191,18 @@ export class Service {
 
   async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
     let losses = 0;
-    const run = task(request, signal, (delta) => {
+    const run = task(request, this.#forms, signal, (delta) => {
       losses = 0;
       this.#outside.post({ type: "delta", id, delta });
-    });
+    }, (done, total) => this.#outside.post({ type: "step", id, done, total }));
     for (;;) {
       const ready = this.#ready;
       if (ready === undefined) throw new WispError("internal", "a request came before the model");
       try {
-        return await run(ready);
+        const answer = await run(ready);
+        // An engine that takes the place of this one has them so, too.
+        if (request.kind === "adapters") this.#setting = withAdapters(this.#setting!, request.scales);
+        return answer;
       } catch (error) {
         if (!(error instanceof WispError) || error.code !== "device-lost") throw error;
         losses++;
@@ -245,29 +254,42 @@ export class Service {
 /** A request, as what to do with whatever engine there is. */
 function task(
   request: WireRequest,
+  forms: Forms,
   signal: AbortSignal,
   tell: (delta: WireDelta) => void,
+  told: Told,
 ): (ready: Ready) => Promise<Answers[keyof Answers]> {
   switch (request.kind) {
     case "generate": {
-      const run = generation(request.prompt, request.options, signal, tell);
+      const run = generation(request.prompt, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
     case "chat": {
-      const run = chat(request.conversation, request.options, signal, tell);
+      const run = chat(request.conversation, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
+    case "adapters":
+      return async ({ engine }) => {
+        call(() => engine.setAdapters(Float32Array.from(request.scales)));
+        return null;
+      };
     case "countPrompt":
       return async ({ engine }) => call(() => engine.countPrompt(request.conversation));
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+    case "head":
+      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
       return async ({ engine }) => call(() => engine.detokenize(request.tokens));
   }
+}
+
+function withAdapters({ load, ...others }: Setting, adapters: number[]): Setting {
+  return { ...others, load: { ...load, model: { ...load.model, adapters } } };
 }
 
 function gone(why: string, cause: WispError): WispError {

@@ -88,6 +88,7 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
         .replace("$SPLITS", &splits.to_string())
         .replace("$finish", &finish)
         .replace("$capped", &attend.capped())
+        .replace("$begin", attend.begin())
         .replace("$end", attend.end())
         .replace("$known", if fused.is_some() { "position" } else { "end" });
     let call = Call::new("attend", [layer.source(), prepare, body].concat(), heads * splits)
@@ -134,6 +135,11 @@ impl Attend<'_> {
     /// WGSL of where what a row at `position` sees ends.
     pub fn end(&self) -> &'static str {
         if self.causal { "position + 1u" } else { "now.start + now.rows" }
+    }
+
+    /// WGSL of where it begins that a row without a window sees.
+    pub fn begin(&self) -> &'static str {
+        if self.causal { "0u" } else { "now.start" }
     }
 
     /// Binds queries, keys and values, and where results go.

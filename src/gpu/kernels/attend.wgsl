@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let position = now.start + group.y;
   // Positions that are seen, and those of them that are to be read: of the split, its share.
   let end = $end;
-  let seen_from = select(0u, end - min(end, params.window), params.window > 0u);
+  let seen_from = select($begin, end - min(end, params.window), params.window > 0u);
   let share = ($known - seen_from + SPLITS - 1u) / SPLITS;
   let begin = seen_from + split * share;
   let known = min(begin + share, $known);

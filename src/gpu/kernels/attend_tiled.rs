@@ -37,6 +37,7 @@ pub fn attend_tiled(gpu: &Gpu, attend: &Attend) -> Call {
     let body = include_str!("attend_tiled.wgsl")
         .replace("$partial", &partial)
         .replace("$capped", &attend.capped())
+        .replace("$begin", attend.begin())
         .replace("$end", attend.end())
         .replace("$prepare", &prepare)
         .replace("$score", &score)

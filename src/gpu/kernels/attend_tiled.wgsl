@@ -35,7 +35,7 @@ fn end_of(index: u32) -> u32 {
 
 fn begin_of(index: u32) -> u32 {
   let end = end_of(index);
-  return select(0u, end - min(end, params.window), params.window > 0u);
+  return select($begin, end - min(end, params.window), params.window > 0u);
 }
 
 @compute @workgroup_size(64)
