@@ -79,6 +79,14 @@ impl Loading {
         }
     }
 
+    /// Times shapes of kernels on the weights, now that they are there; see [`gpu::Loading::tune`].
+    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+        match self {
+            Loading::Cpu(_) => Ok(false),
+            Loading::Gpu(loading) => loading.tune(now).await,
+        }
+    }
+
     /// The executor of `plan`; what was collected beside its weights is dropped.
     pub fn finish(self, plan: Plan, kv_type: KvType) -> Result<Executor> {
         Ok(match self {
