@@ -22,10 +22,23 @@ export interface GenerationResult {
   readonly toolCalls: readonly ToolCall[];
   /** What the model thought before it answered; empty for a raw completion. */
   readonly reasoning: string;
+  /** How likely each of the tokens was, where `logprobs` asked for it. */
+  readonly logprobs?: readonly TokenLogprob[];
   /** How many tokens there were. */
   readonly usage: GenerationUsage;
   /** How long it took. */
   readonly timings: GenerationTimings;
+}
+
+/** How likely a token was by the model alone: before temperature, penalties, biases and format had their say. */
+export interface TokenLogprob {
+  readonly token: number;
+  /** What it adds to the text; U+FFFD where it holds part of a character only. Of a control token its name. */
+  readonly text: string;
+  /** The natural logarithm of its probability. */
+  readonly logprob: number;
+  /** The likeliest tokens in its place, the likeliest first. */
+  readonly top: readonly Omit<TokenLogprob, "top">[];
 }
 
 /** How many tokens a generation had. */
@@ -57,7 +70,7 @@ export type GenerationEvent =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "reasoning"; readonly text: string }
   | { readonly type: "tool-call"; readonly call: ToolCall }
-  | { readonly type: "token"; readonly id: number }
+  | { readonly type: "token"; readonly id: number; readonly logprob?: TokenLogprob }
   | ({ readonly type: "finish" } & Pick<GenerationResult, "finishReason" | "stop" | "usage" | "timings">);
 
 /**
@@ -85,6 +98,7 @@ export class Run implements Generation {
   readonly #text: string[] = [];
   readonly #reasoning: string[] = [];
   readonly #tokens: number[] = [];
+  readonly #logprobs: TokenLogprob[] = [];
   #ended = false;
   #failure: WispError | undefined;
   #readers = 0;
@@ -207,8 +221,12 @@ export class Run implements Generation {
     };
   }
 
-  #append({ text, reasoning, tokens }: WireDelta): void {
-    for (const id of tokens) this.#events.push({ type: "token", id });
+  #append({ text, reasoning, tokens, likelihoods = [] }: WireDelta): void {
+    for (const [i, id] of tokens.entries()) {
+      const logprob = likelihoods[i];
+      this.#events.push({ type: "token", id, ...(logprob !== undefined && { logprob }) });
+    }
+    this.#logprobs.push(...likelihoods);
     this.#tokens.push(...tokens);
     if (reasoning !== "") {
       this.#events.push({ type: "reasoning", text: reasoning });
@@ -234,6 +252,7 @@ export class Run implements Generation {
       ...end,
       toolCalls,
       reasoning: this.#reasoning.join(""),
+      ...(this.#logprobs.length > 0 && { logprobs: this.#logprobs }),
     });
   }
 

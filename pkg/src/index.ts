@@ -6,6 +6,7 @@ export type { DeviceReport } from "./probe.js";
 export type { WebGpuReport } from "./webgpu.js";
 export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
 export type { ChatOptions, EmbedOptions, GenerateOptions, LoadOptions, LoadProgress, TokenizeOptions } from "./options.js";
+export type { Format } from "./format.js";
 export type { ModelFile, ModelSource, RemoteFile } from "./source.js";
 export type { Model, ModelInfo, Score } from "./model.js";
 export type {
@@ -14,4 +15,5 @@ export type {
   GenerationResult,
   GenerationTimings,
   GenerationUsage,
+  TokenLogprob,
 } from "./generation.js";

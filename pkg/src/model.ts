@@ -2,6 +2,7 @@
 
 import { conversation, type Message } from "./chat.js";
 import { WispError } from "./errors.js";
+import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
 import {
@@ -18,7 +19,7 @@ import {
   type TokenizeOptions,
   tokenizeOptions,
 } from "./options.js";
-import type { WireLoaded, WirePlace } from "./protocol.js";
+import type { WireGenerate, WireLoaded, WirePlace } from "./protocol.js";
 import { invalidArgument } from "./errors.js";
 
 /** What a model is, and where it runs. */
@@ -107,6 +108,10 @@ function placed({ device, adapter, features, threads, memory, notices }: WirePla
   return { device: { kind: device, description, threads, features }, memory, notices };
 }
 
+function wired({ format, ...options }: GenerateOptions): WireGenerate {
+  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
+}
+
 export class WorkerModel implements Model {
   readonly #link: Link;
   #info: ModelInfo;
@@ -133,7 +138,7 @@ export class WorkerModel implements Model {
   generate(prompt: string | readonly number[], options?: GenerateOptions): Generation {
     try {
       const { signal, ...others } = generateOptions(options);
-      return Run.start(this.#link, { kind: "generate", prompt: textOrTokens(prompt, "prompt"), options: { ...others } }, signal);
+      return Run.start(this.#link, { kind: "generate", prompt: textOrTokens(prompt, "prompt"), options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
     }
@@ -143,7 +148,7 @@ export class WorkerModel implements Model {
     try {
       const { signal, tools, reasoning, continueAssistant, ...others } = chatOptions(options);
       const asked = conversation(messages, { tools, reasoning, continueAssistant });
-      return Run.start(this.#link, { kind: "chat", conversation: asked, options: { ...others } }, signal);
+      return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
     }

@@ -2,6 +2,7 @@
 
 import type { Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
+import { type Format, formatJson } from "./format.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -73,6 +74,13 @@ export interface GenerateOptions {
   logitBias?: Record<number, number>;
   /** Go on where the model would end. */
   ignoreEos?: boolean;
+  /** Tell how likely each token was, and which this many tokens were the likeliest: `result.logprobs`. At most 20. */
+  logprobs?: number;
+  /**
+   * The form that the answer has to have. It comes after the reasoning, where the model's template opens that. An answer
+   * that `maxTokens` or a `stop` text ends is not complete.
+   */
+  format?: Format;
   /** Stops the generation. */
   signal?: AbortSignal;
 }
@@ -242,6 +250,8 @@ const generation: Record<string, Check> = {
   stop: strings,
   logitBias: biases,
   ignoreEos: flag,
+  logprobs: count,
+  format: (value, option) => void formatJson(value, option),
   signal,
 };
 

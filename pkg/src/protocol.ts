@@ -27,6 +27,8 @@ export interface WireThreads {
 export interface WireLoad {
   /** The builds that this browser can run, the best first. */
   modules: WireModule[];
+  /** Where the module lies that follows answers of a given form. */
+  constraint: string;
   device: "auto" | "wasm" | "webgpu";
   /** Of the CPU, where that computes. */
   threads: WireThreads;
@@ -36,8 +38,8 @@ export interface WireLoad {
   model: { contextLength?: number; kvType?: string };
 }
 
-/** The generation options that the engine takes: those of the API, less what the page keeps for itself. */
-export type WireGenerate = Record<string, unknown>;
+/** The generation options of the API, less what the page keeps for itself; `format` as JSON. */
+export type WireGenerate = Record<string, unknown> & { format?: string };
 
 /** Text, or tokens taken as given. */
 export type WireText = string | Uint32Array;
@@ -100,6 +102,16 @@ export interface WireDelta {
   text: string;
   reasoning: string;
   tokens: number[];
+  /** Of each of the tokens, if that is wanted. */
+  likelihoods?: WireLikelihood[];
+}
+
+/** How likely a token was. */
+export interface WireLikelihood {
+  token: number;
+  text: string;
+  logprob: number;
+  top: { token: number; text: string; logprob: number }[];
 }
 
 export interface WireToolCall {

@@ -1,8 +1,9 @@
 //! The generate loop: prefill, then one token after the other, as text.
 
 use super::check_input;
+use super::likelihood::Likelihood;
 use super::options::Options;
-use super::sampler::Sampler;
+use super::sampler::{Sampler, forbid};
 use super::stop::Stops;
 use crate::error::{Error, Result};
 use crate::executor::{Cache, Executor};
@@ -19,14 +20,14 @@ pub enum Finish {
 }
 
 /// What an advance has brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// Tokens of the prompt that have been taken, and of how many.
     Prefill { done: usize, total: usize },
-    /// Nothing yet: the GPU is at work on the next token.
+    /// Nothing yet: the GPU is at work on the next token, or it is not said yet what that may be.
     Waiting,
-    /// One more token, and the text that it completes (perhaps none yet).
-    Token { token: u32, text: String },
+    /// One more token, the text that it completes (perhaps none yet), and, if that is wanted, how likely it was.
+    Token { token: u32, text: String, likelihood: Option<Likelihood> },
     /// The last text that was held back, and the reason.
     Finished { text: String, finish: Finish },
 }
@@ -37,6 +38,9 @@ pub struct Generation {
     answer: Vec<u32>,
     limit: usize,
     ignore_eos: bool,
+    /// How many of the likeliest tokens are told beside each.
+    logprobs: Option<usize>,
+    permit: Permit,
     cache: Cache,
     stage: Stage,
     logits: Vec<f32>,
@@ -55,6 +59,16 @@ enum Stage {
     Head(usize),
     /// The executor chooses the tokens, and goes on with them before they are known here.
     Chosen,
+}
+
+/// What the next token may be, where the answer is to have a form.
+enum Permit {
+    /// Any token.
+    Any,
+    /// Word is awaited.
+    Awaited,
+    /// The tokens whose bit is set: bit `t % 32` of word `t / 32`.
+    Only(Vec<u32>),
 }
 
 impl Generation {
@@ -79,6 +93,8 @@ impl Generation {
             answer: Vec::new(),
             limit,
             ignore_eos: options.ignore_eos,
+            logprobs: options.logprobs.map(|n| n as usize),
+            permit: Permit::Any,
             cache: executor.new_cache(),
             stage: Stage::Idle,
             logits: Vec::new(),
@@ -116,7 +132,7 @@ impl Generation {
             return Ok(Progress::Finished { text: shown.text, finish });
         }
         let total = self.prompt.len() + self.answer.len();
-        let token = loop {
+        let (token, likelihood) = loop {
             match self.stage {
                 Stage::Idle => {
                     let done = self.cache.len();
@@ -138,14 +154,17 @@ impl Generation {
                     self.stage = if chosen { Stage::Chosen } else { Stage::Head(count - 1) };
                 }
                 Stage::Head(row) => {
-                    if !executor.logits(row..row + 1, &mut self.logits)? {
+                    if self.awaits_permit() || !executor.logits(row..row + 1, &mut self.logits)? {
                         return Ok(Progress::Waiting);
                     }
                     self.stage = Stage::Idle;
-                    break self.sampler.sample(&mut self.logits);
+                    break self.sample();
                 }
-                Stage::Chosen if !executor.is_chosen_for(&self.cache) => {
-                    // Another run came between: what was chosen since the last token that is known here is lost.
+                Stage::Chosen
+                    if !executor.is_chosen_for(&self.cache) || !matches!(self.permit, Permit::Any) =>
+                {
+                    // Another run came between, or the form begins here: what was chosen since the last token that is
+                    // known here is lost.
                     self.cache.rewind(total - 1)?;
                     self.stage = Stage::Idle;
                 }
@@ -153,7 +172,7 @@ impl Generation {
                     self.go_ahead(executor)?;
                     let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
                     self.sampler.note(token);
-                    break token;
+                    break (token, None);
                 }
             }
         };
@@ -161,13 +180,54 @@ impl Generation {
             self.finish = Some(Finish::Stop(None));
             return self.advance(executor, tokenizer, pause);
         }
-        Ok(Progress::Token { token, text: self.take(tokenizer, token) })
+        Ok(Progress::Token { token, text: self.take(tokenizer, token), likelihood })
     }
 
-    /// Goes on with an answer that was begun elsewhere, and whose tokens until now are these; `see` is told what text
-    /// each of them has completed.
-    pub fn resume(&mut self, tokenizer: &Tokenizer, answer: &[u32], mut see: impl FnMut(u32, &str)) {
-        for token in answer {
+    /// The token that the logits give, and how likely it was before options and form had their say.
+    fn sample(&mut self) -> (u32, Option<Likelihood>) {
+        let plain = self.logprobs.map(|n| (self.logits.clone(), n));
+        if let Permit::Only(allowed) = &self.permit {
+            forbid(&mut self.logits, allowed);
+            self.permit = Permit::Awaited;
+        }
+        let token = self.sampler.sample(&mut self.logits);
+        (token, plain.map(|(logits, n)| Likelihood::of(&logits, token, n)))
+    }
+
+    /// Whether the answer has a form from here on, or no longer. If so, each token waits for [`Self::allow`].
+    pub fn set_formed(&mut self, formed: bool) {
+        self.permit = match (formed, std::mem::replace(&mut self.permit, Permit::Any)) {
+            (false, _) => Permit::Any,
+            (true, Permit::Any) => Permit::Awaited,
+            (true, permit) => permit,
+        };
+    }
+
+    /// Whether it is to be said what the next token may be.
+    pub fn awaits_permit(&self) -> bool {
+        matches!(self.permit, Permit::Awaited) && self.finish.is_none()
+    }
+
+    /// Says what the next token may be: a bit for each.
+    pub fn allow(&mut self, allowed: &[u32]) {
+        self.permit = Permit::Only(allowed.to_vec());
+    }
+
+    /// Ends the answer, whose form is complete.
+    pub fn complete(&mut self) {
+        self.finish.get_or_insert(Finish::Stop(None));
+    }
+
+    /// Goes on by tokens that nobody needs to choose: those of an answer that was begun elsewhere, or that its form
+    /// prescribes. `see` is told what text each of them has completed.
+    pub fn follow(&mut self, tokenizer: &Tokenizer, tokens: &[u32], mut see: impl FnMut(u32, &str)) {
+        if !tokens.is_empty() && matches!(self.stage, Stage::Head(_)) {
+            self.stage = Stage::Idle;
+        }
+        for token in tokens {
+            if self.finish.is_some() {
+                return;
+            }
             self.sampler.note(*token);
             see(*token, &self.take(tokenizer, *token));
         }
@@ -193,6 +253,9 @@ impl Generation {
         else {
             return Ok(false);
         };
+        if self.logprobs.is_some() || !matches!(self.permit, Permit::Any) {
+            return Ok(false);
+        }
         let vocabulary = executor.plan().weight(weight).rows;
         let adjustments = draw.adjusts.then(|| self.sampler.adjustments(vocabulary));
         executor.choose(row, &draw, adjustments.as_deref())

@@ -4,6 +4,7 @@
 //! caller says when to pause, so it can stream, cancel and stay responsive without threads.
 
 mod generation;
+mod likelihood;
 mod options;
 mod random;
 mod sampler;
@@ -11,6 +12,7 @@ mod score;
 mod stop;
 
 pub use generation::{Finish, Generation, Progress};
+pub use likelihood::Likelihood;
 pub use options::Options;
 pub use sampler::Sampler;
 pub use score::{Score, log_probability};

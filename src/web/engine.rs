@@ -7,8 +7,9 @@ use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
-use crate::runtime::{Finish, Generation, Options, Progress, Score};
+use crate::runtime::{Finish, Generation, Likelihood, Options, Progress, Score};
 use crate::task::{Embedding, Pooling};
+use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +19,9 @@ use wasm_bindgen_futures::future_to_promise;
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
 
+/// The logarithm of a probability that is as good as none: JSON has no infinity.
+const LOWEST: f32 = -9999.0;
+
 /// Does one run (generate, score, embed) at a time.
 #[wasm_bindgen]
 pub struct Engine {
@@ -25,6 +29,8 @@ pub struct Engine {
     run: Option<Run>,
     /// Tells the parts of the answer that is being generated.
     reply: Reply,
+    /// Whether what is said in that answer is to have a form.
+    formed: bool,
     vector: Vec<f32>,
 }
 
@@ -99,6 +105,57 @@ impl Engine {
     /// `answered`, and by the same options, the seed among them.
     pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
         self.answer(prompt, answered, options, Reply::default())
+    }
+
+    /// Goes on by tokens that the form of the answer prescribes: what they add to it.
+    pub fn force(&mut self, tokens: &[u32]) -> JsResult<String> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        let (mut taken, mut shown) = (Vec::new(), Parts::default());
+        generation.follow(&self.model.tokenizer, tokens, |token, text| {
+            taken.push(token);
+            shown += self.reply.push_token(&self.model.tokenizer, token, text);
+        });
+        Ok(decoded(shown, taken, &[], generation.awaits_permit()).to_string())
+    }
+
+    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
+    pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.allow(tokens);
+        Ok(())
+    }
+
+    /// Ends the answer, whose form is complete.
+    pub fn complete(&mut self) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.complete();
+        Ok(())
+    }
+
+    /// The bytes of all tokens, for following answers that have a form: one token after the other. A control token is
+    /// the byte 255 and its name, which no text spells.
+    #[wasm_bindgen(js_name = tokenBytes)]
+    pub fn token_bytes(&self) -> Vec<u8> {
+        self.words().flatten().collect()
+    }
+
+    /// How many bytes each of them has.
+    #[wasm_bindgen(js_name = tokenLengths)]
+    pub fn token_lengths(&self) -> Vec<u32> {
+        self.words().map(|word| word.len() as u32).collect()
+    }
+
+    /// The tokens that end an answer.
+    #[wasm_bindgen(js_name = endTokens)]
+    pub fn end_tokens(&self) -> Vec<u32> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.is_end(*token)).collect()
+    }
+
+    /// The tokens of a text that stands within another.
+    #[wasm_bindgen(js_name = tokenizeWithin)]
+    pub fn tokenize_within(&self, text: &str) -> JsResult<Vec<u32>> {
+        Ok(self.model.tokenizer.encode_within(text)?)
     }
 
     /// Begins scoring.
@@ -186,7 +243,7 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), vector: Vec::new() })
+        Ok(Engine { model, run: None, reply: Reply::default(), formed: false, vector: Vec::new() })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -201,10 +258,22 @@ impl Engine {
         // The worker draws a seed where the caller gives none.
         let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
         // What was told before is not told again.
-        generation.resume(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
+        generation.follow(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
+        self.formed = options.formed;
+        generation.set_formed(options.formed && !reply.is_reasoning());
         self.reply = reply;
         self.run = Some(Run::Generation(Box::new(generation)));
         Ok(())
+    }
+
+    /// The tokens, as those who follow an answer's form want them.
+    fn words(&self) -> impl Iterator<Item = Vec<u8>> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).map(|token| {
+            let name = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));
+            let control = name.map(|name| [&[u8::MAX], name.as_bytes()].concat());
+            control.or_else(|| tokenizer.token_bytes(token)).unwrap_or_default()
+        })
     }
 
     /// The executor that has threads.
@@ -216,9 +285,10 @@ impl Engine {
     fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
         let executor = &mut self.model.executor;
         let answer = match &mut self.run {
-            None => return Err(Error::internal("no run was begun")),
+            None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                generate(generation, &mut self.reply, executor, &self.model.tokenizer, pause)?
+                let formed = self.formed;
+                generate(generation, &mut self.reply, formed, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -243,15 +313,22 @@ impl Engine {
     }
 }
 
-/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
+fn no_run() -> Error {
+    Error::internal("no run was begun")
+}
+
+/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most. So does one
+/// after which it has to be said what the next may be.
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
+    formed: bool,
     executor: &mut Executor,
-    tokenizer: &crate::tokenizer::Tokenizer,
+    tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Value> {
     let mut tokens = Vec::new();
+    let mut likelihoods = Vec::new();
     let mut shown = Parts::default();
     loop {
         match generation.advance(executor, tokenizer, pause)? {
@@ -259,10 +336,12 @@ fn generate(
                 return Ok(json!({ "state": "prefill", "done": done, "total": total }));
             }
             Progress::Prefill { .. } => {}
-            Progress::Waiting => return Ok(decoded(shown, tokens)),
-            Progress::Token { token, text } => {
+            Progress::Waiting => break,
+            Progress::Token { token, text, likelihood } => {
                 tokens.push(token);
+                likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
                 shown += reply.push_token(tokenizer, token, &text);
+                generation.set_formed(formed && !reply.is_reasoning());
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
@@ -279,6 +358,7 @@ fn generate(
                     "reasoning": shown.reasoning,
                     "toolCalls": shown.calls,
                     "tokens": tokens,
+                    "likelihoods": likelihoods,
                     "finishReason": reason,
                     "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
                 });
@@ -289,14 +369,39 @@ fn generate(
             }
         }
         let first = generation.usage().1 == 1;
-        if first || pause() {
-            return Ok(decoded(shown, tokens));
+        if first || generation.awaits_permit() || pause() {
+            break;
         }
     }
+    Ok(decoded(shown, tokens, &likelihoods, generation.awaits_permit()))
 }
 
-fn decoded(Parts { reasoning, text, .. }: Parts, tokens: Vec<u32>) -> Value {
-    json!({ "state": "decode", "text": text, "reasoning": reasoning, "tokens": tokens })
+fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) -> Value {
+    let Parts { reasoning, text, .. } = shown;
+    json!({
+        "state": "decode",
+        "text": text,
+        "reasoning": reasoning,
+        "tokens": tokens,
+        "likelihoods": likelihoods,
+        "awaitsPermit": awaits,
+    })
+}
+
+/// How likely a token was, as the page is told.
+fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelihood) -> Value {
+    let named = |token: u32, logprob: f32| {
+        let bytes = tokenizer.token_bytes(token).unwrap_or_default();
+        // A control token has no text of its own, but a name.
+        let text = match bytes.is_empty() {
+            true => tokenizer.token_text(token).unwrap_or_default().into(),
+            false => String::from_utf8_lossy(&bytes),
+        };
+        json!({ "token": token, "text": text, "logprob": logprob.max(LOWEST) })
+    };
+    let mut told = named(token, *logprob);
+    told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
+    told
 }
 
 /// What the page's clock shows.

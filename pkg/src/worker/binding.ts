@@ -1,6 +1,6 @@
 // The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
 
-import type { WireToolCall } from "../protocol.js";
+import type { WireLikelihood, WireToolCall } from "../protocol.js";
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -40,6 +40,19 @@ export interface Engine {
   chat(conversation: string, answered: Uint32Array, options: string): number;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
+  /** Goes on by tokens that the form of the answer prescribes: a slice. */
+  force(tokens: Uint32Array): string;
+  /** Says what the next token may be, a bit for each. */
+  allow(tokens: Uint32Array): void;
+  /** Ends the answer, whose form is complete. */
+  complete(): void;
+  /** The bytes of all tokens, one after the other, and how many each has. */
+  tokenBytes(): Uint8Array;
+  tokenLengths(): Uint32Array;
+  /** The tokens that end an answer. */
+  endTokens(): Uint32Array;
+  /** The tokens of a text that stands within another. */
+  tokenizeWithin(text: string): Uint32Array;
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
@@ -74,12 +87,21 @@ export interface Binding {
 /** What `advance` says. */
 export type Slice =
   | { state: "prefill"; done: number; total: number }
-  | { state: "decode"; text: string; reasoning?: string; tokens: number[] }
+  | {
+      state: "decode";
+      text: string;
+      reasoning?: string;
+      tokens: number[];
+      likelihoods?: WireLikelihood[];
+      /** The next token has to have the form, and waits for `force` or `allow`. */
+      awaitsPermit?: boolean;
+    }
   | {
       state: "finished";
       text?: string;
       reasoning?: string;
       tokens?: number[];
+      likelihoods?: WireLikelihood[];
       finishReason?: "stop" | "length" | "tool-calls";
       toolCalls?: WireToolCall[];
       stop?: string;

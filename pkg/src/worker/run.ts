@@ -5,6 +5,7 @@ import type { WireDelta, WireGenerate, WireGenerated, WireInfo, WireScore, WireT
 import type { Engine, Slice } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call, Trap } from "./fault.js";
+import type { Forms, Guide } from "./form.js";
 
 /** How long the engine works before cancelling is possible. */
 const SLICE_MS = 30;
@@ -53,36 +54,46 @@ type Begin = (engine: Engine, answered: Uint32Array, options: string) => number;
 type Run = (engine: Engine) => Promise<WireGenerated>;
 
 /** A generation, as what to do with an engine. If that is lost in the middle, the next engine goes on where it was. */
-export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}): Run {
+export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}, forms?: Forms): Run {
   const begin: Begin = (engine, answered, options) => {
     const tokens = tokensOf(engine, prompt);
     call(() => engine.generate(tokens, answered, options));
     return tokens.length;
   };
-  return answer(begin, options, signal, tell);
+  return answer(begin, options, signal, tell, forms);
 }
 
 /** An answer to a conversation, in the same way. */
-export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
-  return answer((engine, answered, options) => call(() => engine.chat(conversation, answered, options)), options, signal, tell);
+export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
+  return answer((engine, answered, options) => call(() => engine.chat(conversation, answered, options)), options, signal, tell, forms);
 }
 
-function answer(begin: Begin, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
+function answer(begin: Begin, { format, ...options }: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
   const watch = new Watch();
   const answered: number[] = [];
   // Drawn here, so that every engine draws the same tokens.
-  const seeded = JSON.stringify({ seed: crypto.getRandomValues(new Uint32Array(1))[0], ...options });
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0];
+  const seeded = JSON.stringify({ seed, ...options, ...(format !== undefined && { formed: true }) });
+  let guide: Guide | undefined;
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
-    const { text = "", reasoning = "", tokens = [] } = slice;
+    const { text = "", reasoning = "", tokens = [], likelihoods = [] } = slice;
     answered.push(...tokens);
-    if (text !== "" || reasoning !== "" || tokens.length > 0) tell({ text, reasoning, tokens });
+    if (text === "" && reasoning === "" && tokens.length === 0) return;
+    tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
   };
   return async (engine) => {
+    // Tokens that nobody chooses have no likelihoods that could be told.
+    if (format !== undefined) guide ??= await forms?.guide(engine, format, options["logprobs"] === undefined, signal);
+    const lead = (slice: Slice): void => {
+      if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
+    };
     const promptTokens = begin(engine, Uint32Array.from(answered), seeded);
     try {
-      const end = await complete(engine, signal, see, () => watch.budget());
+      if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
+      const end = await complete(engine, signal, (slice) => (see(slice), lead(slice)), () => watch.budget());
+      guide?.free();
       const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
       return {
         finishReason: end.finishReason ?? "stop",
@@ -92,7 +103,10 @@ function answer(begin: Begin, options: WireGenerate, signal: AbortSignal, tell: 
         timings: watch.timings(usage.promptTokens - usage.cachedTokens),
       };
     } catch (error) {
-      if (!(error instanceof WispError) || error.code !== "aborted") throw error;
+      const code = error instanceof WispError ? error.code : undefined;
+      // On another engine the answer goes on where it is.
+      if (code !== "device-lost") guide?.free();
+      if (code !== "aborted") throw error;
       return abortedGeneration(promptTokens, watch);
     }
   };

@@ -18,6 +18,7 @@ import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
 import { call, translated, Trap } from "./fault.js";
+import { type Constraint, Forms } from "./form.js";
 import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
@@ -38,6 +39,8 @@ export interface Outside extends Pick<Surroundings, "storage" | "locks" | "fetch
     signal: AbortSignal,
     notice: (text: string) => void,
   ): Promise<{ binding: Binding; features: string[]; hire?: () => Helpers }>;
+  /** Starts the module that follows answers of a given form. */
+  startConstraint(url: string, signal: AbortSignal): Promise<Constraint>;
   /** Looks for a GPU. */
   adapter(): Promise<WebGpuReport>;
 }
@@ -55,6 +58,7 @@ export class Service {
   readonly #notices: string[] = [];
   #load: Promise<void> = Promise.resolve();
   #setting: Setting | undefined;
+  readonly #forms: Forms;
   #ready: Ready | undefined;
   #dead: WispError | undefined;
   #dismiss: () => Promise<void> = async () => {};
@@ -63,6 +67,7 @@ export class Service {
 
   constructor(outside: Outside) {
     this.#outside = outside;
+    this.#forms = new Forms((signal) => outside.startConstraint(this.#setting!.load.constraint, signal));
     this.#pumps = new PumpDesk((message) => outside.post(message), this.#loading.signal);
   }
 
@@ -185,7 +190,7 @@ export class Service {
 
   async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
     let losses = 0;
-    const run = task(request, signal, (delta) => {
+    const run = task(request, this.#forms, signal, (delta) => {
       losses = 0;
       this.#outside.post({ type: "delta", id, delta });
     });
@@ -245,16 +250,17 @@ export class Service {
 /** A request, as what to do with whatever engine there is. */
 function task(
   request: WireRequest,
+  forms: Forms,
   signal: AbortSignal,
   tell: (delta: WireDelta) => void,
 ): (ready: Ready) => Promise<Answers[keyof Answers]> {
   switch (request.kind) {
     case "generate": {
-      const run = generation(request.prompt, request.options, signal, tell);
+      const run = generation(request.prompt, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
     case "chat": {
-      const run = chat(request.conversation, request.options, signal, tell);
+      const run = chat(request.conversation, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
     case "countPrompt":
