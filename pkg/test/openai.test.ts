@@ -135,7 +135,7 @@ test("calls of tools, reasoning and log-probabilities", async () => {
     {},
   ]);
 
-  const likely = fake({ extra: { logprobs: LOGPROBS } });
+  const likely = fake({ extra: { logprobs: LOGPROBS.map((logprob) => ({ ...logprob, top: [] })) } });
   const { choices } = await likely.client.chat.completions.create({ messages, logprobs: true });
   assert.deepEqual(choices[0]!.logprobs, {
     content: [
@@ -144,9 +144,18 @@ test("calls of tools, reasoning and log-probabilities", async () => {
     ],
     refusal: null,
   });
-  const top = await likely.client.chat.completions.create({ messages, logprobs: true, top_logprobs: 2 });
+  assert.deepEqual(likely.calls[0]!.options, { logprobs: 0 });
+  const topped = fake({ extra: { logprobs: LOGPROBS } });
+  const top = await topped.client.chat.completions.create({ messages, logprobs: true, top_logprobs: 2 });
   assert.deepEqual(top.choices[0]!.logprobs!.content[0]!.top_logprobs[1], { token: "\uFFFD", logprob: -2, bytes: null });
-  const completion = await likely.client.completions.create({ prompt: "a", logprobs: 2 });
+  const tokens = LOGPROBS.map((logprob) => ({ type: "token" as const, id: logprob.token, logprob }));
+  const streamed = fake({ events: [tokens[0]!, TEXT[0]!, tokens[1]!, TEXT[1]!, FINISH] }).client;
+  const parts = await all(await streamed.chat.completions.create({ messages, logprobs: true, stream: true }));
+  assert.deepEqual(parts.map(({ choices }) => choices[0]!.logprobs?.content.map(({ token }) => token)), [undefined, ["Hello"], [" é"], undefined]);
+  const texts = await all(await streamed.completions.create({ prompt: "a", logprobs: 1, stream: true }));
+  assert.deepEqual(texts.map(({ choices }) => choices[0]!.logprobs?.text_offset), [[0], [5], undefined]);
+  const completion = await topped.client.completions.create({ prompt: "a", logprobs: 2 });
+  assert.deepEqual(topped.calls.map(({ options }) => options), [{ logprobs: 2 }, { maxTokens: 16, logprobs: 2 }]);
   assert.deepEqual(completion.choices[0]!.logprobs, {
     tokens: ["Hello", " é"],
     token_logprobs: [-0.1, -0.2],

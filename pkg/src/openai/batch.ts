@@ -1,7 +1,6 @@
 // The generations of one request: they succeed together, and stop together.
 
-import type { Generation, GenerationEvent } from "../index.js";
-import type { GenerationResult } from "./pending.js";
+import type { Generation, GenerationEvent, GenerationResult } from "../index.js";
 import { APIError } from "./error.js";
 import type { CompletionUsage } from "./types.js";
 
@@ -49,10 +48,6 @@ export class Batch {
       this.controller.abort();
       this.#release();
     }
-  }
-
-  result(index: number): Promise<GenerationResult> {
-    return this.#runs[index]!.result;
   }
 }
 

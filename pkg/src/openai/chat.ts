@@ -1,7 +1,7 @@
 // `chat.completions`: conversations.
 
-import type { Message, ToolCall } from "../index.js";
-import type { ChatOptions, GenerationResult } from "./pending.js";
+import type { GenerationResult, Message, TokenLogprob, ToolCall } from "../index.js";
+import type { ChatOptions } from "./pending.js";
 import { Batch, head, usageOf } from "./batch.js";
 import { APIError, refused } from "./error.js";
 import { ofChoice } from "./logprobs.js";
@@ -23,7 +23,7 @@ const RULES: Record<string, Rule> = {
   messages: () => ({}),
   max_tokens: (value, name) => ({ maxTokens: within(value, name, 0, Infinity) }),
   max_completion_tokens: (value, name) => ({ maxTokens: within(value, name, 0, Infinity) }),
-  logprobs: (value, name) => (flag(value, name) ? { logprobs: 1 } : {}),
+  logprobs: (value, name) => (flag(value, name) ? { logprobs: 0 } : {}),
   top_logprobs: (value, name) => ({ top: within(value, name, 0, 20) }),
   response_format: (value, name) => format(fields(value, name)),
   tools: (value) => ({ tools: tools(value) }),
@@ -70,7 +70,7 @@ export class ChatCompletions {
       const { model: name, n = 1, stream, usage: _, firstCallOnly: __, top, ...others } = asked;
       check(asked, params);
       const { id, model } = this.#registry.find(name);
-      const sampling: ChatOptions = top === undefined ? others : { ...others, logprobs: Math.max(top, 1) };
+      const sampling: ChatOptions = top === undefined ? others : { ...others, logprobs: top };
       const said = messages(params.messages);
       const signal = requestSignal(options);
       const batch = new Batch(
@@ -99,7 +99,7 @@ function completion(results: GenerationResult[], model: string, asked: Asked): C
       return {
         index,
         finish_reason: reason(result),
-        logprobs: result.logprobs === undefined ? null : ofChoice(result.logprobs, asked.top ?? 0),
+        logprobs: result.logprobs === undefined ? null : ofChoice(result.logprobs),
         message: {
           role: "assistant",
           content: result.text === "" && calls.length > 0 ? null : result.text,
@@ -117,12 +117,13 @@ async function* chunks(batch: Batch, model: string, asked: Asked): AsyncGenerato
   const same = head("chatcmpl", "chat.completion.chunk", model);
   const ended: Pick<GenerationResult, "usage">[] = [];
   const calls = new Map<number, number>();
+  const tokens: TokenLogprob[] = [];
   type Choice = ChatCompletionChunk["choices"][number];
-  const chunk = (index: number, delta: Choice["delta"], last: Partial<Choice> = {}): ChatCompletionChunk => ({
-    ...same,
-    choices: [{ index, delta, finish_reason: null, logprobs: null, ...last }],
-    ...(asked.usage && { usage: null }),
-  });
+  const chunk = (index: number, delta: Choice["delta"], finish_reason: Choice["finish_reason"] = null): ChatCompletionChunk => {
+    // Tokens come before the text that they make: the next chunk has it.
+    const logprobs = tokens.length === 0 ? null : ofChoice(tokens.splice(0));
+    return { ...same, choices: [{ index, delta, finish_reason, logprobs }], ...(asked.usage && { usage: null }) };
+  };
   for await (const { index, event } of batch.events()) {
     if (!calls.has(index)) {
       calls.set(index, 0);
@@ -135,11 +136,10 @@ async function* chunks(batch: Batch, model: string, asked: Asked): AsyncGenerato
       calls.set(index, place + 1);
       if (place === 0 || !asked.firstCallOnly) yield chunk(index, { tool_calls: [{ index: place, ...call(event.call) }] });
     }
+    if (event.type === "token" && event.logprob !== undefined) tokens.push(event.logprob);
     if (event.type === "finish") {
       ended.push(event);
-      const { logprobs } = await batch.result(index);
-      const all = logprobs === undefined ? null : ofChoice(logprobs, asked.top ?? 0);
-      yield chunk(index, {}, { finish_reason: reason(event), logprobs: all });
+      yield chunk(index, {}, reason(event));
     }
   }
   if (asked.usage) yield { ...same, choices: [], usage: usageOf(ended, ended.length) };

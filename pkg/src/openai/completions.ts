@@ -1,7 +1,6 @@
 // `completions`: texts that the model carries on.
 
-import type { Generation, Model } from "../index.js";
-import type { GenerationResult } from "./pending.js";
+import type { Generation, GenerationResult, Model, TokenLogprob } from "../index.js";
 import { Batch, head, usageOf } from "./batch.js";
 import { APIError, refused } from "./error.js";
 import { ofCompletion } from "./logprobs.js";
@@ -15,7 +14,7 @@ const RULES: Record<string, Rule> = {
   // Read by itself.
   prompt: () => ({}),
   max_tokens: (value, name) => ({ maxTokens: within(value, name, 0, Infinity) }),
-  logprobs: (value, name) => ({ top: within(value, name, 0, 20) }),
+  logprobs: (value, name) => ({ logprobs: within(value, name, 0, 20) }),
   echo: (value, name) => ({ echo: flag(value, name) }),
   best_of: "it would compute what is thrown away; take n, and choose",
   suffix: "the model only carries on what stands before",
@@ -37,10 +36,10 @@ export class Completions {
   create(params: CompletionCreateParams, options?: RequestOptions): Promise<Completion | Stream<Completion>>;
   async create(params: CompletionCreateParams, options?: RequestOptions): Promise<Completion | Stream<Completion>> {
     try {
-      const { model: name, n = 1, stream, usage, echo = false, top, ...others } = settings(params, RULES, "completions.create");
-      if (echo && top !== undefined) throw refused("echo", "echo does not go with logprobs: `Model.score` has those of a text");
+      const { model: name, n = 1, stream, usage, echo = false, ...others } = settings(params, RULES, "completions.create");
+      if (echo && others.logprobs !== undefined) throw refused("echo", "echo does not go with logprobs: `Model.score` has those of a text");
       const { id, model } = this.#registry.find(name);
-      const sampling = { maxTokens: 16, ...others, ...(top !== undefined && { logprobs: Math.max(top, 1) }) };
+      const sampling = { maxTokens: 16, ...others };
       const given = prompts(params.prompt).flatMap((prompt) => Array.from({ length: n }, (_, i) => ({ prompt, i })));
       const echoes = await Promise.all(given.map(({ prompt }) => (echo ? written(model, prompt) : "")));
       const signal = requestSignal(options);
@@ -48,7 +47,7 @@ export class Completions {
         given.map(({ prompt, i }) => (signal): Generation => model.generate(prompt, { ...nth(sampling, i), signal })),
         signal,
       );
-      const request = { model: id, echoes, top: top ?? 0, n, usage: usage ?? false };
+      const request = { model: id, echoes, n, usage: usage ?? false };
       return stream ? await opened(parts(batch, request), batch.controller) : completion(await batch.results(), request);
     } catch (error) {
       throw APIError.of(error);
@@ -60,43 +59,46 @@ interface Request {
   model: string;
   /** What stands before each text. */
   echoes: string[];
-  top: number;
   n: number;
   usage: boolean;
 }
 
-function completion(results: GenerationResult[], { model, echoes, top, n }: Request): Completion {
+function completion(results: GenerationResult[], { model, echoes, n }: Request): Completion {
   return {
     ...head("cmpl", "text_completion", model),
     choices: results.map((result, index) => ({
       index,
       text: echoes[index] + result.text,
       finish_reason: reason(result),
-      logprobs: result.logprobs === undefined ? null : ofCompletion(result.logprobs, top, 0),
+      logprobs: result.logprobs === undefined ? null : ofCompletion(result.logprobs, 0),
     })),
     usage: usageOf(results, n),
   };
 }
 
-async function* parts(batch: Batch, { model, echoes, top, n, usage }: Request): AsyncGenerator<Completion> {
+async function* parts(batch: Batch, { model, echoes, n, usage }: Request): AsyncGenerator<Completion> {
   const same = head("cmpl", "text_completion", model);
   const ended: Pick<GenerationResult, "usage">[] = [];
-  const part = (index: number, text: string, last: Partial<CompletionChoice> = {}): Completion => ({
-    ...same,
-    // The API has `null` there until the last part, though its types do not say so.
-    choices: [{ index, text, finish_reason: null as unknown as "stop", logprobs: null, ...last }],
-  });
-  const begun = new Set<number>();
+  const tokens: TokenLogprob[] = [];
+  // Of each text: how much of it there has been, as far as its tokens tell.
+  const offsets = new Map<number, number>();
+  // The API has `null` for a reason until the last part, though its types do not say so.
+  const part = (index: number, text: string, finish_reason = null as unknown as CompletionChoice["finish_reason"]): Completion => {
+    const known = tokens.splice(0);
+    const offset = offsets.get(index) ?? 0;
+    offsets.set(index, known.reduce((sum, { text }) => sum + text.length, offset));
+    return { ...same, choices: [{ index, text, finish_reason, logprobs: known.length === 0 ? null : ofCompletion(known, offset) }] };
+  };
   for await (const { index, event } of batch.events()) {
-    if (!begun.has(index)) {
-      begun.add(index);
+    if (!offsets.has(index)) {
+      offsets.set(index, 0);
       if (echoes[index] !== "") yield part(index, echoes[index]!);
     }
+    if (event.type === "token" && event.logprob !== undefined) tokens.push(event.logprob);
     if (event.type === "text") yield part(index, event.text);
     if (event.type === "finish") {
       ended.push(event);
-      const { logprobs } = await batch.result(index);
-      yield part(index, "", { finish_reason: reason(event), logprobs: logprobs === undefined ? null : ofCompletion(logprobs, top, 0) });
+      yield part(index, "", reason(event));
     }
   }
   if (usage) yield { ...same, choices: [], usage: usageOf(ended, n) };
