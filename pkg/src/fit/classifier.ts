@@ -51,7 +51,7 @@ export type Embedder = Pick<Model, "embed" | "info">;
 /** How many texts are embedded at once. */
 const BATCH = 32;
 /** Vectors have length 1: from one that hardly tells anything apart to one that knows every example by heart. */
-const PENALTIES = [3, 1, 0.3, 0.1, 0.03, 0.01];
+const PENALTIES = [1, 0.3, 0.1, 0.03, 0.01, 0.003];
 /** So near the minimum that probabilities have their third digit. */
 const TOLERANCE = 1e-4;
 /** Vectors of one text by two quantizations of a model are nearer than this; by two models they are not. */
