@@ -60,6 +60,14 @@ impl Loading {
         }
     }
 
+    /// Gets ready for a tensor that the plan did not know when it was prepared.
+    pub fn reserve(&mut self, tensor: &TensorInfo) -> Result<()> {
+        match self {
+            Loading::Cpu(_) => cpu::Loading::check(tensor),
+            Loading::Gpu(loading) => gpu::Loading::check(tensor).and_then(|()| loading.reserve(tensor)),
+        }
+    }
+
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         match self {
@@ -104,10 +112,13 @@ impl Cache {
         }
     }
 
-    /// Forgets the tokens from `len` on, few of the last.
-    pub fn rewind(&mut self, len: usize) -> Result<()> {
-        self.on_gpu()?.rewind(len);
-        Ok(())
+    /// Forgets the tokens from `len` on, and answers whether it could. What a window has passed is gone, and states do
+    /// not go back, but to the beginning; then nothing is forgotten.
+    pub fn rewind(&mut self, len: usize) -> bool {
+        match self {
+            Cache::Cpu(cache) => cache.rewind(len),
+            Cache::Gpu(cache) => cache.rewind(len),
+        }
     }
 
     fn on_cpu(&mut self) -> Result<&mut cpu::Cache> {
@@ -180,6 +191,14 @@ impl Executor {
         }
     }
 
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        match self {
+            Executor::Cpu(executor) => executor.set_plan(plan),
+            Executor::Gpu(executor) => executor.set_plan(plan),
+        }
+    }
+
     /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         match self {
@@ -204,11 +223,29 @@ impl Executor {
         }
     }
 
+    /// A new sequence that holds the same tokens: what is stored in one from now on is not seen in the other. The CPU
+    /// shares what neither has written since, the GPU copies what is stored.
+    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
+        match (self, cache) {
+            (Executor::Cpu(_), Cache::Cpu(cache)) => Ok(Cache::Cpu(cache.fork())),
+            (Executor::Gpu(executor), Cache::Gpu(cache)) => executor.fork(cache).map(Cache::Gpu),
+            _ => Err(elsewhere()),
+        }
+    }
+
     /// How many of `remaining` tokens the next step should take.
     pub fn step_tokens(&self, remaining: usize) -> usize {
         match self {
             Executor::Cpu(executor) => executor.step_tokens(remaining),
             Executor::Gpu(executor) => executor.step_tokens(remaining),
+        }
+    }
+
+    /// Rows that a step of several sequences should have at most.
+    pub fn step_rows(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => cpu::STEP_TOKENS,
+            Executor::Gpu(executor) => gpu::step_rows(executor.plan()),
         }
     }
 

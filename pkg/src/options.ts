@@ -3,6 +3,8 @@
 import type { Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
+import type { InputProgress } from "./head.js";
+import type { ModelFile } from "./source.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -15,6 +17,14 @@ export interface LoadProgress {
   readonly loaded: number;
   /** How much there is to do, as far as it is known; equal to `loaded` in the last event of a phase. */
   readonly total: number;
+}
+
+/** Changes of low rank (LoRA) to a model, in a file of their own. */
+export interface AdapterSource {
+  /** The adapter's GGUF file: what `load` takes for a model in one file. */
+  source: ModelFile;
+  /** How much it changes the model; `0` is not at all. Default 1. */
+  scale?: number;
 }
 
 /** How to load a model. */
@@ -38,6 +48,8 @@ export interface LoadOptions {
    * little more than half the memory, and less time where the context is long, for slightly different probabilities.
    */
   kvType?: "f16" | "q8_0";
+  /** Adapters of the model, to be used together; `model.setAdapters` changes their scales. */
+  adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
   /** Called as the load goes on. */
@@ -109,6 +121,26 @@ export interface EmbedOptions {
   normalize?: boolean;
   /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
   dimensions?: number;
+  /** Called as texts are embedded. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to classify. */
+export interface ClassifyOptions {
+  /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
+  multiLabel?: boolean;
+  /** Called as texts are classified. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to rank documents. */
+export interface RerankOptions {
+  /** Called as documents are scored. */
+  onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
   signal?: AbortSignal;
 }
@@ -213,6 +245,13 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
       },
       contextLength: positive,
       kvType: oneOf("f16", "q8_0"),
+      adapters: (value, option) => {
+        objects(value, option);
+        (value as AdapterSource[]).forEach((adapter, i) => {
+          const name = `${option}[${i}]`;
+          checked(adapter, { source: () => {}, scale: (scale) => number(scale, `${name}.scale`) }, name);
+        });
+      },
       cache: flag,
       onProgress: callback,
       signal,
@@ -266,9 +305,17 @@ export function chatOptions(options?: ChatOptions): ChatOptions {
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
   return checked(
     options,
-    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, signal },
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, onProgress: callback, signal },
     "embed",
   );
+}
+
+export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
+  return checked(options, { multiLabel: flag, onProgress: callback, signal }, "classify");
+}
+
+export function rerankOptions(options?: RerankOptions): RerankOptions {
+  return checked(options, { onProgress: callback, signal }, "rerank");
 }
 
 export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
@@ -277,6 +324,13 @@ export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
 
 export function scoreOptions(options?: { signal?: AbortSignal }): { signal?: AbortSignal } {
   return checked(options, { signal }, "score");
+}
+
+/** Scales of a model's adapters. */
+export function adapterScales(scales: unknown): number[] {
+  if (!Array.isArray(scales)) throw wrong("scales", "an array of numbers", scales);
+  scales.forEach((scale, i) => number(scale, `scales[${i}]`));
+  return [...scales];
 }
 
 /** Text as text, tokens as tokens. */
@@ -291,6 +345,11 @@ export function tokenIds(value: unknown, argument: string, must = "an array of t
   const odd = (value as ArrayLike<number>).length === 0 ? -1 : ids.findIndex((id, i) => id !== (value as number[])[i]);
   if (odd >= 0) throw invalidArgument(`${argument}[${odd}] is not a token id: ${String((value as unknown[])[odd])}`, argument);
   return ids;
+}
+
+export function texts(value: unknown, argument: string): string[] {
+  if (!Array.isArray(value)) throw invalidArgument(`${argument} must be an array of strings`, argument);
+  return value.map((item: unknown, i) => text(item, `${argument}[${i}]`));
 }
 
 export function text(value: unknown, argument: string): string {

@@ -30,6 +30,8 @@ export class FakeEngine implements Engine {
   freed = false;
   words = 1e6;
   generates = true;
+  labels: string[] | null = null;
+  adapters: { name: string; scale: number }[] = [];
   device: "wasm" | "webgpu" = "wasm";
   refusal: string | null = null;
   /** Words until the GPU is lost. */
@@ -41,12 +43,12 @@ export class FakeEngine implements Engine {
   #forced: number[] = [];
   #complete = false;
   #run: ((budget: number) => Slice) | undefined;
-  #vector = new Float32Array();
+  #vectors = new Float32Array();
 
   info(): string {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
-      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
+      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates, labels: this.labels, adapters: this.adapters },
       ...{ device: this.device, refusal: this.refusal },
       memory: { weights: 10, kv: 20 },
     });
@@ -164,15 +166,37 @@ export class FakeEngine implements Engine {
     return this.tokenize(conversation, undefined);
   }
 
+  setAdapters(scales: Float32Array): void {
+    this.calls.push(`adapters ${scales}`);
+    this.adapters = this.adapters.map(({ name }, i) => ({ name, scale: scales[i]! }));
+  }
+
   score(tokens: Uint32Array): void {
     this.calls.push("score");
     this.#run = () => ({ state: "finished", logprobs: Array.from(tokens, (_, i) => (i === 0 ? null : -i)) });
   }
 
-  embed(tokens: Uint32Array, options: string): void {
+  tokenizePair(query: string, document: string): Uint32Array {
+    return Uint32Array.of(...this.tokenize(query, undefined), ...this.tokenize(document, false));
+  }
+
+  embed(_: Uint32Array, lengths: Uint32Array, options: string): void {
     this.calls.push(`embed ${options}`);
+    this.#encode(lengths, (length) => [3, 4, length, 0]);
+  }
+
+  head(_: Uint32Array, lengths: Uint32Array): void {
+    this.calls.push("head");
+    this.#encode(lengths, (length) => this.labels!.map((_, label) => length * label));
+  }
+
+  // Half of the texts, then the others.
+  #encode(lengths: Uint32Array, vector: (length: number) => number[]): void {
+    let done = 0;
     this.#run = () => {
-      this.#vector = Float32Array.of(3, 4, tokens.length, 0);
+      done = done === 0 && lengths.length > 1 ? lengths.length >> 1 : lengths.length;
+      if (done < lengths.length) return { state: "prefill", done, total: lengths.length };
+      this.#vectors = Float32Array.from(Array.from(lengths).flatMap(vector));
       return { state: "finished" };
     };
   }
@@ -191,8 +215,8 @@ export class FakeEngine implements Engine {
     return this.work;
   }
 
-  takeVector(): Float32Array {
-    return this.#vector;
+  takeVectors(): Float32Array {
+    return this.#vectors;
   }
 
   /** Helpers that have come. */

@@ -6,7 +6,7 @@ import { setTimeout as after } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { type LoadWorker, loadWith } from "../src/load.js";
 import type { Model } from "../src/model.js";
-import type { LoadOptions, LoadProgress } from "../src/options.js";
+import { loadOptions, type LoadOptions, type LoadProgress } from "../src/options.js";
 import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
 import { type ModelSource, sources } from "../src/source.js";
 import { type Outside, Service } from "../src/worker/service.js";
@@ -361,6 +361,75 @@ test("vectors, one or several, shortened, or refused", async () => {
     await assert.rejects(model.embed("x".repeat(5000)), { code: "context-overflow" });
     await assert.rejects(model.embed("ab", { pooling: "last" as never }), { code: "invalid-argument" });
     assert.deepEqual(await model.embed([]), []);
+    const told: number[] = [];
+    const many = Array.from({ length: 100 }, (_, i) => "x".repeat(i));
+    const vectors = await model.embed(many, { onProgress: ({ done, total }) => told.push(done, total) });
+    assert.deepEqual(vectors.map((vector) => vector[2]), many.map(({ length }) => length + 1));
+    assert.deepEqual(told, [32, 100, 64, 100, 82, 100, 100, 100]);
+    await assert.rejects(model.classify("a"), { code: "unsupported-model" });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+function encoder(labels: string[] | null): FakeEngine {
+  const engine = new FakeEngine();
+  engine.generates = false;
+  engine.labels = labels;
+  return engine;
+}
+
+test("labels by a head", async () => {
+  await using(load(blob(), { engine: encoder(["bad", "good", "best"]) }), async (model) => {
+    assert.deepEqual(model.info.labels, ["bad", "good", "best"]);
+    const [first, second] = await model.classify(["", "a"]);
+    assert.deepEqual(first!.map(({ label }) => label), ["best", "good", "bad"]);
+    const sums = [first!, second!].map((scores) => scores.reduce((all, { score }) => all + score, 0));
+    assert.ok(sums.every((sum) => Math.abs(sum - 1) < 1e-6));
+    assert.ok(second![0]!.score > first![0]!.score);
+    const [good, bad] = await model.classify("", ["bad", "good"]);
+    assert.deepEqual([good!.label, bad!.label], ["good", "bad"]);
+    assert.ok(Math.abs(good!.score + bad!.score - 1) < 1e-6);
+    const each = await model.classify("", undefined, { multiLabel: true });
+    assert.ok(Math.abs(each.at(-1)!.score - 0.5) < 1e-6, "each by itself");
+    await assert.rejects(model.classify("", ["worst"]), { code: "invalid-argument", details: { option: "labels" } });
+    await assert.rejects(model.classify("", "good" as never), { code: "invalid-argument" });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+test("adapters are loaded after the model, and switched", async () => {
+  const engine = new FakeEngine();
+  engine.adapters = [{ name: "one", scale: 1 }, { name: "two", scale: 0.5 }];
+  const adapters = [{ source: blob(100) }, { source: blob(200), scale: 0.5 }];
+  await using(load(blob(), { engine, adapters }), async (model) => {
+    assert.deepEqual(model.info.adapters, engine.adapters);
+    await model.setAdapters([0, 2]);
+    assert.deepEqual(model.info.adapters.map(({ scale }) => scale), [0, 2]);
+    assert.ok(engine.calls.includes("adapters 0,2"));
+    await assert.rejects(model.setAdapters([1]), { code: "invalid-argument", details: { option: "scales" } });
+    await assert.rejects(model.setAdapters([1, NaN]), { code: "invalid-argument" });
+    await assert.rejects(model.setAdapters("1" as never), { code: "invalid-argument" });
+  });
+  const wrong = [[{}], [{ source: 1 }], [{ source: blob(), scale: "1" }], [{ source: blob(), factor: 1 }], blob(), [{ source: [blob()] }]];
+  const refused = wrong.map(async (adapters) => load(blob(), loadOptions({ adapters } as never) as never));
+  const codes = await Promise.all(refused.map((loaded) => loaded.then(() => "", ({ code }) => code)));
+  assert.deepEqual(codes, wrong.map(() => "invalid-argument"));
+});
+
+test("documents by relevance: of a reranker, and by cosines", async () => {
+  const documents = ["aaa", "", "aa"];
+  await using(load(blob(), { engine: encoder(["LABEL_0"]) }), async (model) => {
+    const told: number[] = [];
+    const ranking = await model.rerank("q", documents, { onProgress: ({ done }) => told.push(done) });
+    assert.deepEqual(ranking, [0, 1, 2].map((index) => ({ index, score: 0.5 })), "equal scores keep the order");
+    assert.deepEqual(told, [1, 3]);
+    assert.deepEqual(await model.rerank("q", []), []);
+    await assert.rejects(model.rerank("q", ["x".repeat(5000)]), { code: "context-overflow", message: /document .* query/ });
+  });
+  await using(load(blob(), { engine: encoder(null) }), async (model) => {
+    // Vectors of the fake engine are 3, 4, their length, 0.
+    const ranking = await model.rerank("aa", documents);
+    assert.deepEqual(ranking.map(({ index }) => index), [0, 2, 1]);
   });
 });
 

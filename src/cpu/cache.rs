@@ -3,7 +3,7 @@
 //!
 //! A page holds [`PAGE`] positions of one layer and is allocated when its first position is stored: a short
 //! chat does not pay for a long context, and nothing is ever copied to grow. A windowed layer frees the
-//! pages that no later token can see.
+//! pages that no later token can see. Forks share pages until one of them is written, which is copied then.
 //!
 //! **Codes.** Keys and values are integers, with a scale for each [`Codes::BLOCK`] values of a head's vector, so that
 //! attention multiplies integers: twice or four times as many per instruction as f32, after no conversion, with
@@ -22,6 +22,7 @@ use super::state::{State, Turn};
 use crate::error::{Error, Result};
 use crate::plan;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Positions per page. One head's share is to be long enough that reading it is limited by bandwidth, not by finding
 /// the next: on virtual machines, 8 KB here and there came at 4 GB/s where one stream comes at 27.
@@ -187,7 +188,7 @@ pub struct Cache {
 pub struct Layer {
     pub cache: plan::Cache,
     pub kv_type: KvType,
-    pub pages: Vec<Page>,
+    pub pages: Vec<Arc<Page>>,
     len: usize,
 }
 
@@ -228,13 +229,23 @@ impl Cache {
         self.len == 0
     }
 
+    /// Another sequence of the same tokens. Memory is shared as long as neither writes it.
+    pub fn fork(&self) -> Self {
+        Cache {
+            layers: self.layers.iter().map(|layer| layer.fork(self.len)).collect(),
+            states: self.states.iter().map(|state| state.fork(self.turn)).collect(),
+            turn: self.turn,
+            len: self.len,
+        }
+    }
+
     /// Makes room for `tokens` more positions in every layer, and frees what no later token can see.
     pub fn reserve(&mut self, tokens: usize) -> Result<()> {
         for layer in &mut self.layers {
             layer.retire(self.len);
-            layer.reserve(self.len + tokens)?;
+            layer.reserve(self.len..self.len + tokens)?;
         }
-        self.states.iter_mut().try_for_each(State::reserve)
+        self.states.iter_mut().try_for_each(|state| state.reserve(self.turn, self.len == 0))
     }
 
     /// Declares `tokens` more positions stored, after all layers have them, and a new state left.
@@ -243,20 +254,25 @@ impl Cache {
         self.turn.next();
     }
 
-    /// Forgets all positions. What they lie in is kept, unless a window has passed it.
-    pub fn rewind(&mut self) {
-        self.len = 0;
-        for layer in &mut self.layers {
-            layer.len = 0;
-            if layer.pages.iter().any(|page| page.rows.len() == 0) {
-                layer.pages.clear();
-            }
+    /// Forgets the positions from `len` on, and answers whether it could: a window may have passed what the token at
+    /// `len` sees, and states go back to the beginning only. If not, nothing is forgotten. The pages are kept.
+    pub fn rewind(&mut self, len: usize) -> bool {
+        let is_back = len < self.len;
+        if is_back && len > 0 && !(self.states.is_empty() && self.layers.iter().all(|layer| layer.sees(len)))
+        {
+            return false;
         }
+        if is_back {
+            self.len = len;
+            self.layers.iter_mut().for_each(|layer| layer.rewind(len));
+        }
+        len == self.len
     }
 
-    /// Bytes that it occupies.
+    /// Bytes that it occupies: of what it shares with others, its part.
     pub fn bytes(&self) -> usize {
-        let pages: usize = self.layers.iter().flat_map(|layer| &layer.pages).map(Page::bytes).sum();
+        let part = |page: &Arc<Page>| page.bytes() / Arc::strong_count(page);
+        let pages: usize = self.layers.iter().flat_map(|layer| &layer.pages).map(part).sum();
         pages + self.states.iter().map(State::bytes).sum::<usize>()
     }
 }
@@ -271,18 +287,46 @@ impl Layer {
         self.len == 0
     }
 
-    /// Makes room for positions below `len`, which are those that a token may see.
-    pub fn reserve(&mut self, len: usize) -> Result<()> {
-        while self.pages.len() < len.div_ceil(PAGE) {
-            self.pages.push(Page::new(self.kv_type.shape(self.cache.dim), self.cache.heads)?);
-        }
+    fn fork(&self, len: usize) -> Self {
+        let Layer { cache, kv_type, .. } = *self;
+        Layer { cache, kv_type, pages: self.pages.iter().take(len.div_ceil(PAGE)).cloned().collect(), len }
+    }
+
+    /// Whether all that a token at `position` sees is still there.
+    fn sees(&self, position: usize) -> bool {
+        let from = self.cache.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        self.pages[from / PAGE..position.div_ceil(PAGE)].iter().all(|page| !page.is_gone())
+    }
+
+    /// Forgets the positions from `len` on. From the beginning no page may be missing.
+    fn rewind(&mut self, len: usize) {
         self.len = len;
+        if len == 0 && self.pages.iter().any(|page| page.is_gone()) {
+            self.pages.clear();
+        }
+    }
+
+    /// Makes room for positions before the end of `written`, which are those that a token may see, and for what is
+    /// written in pages that nobody shares.
+    pub fn reserve(&mut self, written: Range<usize>) -> Result<()> {
+        let (shape, heads) = (self.kv_type.shape(self.cache.dim), self.cache.heads);
+        let pages = written.end.div_ceil(PAGE);
+        for page in self.pages.iter_mut().take(pages).skip(written.start / PAGE) {
+            if Arc::get_mut(page).is_none() {
+                *page = Arc::new(page.copy(shape, heads)?);
+            }
+        }
+        while self.pages.len() < pages {
+            self.pages.push(Arc::new(Page::new(shape, heads)?));
+        }
+        self.len = written.end;
         Ok(())
     }
 
     /// Stores the keys and values of one row at `position`, the next one or one stored before.
     pub fn store(&mut self, position: usize, k: &[f32], v: &[f32]) -> Result<()> {
-        self.reserve(self.len.max(position + 1))?;
+        let end = self.len.max(position + 1);
+        self.reserve(position.min(self.len)..end)?;
         let heads = 0..self.cache.heads;
         // SAFETY: `&mut self`: nobody else touches the layer.
         unsafe {
@@ -375,8 +419,8 @@ impl Layer {
     pub fn retire(&mut self, position: usize) {
         let Some(window) = self.cache.window else { return };
         let gone = (position + 1).saturating_sub(window) / PAGE;
-        for page in self.pages.iter_mut().take(gone) {
-            *page = Page::default();
+        for page in self.pages.iter_mut().take(gone).filter(|page| !page.is_gone()) {
+            *page = Arc::default();
         }
     }
 }
@@ -393,6 +437,22 @@ impl Page {
         Err(Error::out_of_memory(
             "the key/value cache does not fit into memory: choose a smaller contextLength",
         ))
+    }
+
+    /// The same in other memory.
+    fn copy(&self, shape: Shape, heads: usize) -> Result<Self> {
+        let mut page = Page::new(shape, heads)?;
+        // SAFETY: pages are written by steps, and none is on: nobody asks for room then.
+        unsafe {
+            page.rows.values_mut().copy_from_slice(self.rows.parts().read(0..self.rows.len()));
+            page.scales.values_mut().copy_from_slice(self.scales.parts().read(0..self.scales.len()));
+        }
+        Ok(page)
+    }
+
+    /// Whether it has left the window.
+    fn is_gone(&self) -> bool {
+        self.rows.len() == 0
     }
 
     fn bytes(&self) -> usize {

@@ -35,6 +35,12 @@ impl<T: Copy> Shared<T> {
     pub fn parts(&self) -> Parts<'_, T> {
         Parts(&self.0)
     }
+
+    /// All of them, which nobody else can reach now.
+    pub fn values_mut(&mut self) -> &mut [T] {
+        // SAFETY: `&mut self`, and `UnsafeCell<T>` has the layout of `T`.
+        unsafe { self.parts().write(0..self.len()) }
+    }
 }
 
 /// Access to shared values.

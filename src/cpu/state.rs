@@ -2,17 +2,19 @@
 //!
 //! Keys and values that a dropped step has stored lie beyond the cache's length and are written over. A state has no
 //! length, so there are two of it: a step reads what the last one left, writes the other, and only its end
-//! ([`Turn::next`]) makes that the one to read. Before the first token a state is zeros, whatever lies there.
+//! ([`Turn::next`]) makes that the one to read. Before the first token a state is zeros, whatever lies there. A fork
+//! shares the half that is read; one that is shared is not written, but another taken in its place.
 
 use super::shared::{Parts, Shared};
 use crate::error::{Error, Result};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The state of one op. Memory is taken when the first step begins.
 #[derive(Default)]
 pub struct State {
     len: usize,
-    halves: [Shared<f32>; 2],
+    halves: [Arc<Shared<f32>>; 2],
 }
 
 /// Which half the last step has left.
@@ -23,6 +25,11 @@ impl Turn {
     pub fn next(&mut self) {
         self.0 = !self.0;
     }
+
+    /// The half that a step reads.
+    fn read(self) -> usize {
+        usize::from(self.0)
+    }
 }
 
 impl State {
@@ -30,16 +37,36 @@ impl State {
         State { len, ..State::default() }
     }
 
-    pub fn reserve(&mut self) -> Result<()> {
-        if self.halves.iter_mut().all(|half| half.len() == self.len || half.resize(self.len, 0.0)) {
-            return Ok(());
-        }
-        Err(Error::out_of_memory("the state of a sequence does not fit into memory: choose a smaller model"))
+    /// Another sequence's, which the last step has left as it has this one.
+    pub fn fork(&self, turn: Turn) -> Self {
+        let mut fork = State::new(self.len);
+        fork.halves[turn.read()] = Arc::clone(&self.halves[turn.read()]);
+        fork
     }
 
-    /// Bytes that it occupies.
+    /// Has memory for what the next step writes: its half, and both if the sequence `begins`.
+    pub fn reserve(&mut self, turn: Turn, begins: bool) -> Result<()> {
+        for (index, half) in self.halves.iter_mut().enumerate() {
+            if index == turn.read() && !begins {
+                continue;
+            }
+            if Arc::get_mut(half).is_none() {
+                *half = Arc::default();
+            }
+            let own = Arc::get_mut(half);
+            if !own.is_some_and(|half| half.len() == self.len || half.resize(self.len, 0.0)) {
+                return Err(Error::out_of_memory(
+                    "the state of a sequence does not fit into memory: choose a smaller model",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that it occupies: of what it shares with others, its part.
     pub fn bytes(&self) -> usize {
-        self.halves.iter().map(|half| half.len() * size_of::<f32>()).sum()
+        let part = |half: &Arc<Shared<f32>>| half.len() * size_of::<f32>() / Arc::strong_count(half);
+        self.halves.iter().map(part).sum()
     }
 
     /// Bytes that a state of `len` values will occupy.
@@ -53,9 +80,8 @@ impl State {
     /// No other thread touches these values in this step.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, turn: Turn, begins: bool, range: Range<usize>) -> [&mut [f32]; 2] {
-        let [first, second] = &self.halves;
         let [old, new]: [Parts<f32>; 2] =
-            if turn.0 { [second.parts(), first.parts()] } else { [first.parts(), second.parts()] };
+            [turn.read(), 1 - turn.read()].map(|half| self.halves[half].parts());
         // SAFETY: the caller's promise.
         let [old, new] = unsafe { [old.write(range.clone()), new.write(range)] };
         if begins {

@@ -30,7 +30,9 @@ impl Trial {
 
     /// Takes a step. Each sequence begins anew.
     pub fn step(&mut self, executor: &mut Executor) -> Result<()> {
-        self.caches.iter_mut().for_each(Cache::rewind);
+        for cache in &mut self.caches {
+            cache.rewind(0);
+        }
         let mut batch: Vec<(&mut Cache, &[u32])> =
             self.caches.iter_mut().map(|cache| (cache, &self.tokens[..])).collect();
         executor.begin(&mut batch)?;

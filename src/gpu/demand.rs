@@ -1,9 +1,9 @@
 //! What a model takes of the GPU, added up before any of its weights has come.
 
 use super::device::Gpu;
-use super::executor::{HEAD_ROWS, STEP_TOKENS, state_bytes};
+use super::executor::{HEAD_ROWS, STEP_TOKENS};
 use super::kernels::Slot;
-use super::sequence::Layer;
+use super::sequence::{Layer, state_bytes};
 use crate::cpu::KvType;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
@@ -30,7 +30,7 @@ impl Demand {
         let slots = plan.slots.iter().map(|width| Slot::bytes(rows, *width));
         let results = match plan.head {
             Head::Logits { weight, .. } => Slot::bytes(HEAD_ROWS, plan.weight(weight).rows),
-            Head::Hidden { x } => Slot::bytes(rows, plan.slot(x)),
+            Head::Hidden { x } | Head::Labels { x } => Slot::bytes(rows, plan.slot(x)),
         };
         Demand {
             weights: tensors.into_iter().map(|tensor| tensor.bytes).sum(),

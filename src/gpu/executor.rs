@@ -7,12 +7,12 @@ use super::device::Gpu;
 use super::kernels::Slot;
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
-use super::sequence::{Cache, Layer, Pool};
+use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Plan, Rope};
+use crate::plan::{Head, Op, Plan, Rope, Row};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -38,11 +38,10 @@ pub struct Executor {
     slots: Vec<Slot>,
     logits: Slot,
     ropes: Vec<Rotation>,
-    /// Token and position of each row.
+    /// Token and position of each row, and above the position the number of its text.
     rows: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
-    layers: Vec<Layer>,
     /// For steps with one row of each sequence.
     one: Program,
     many: Program,
@@ -60,6 +59,8 @@ pub struct Executor {
 
 /// The memory of a sequence, bound to the dispatches that use it.
 struct Lane {
+    layers: Vec<wgpu::Buffer>,
+    states: Vec<wgpu::Buffer>,
     one: Vec<Option<wgpu::BindGroup>>,
     many: Vec<Option<wgpu::BindGroup>>,
 }
@@ -86,7 +87,7 @@ impl Executor {
         let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
         let (head_rows, vocabulary, read) = match plan.head {
             Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } => (1, plan.slot(x), most),
+            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
         };
         let logits = Slot::new(&gpu, head_rows, vocabulary);
         let mut ropes = Vec::new();
@@ -103,18 +104,13 @@ impl Executor {
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(8 * most as u64);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
-        let compile = |one| {
-            let (gpu, plan, weights, slots, layers, ropes) = (&gpu, &plan, &weights, &slots, &layers, &ropes);
-            let (rows, step, logits) = (&rows, &entries, &logits);
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile()
-        };
-        let (one, many) = (compile(true)?, compile(false)?);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
             Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
-            Head::Hidden { .. } => None,
+            Head::Hidden { .. } | Head::Labels { .. } => None,
         };
         gpu.check()?;
+        let pool = Pool::new(layers, plan.states.clone());
         let mut executor = Executor {
             plan,
             weights,
@@ -124,10 +120,9 @@ impl Executor {
             ropes,
             rows,
             entries,
-            layers,
-            one,
-            many,
-            pool: Rc::default(),
+            one: Program::default(),
+            many: Program::default(),
+            pool,
             lanes: vec![],
             step: None,
             under_way: VecDeque::new(),
@@ -136,8 +131,47 @@ impl Executor {
             chosen_for: None,
             angles: vec![],
         };
+        executor.compile()?;
         executor.reach(0)?;
         Ok(executor)
+    }
+
+    fn compile(&mut self) -> Result<()> {
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, .. } = &*self;
+        let (layers, step) = (&self.pool.layers, &self.entries);
+        let compile =
+            |one| Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile();
+        (self.one, self.many) = (compile(true)?, compile(false)?);
+        Ok(())
+    }
+
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        self.cancel();
+        let most = step_rows(&plan);
+        let kept =
+            self.slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
+        self.slots.truncate(kept);
+        self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
+        self.plan = plan;
+        self.compile()?;
+        for lane in std::mem::take(&mut self.lanes) {
+            let lane = self.bound(lane.layers, lane.states);
+            self.lanes.push(lane);
+        }
+        self.gpu.check()
+    }
+
+    /// The memory of a sequence, bound to the programs.
+    fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
+        let bind = |program: &Program| {
+            let bind = |dispatch: &Dispatch| {
+                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
+            };
+            program.layers.iter().map(bind).collect()
+        };
+        let (one, many) = (bind(&self.one), bind(&self.many));
+        Lane { layers, states, one, many }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -155,13 +189,33 @@ impl Executor {
 
     /// Bytes of keys and values of a sequence.
     pub fn cache_capacity(&self) -> u64 {
-        let layers: u64 = self.layers.iter().map(Layer::bytes).sum();
-        layers + self.plan.states.iter().map(|len| state_bytes(*len)).sum::<u64>()
+        self.pool.bytes()
     }
 
     /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
     pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool, self.cache_capacity())
+        Cache::new(&self.pool)
+    }
+
+    /// A new sequence that holds the same tokens: the positions stored are copied, on the GPU.
+    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
+        // What is stored by a step that waits is to be there.
+        self.send();
+        let fork = cache.fork();
+        self.reach(fork.lane)?;
+        let (from, to) = (&self.lanes[cache.lane], &self.lanes[fork.lane]);
+        self.gpu.submit(|encoder| {
+            for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
+                for (at, len) in layer.places(cache.stored(layer)) {
+                    encoder.copy_buffer_to_buffer(from, at, to, at, len);
+                }
+            }
+            for (len, (from, to)) in self.pool.states.iter().zip(from.states.iter().zip(&to.states)) {
+                let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
+                encoder.copy_buffer_to_buffer(from, at, to, at, len);
+            }
+        });
+        self.gpu.check().map(|()| fork)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -181,22 +235,35 @@ impl Executor {
         self.send();
         self.drop_results();
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
-        for (cache, tokens) in batch.iter() {
+        let texts = self.plan.ops.iter().find_map(|op| match op {
+            Op::AddRow { row: row @ Row::Text { .. }, .. } => Some(*row),
+            _ => None,
+        });
+        let (mut positions, first) = (Vec::new(), batch.first().map_or(0, |(cache, _)| cache.lane));
+        for (cache, tokens) in batch.iter_mut() {
             self.plan.check_tokens(tokens)?;
-            self.reach(cache.lane)?;
-            let start = cache.len();
-            if start + tokens.len() > self.plan.context_length {
+            if cache.len() + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
-            let (lane, turn) = (cache.lane, cache.turn);
+            cache.reserve(tokens.len());
+            // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
+            let (lane, start) =
+                if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
+            self.reach(lane)?;
+            let turn = cache.turn;
             sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
-            rows.extend(tokens.iter().enumerate().map(|(k, token)| [*token, (start + k) as u32]));
+            for (k, token) in tokens.iter().enumerate() {
+                let position = cache.len() + k;
+                let text = texts.map_or(0, |row| row.index(position, &tokens[..k]));
+                positions.push(position);
+                rows.push([*token, position as u32 | (text as u32) << 24]);
+            }
         }
         if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
         self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
-        self.place(rows.iter().map(|[_, position]| *position as usize));
+        self.place(positions.iter().copied());
         self.prepare(rows.len(), sequences);
         Ok(())
     }
@@ -283,24 +350,13 @@ impl Executor {
     /// Makes memory for sequences up to number `lane`.
     fn reach(&mut self, lane: usize) -> Result<()> {
         while self.lanes.len() <= lane {
-            let layers: Vec<_> = self.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
+            let layers: Vec<_> =
+                self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
-            let states: Vec<_> = states.collect();
-            let bind = |program: &Program| {
-                let bind = |dispatch: &Dispatch| {
-                    dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
-                };
-                program.layers.iter().map(bind).collect()
-            };
-            let lane = Lane { one: bind(&self.one), many: bind(&self.many) };
+            let lane = self.bound(layers, states.collect());
             self.gpu.check()?;
             self.lanes.push(lane);
         }
         Ok(())
     }
-}
-
-/// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
-pub fn state_bytes(len: usize) -> u64 {
-    2 * 4 * len.max(1) as u64
 }

@@ -17,7 +17,7 @@ mod sequence;
 mod weights;
 
 pub use choice::Draw;
-pub use demand::Demand;
+pub use demand::{Demand, step_rows};
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};
 pub use readback::Signal;

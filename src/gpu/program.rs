@@ -6,7 +6,7 @@ use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{DeltaRule, Head, Norm, Op, Plan, Rope, SlotId, WeightId};
+use crate::plan::{DeltaRule, Factor, Head, Norm, Op, Plan, Rope, SlotId, WeightId};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -14,6 +14,7 @@ mod fusion;
 mod uses;
 
 /// Dispatches for one kind of step, and for what is asked of its rows.
+#[derive(Default)]
 pub struct Program {
     pub layers: Vec<Dispatch>,
     /// The last norm of the rows that are asked for, unless the head takes it in.
@@ -118,7 +119,13 @@ impl Compiler<'_> {
             Op::Activate { f, x } => vec![kernels::activate(f, self.slot(x))],
             Op::Gate { f, x, y } => vec![kernels::gate(f, self.slot(x), self.slot(y))],
             Op::Add { x, y } => vec![kernels::add(self.slot(x), self.slot(y))],
-            Op::Scale { by, x } => vec![kernels::scale(self.slot(x), self.weights.vector(by)?[0])],
+            Op::Scale { by, x } => {
+                let by = match by {
+                    Factor::Weight(by) => self.weights.vector(by)?[0],
+                    Factor::Number(by) => by,
+                };
+                vec![kernels::scale(self.slot(x), by)]
+            }
             Op::Part { x, run, first, out } => {
                 vec![kernels::part(self.slot(x), run, first, self.slot(out))]
             }

@@ -52,6 +52,13 @@ impl Layer {
         2 * 4 * (self.heads * self.row()) as u64 * self.capacity as u64
     }
 
+    /// Where the first `positions` of each head's keys, and of its values, lie: offsets in bytes and their length.
+    pub fn places(&self, positions: usize) -> impl Iterator<Item = (u64, u64)> {
+        let row = 4 * self.row() as u64;
+        let (step, len) = (row * self.capacity as u64, row * positions as u64);
+        (0..2 * self.heads as u64).map(move |head| (head * step, len)).filter(|(_, len)| *len > 0)
+    }
+
     /// WGSL that packs and unpacks words.
     pub fn source(&self) -> String {
         let packing = match self.kv_type {
@@ -66,11 +73,36 @@ impl Layer {
     }
 }
 
-/// Numbers of sequences whose memory nobody uses now.
-#[derive(Default)]
+/// What the sequences of a model have in common.
 pub struct Pool {
+    pub(super) layers: Vec<Layer>,
+    /// Values of each state.
+    pub(super) states: Vec<usize>,
+    /// Numbers of sequences whose memory nobody uses now.
     free: RefCell<Vec<usize>>,
     next: Cell<usize>,
+}
+
+impl Pool {
+    pub fn new(layers: Vec<Layer>, states: Vec<usize>) -> Rc<Self> {
+        Rc::new(Pool { layers, states, free: RefCell::default(), next: Cell::default() })
+    }
+
+    /// Bytes of the memory of a sequence.
+    pub fn bytes(&self) -> u64 {
+        let layers: u64 = self.layers.iter().map(Layer::bytes).sum();
+        layers + self.states.iter().map(|len| state_bytes(*len)).sum::<u64>()
+    }
+}
+
+/// Bytes of a state of `len` values: what a step has left, and what the next one leaves.
+pub fn state_bytes(len: usize) -> u64 {
+    2 * half_bytes(len)
+}
+
+/// Bytes of one of the two.
+pub(super) fn half_bytes(len: usize) -> u64 {
+    4 * len.max(1) as u64
 }
 
 /// A sequence: which memory it has, and how many tokens are stored there.
@@ -80,13 +112,21 @@ pub struct Cache {
     /// The half of each state that the last step has left.
     pub(super) turn: usize,
     len: usize,
-    bytes: u64,
+    /// Positions that were written, if only by steps that were dropped: rings may have lost what lay there before.
+    written: usize,
 }
 
 impl Cache {
-    pub(super) fn new(pool: &Rc<Pool>, bytes: u64) -> Self {
+    pub(super) fn new(pool: &Rc<Pool>) -> Self {
         let lane = pool.free.borrow_mut().pop().unwrap_or_else(|| pool.next.replace(pool.next.get() + 1));
-        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, bytes }
+        Cache { pool: Rc::clone(pool), lane, turn: 0, len: 0, written: 0 }
+    }
+
+    /// A sequence of the same tokens, whose memory is yet to be copied.
+    pub(super) fn fork(&self) -> Self {
+        let mut fork = Cache::new(&self.pool);
+        (fork.turn, fork.len, fork.written) = (self.turn, self.len, self.written);
+        fork
     }
 
     /// Tokens stored in every layer.
@@ -100,12 +140,40 @@ impl Cache {
 
     /// Bytes of its memory.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.pool.bytes()
     }
 
-    /// Forgets all positions from `len` on. States cannot go back: nothing is taken ahead where there are some.
-    pub fn rewind(&mut self, len: usize) {
+    /// The positions of a layer's memory where something was stored.
+    pub(super) fn stored(&self, layer: &Layer) -> usize {
+        self.written.min(layer.capacity)
+    }
+
+    /// Forgets all positions from `len` on, and answers whether it could: a ring may have lost what the token at `len`
+    /// sees, and states go back to the beginning only. If not, nothing is forgotten.
+    pub fn rewind(&mut self, len: usize) -> bool {
+        let Pool { layers, states, .. } = &*self.pool;
+        if len < self.len
+            && len > 0
+            && !(states.is_empty() && layers.iter().all(|layer| self.sees(layer, len)))
+        {
+            return false;
+        }
+        if len == 0 {
+            self.written = 0;
+        }
         self.len = self.len.min(len);
+        len == self.len
+    }
+
+    /// Whether all that a token at `position` sees in a layer is still there.
+    fn sees(&self, layer: &Layer, position: usize) -> bool {
+        let from = layer.window.map_or(0, |window| (position + 1).saturating_sub(window));
+        from + layer.capacity >= self.written
+    }
+
+    /// Notes that a step writes `tokens` positions after those stored.
+    pub(super) fn reserve(&mut self, tokens: usize) {
+        self.written = self.written.max(self.len + tokens);
     }
 
     /// Declares `tokens` more positions stored, and a new state left if there are any.

@@ -26,11 +26,11 @@ enum Stage {
 
 impl Score {
     pub fn new(executor: &Executor, tokens: &[u32]) -> Result<Self> {
-        if let Head::Hidden { .. } = executor.plan().head {
+        let Head::Logits { .. } = executor.plan().head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it embeds texts and cannot score them",
             ));
-        }
+        };
         check_input(executor, tokens, 0)?;
         let cache = executor.new_cache();
         Ok(Score { tokens: tokens.to_vec(), cache, stage: Stage::Idle, logits: vec![], logprobs: vec![None] })

@@ -7,8 +7,9 @@ use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
+use crate::plan::Head;
 use crate::runtime::{Finish, Generation, Likelihood, Options, Progress, Score};
-use crate::task::{Embedding, Pooling};
+use crate::task::{Embedding, Pooling, head};
 use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
@@ -22,7 +23,7 @@ const PAGE: usize = 65_536;
 /// The logarithm of a probability that is as good as none: JSON has no infinity.
 const LOWEST: f32 = -9999.0;
 
-/// Does one run (generate, score, embed) at a time.
+/// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
 pub struct Engine {
     model: Model,
@@ -31,7 +32,8 @@ pub struct Engine {
     reply: Reply,
     /// Whether what is said in that answer is to have a form.
     formed: bool,
-    vector: Vec<f32>,
+    /// Those of a finished run, one after the other.
+    vectors: Vec<f32>,
 }
 
 enum Run {
@@ -53,21 +55,30 @@ impl Engine {
     pub fn info(&self) -> String {
         let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
-            "architecture": info.architecture,
-            "name": info.name,
-            "parameters": info.parameters,
-            "quantization": info.quantization,
-            "contextLength": executor.plan().context_length,
-            "trainedContextLength": info.trained_context_length,
-            "vocabSize": tokenizer.vocab_size(),
-            "embeddingLength": executor.plan().embedding_length(),
-            "pooling": info.pooling.map(Pooling::as_str),
-            "generates": info.pooling.is_none(),
-            "device": executor.device(),
-            "refusal": refusal,
-            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
-        })
+                   "architecture": info.architecture,
+                   "name": info.name,
+                   "parameters": info.parameters,
+                   "quantization": info.quantization,
+                   "contextLength": executor.plan().context_length,
+                   "trainedContextLength": info.trained_context_length,
+                   "vocabSize": tokenizer.vocab_size(),
+                   "embeddingLength": executor.plan().embedding_length(),
+                   "pooling": info.pooling.map(Pooling::as_str),
+                   "labels": info.labels,
+        "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+                   "generates": matches!(executor.plan().head, Head::Logits { .. }),
+                   "device": executor.device(),
+                   "refusal": refusal,
+                   "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+               })
         .to_string()
+    }
+
+    /// Uses the model's adapters with these scales, one for each. Drops the run in progress.
+    #[wasm_bindgen(js_name = setAdapters)]
+    pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
+        self.cancel();
+        Ok(self.model.set_adapters(scales)?)
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
@@ -165,15 +176,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins embedding.
-    pub fn embed(&mut self, tokens: &[u32], options: &str) -> JsResult<()> {
+    /// The tokens of a pair of texts, for a head.
+    #[wasm_bindgen(js_name = tokenizePair)]
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> JsResult<Vec<u32>> {
+        Ok(head::pair(&self.model.tokenizer, query, document)?)
+    }
+
+    /// Begins embedding texts, whose tokens stand one after the other and are as many as `lengths` says.
+    pub fn embed(&mut self, tokens: &[u32], lengths: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
         let options: EmbedOptions = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let pooling = options.pooling.or(self.model.info.pooling).unwrap_or(Pooling::Mean);
         let normalize = options.normalize.unwrap_or(true);
-        self.run =
-            Some(Run::Embedding(Embedding::new(&mut self.model.executor, tokens, pooling, normalize)?));
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::new(&self.model.executor, texts, pooling, normalize)?));
+        Ok(())
+    }
+
+    /// Begins scoring the labels of texts, or pairs of texts, given in the same way.
+    pub fn head(&mut self, tokens: &[u32], lengths: &[u32]) -> JsResult<()> {
+        self.cancel();
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::of_head(&self.model.executor, texts)?));
         Ok(())
     }
 
@@ -225,10 +250,10 @@ impl Engine {
         Ok((now() - start) / f64::from(steps))
     }
 
-    /// The vector of a finished embedding.
-    #[wasm_bindgen(js_name = takeVector)]
-    pub fn take_vector(&mut self) -> Vec<f32> {
-        std::mem::take(&mut self.vector)
+    /// The vectors of a finished run over texts, equally long, one after the other.
+    #[wasm_bindgen(js_name = takeVectors)]
+    pub fn take_vectors(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.vectors)
     }
 
     /// Drops the run in progress.
@@ -243,7 +268,7 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), formed: false, vector: Vec::new() })
+        Ok(Engine { model, run: None, reply: Reply::default(), formed: false, vectors: Vec::new() })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -298,13 +323,17 @@ impl Engine {
                     true => json!({ "state": "finished", "logprobs": score.logprobs() }),
                 }
             }
-            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
-                None => json!({ "state": "prefill", "done": 0, "total": 1 }),
-                Some(vector) => {
-                    self.vector = vector;
-                    json!({ "state": "finished" })
+            Some(Run::Embedding(embedding)) => {
+                let finished = embedding.advance(executor, pause)?;
+                let (done, total) = embedding.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => {
+                        self.vectors = embedding.take_vectors().concat();
+                        json!({ "state": "finished" })
+                    }
                 }
-            },
+            }
         };
         if answer["state"] == "finished" {
             self.run = None;
@@ -402,6 +431,22 @@ fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelih
     let mut told = named(token, *logprob);
     told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
     told
+}
+
+/// An adapter, as the page is told.
+fn named((name, scale): (&str, f32)) -> Value {
+    json!({ "name": name, "scale": scale })
+}
+
+/// Texts of these lengths.
+fn texts(mut tokens: &[u32], lengths: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let cut = |length: &u32| {
+        let (text, rest) = tokens.split_at_checked(*length as usize)?;
+        tokens = rest;
+        Some(text.to_vec())
+    };
+    let texts: Option<Vec<_>> = lengths.iter().map(cut).collect();
+    texts.ok_or_else(|| Error::internal("there are fewer tokens than the texts have"))
 }
 
 /// What the page's clock shows.

@@ -7,3 +7,4 @@ pub mod gguf_writer;
 pub mod gpu;
 pub mod models;
 pub mod numbers;
+pub mod team;

@@ -28,10 +28,12 @@ export interface Loader {
   free(): void;
 }
 
-/** Does one run (generate, score, embed) at a time, in slices. */
+/** Does one run (generate, score, embed, head) at a time, in slices. */
 export interface Engine {
   info(): string;
   memory(): string;
+  /** One scale for each adapter. */
+  setAdapters(scales: Float32Array): void;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */
@@ -54,7 +56,10 @@ export interface Engine {
   /** The tokens of a text that stands within another. */
   tokenizeWithin(text: string): Uint32Array;
   score(tokens: Uint32Array): void;
-  embed(tokens: Uint32Array, options: string): void;
+  tokenizePair(query: string, document: string): Uint32Array;
+  /** Of several texts, `lengths` says how many of the tokens each has. */
+  embed(tokens: Uint32Array, lengths: Uint32Array, options: string): void;
+  head(tokens: Uint32Array, lengths: Uint32Array): void;
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;
@@ -66,7 +71,8 @@ export interface Engine {
   dismissOthers(): void;
   /** Milliseconds of one small step over so many sequences at once. */
   trial(sequences: number, steps: number): number;
-  takeVector(): Float32Array;
+  /** Equally long, one after the other. */
+  takeVectors(): Float32Array;
   cancel(): void;
   free(): void;
 }

@@ -58,6 +58,7 @@ pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
         .replace("$SUMS", &words.div_ceil(threads).to_string())
         .replace("$TEAMS", &(threads / words).max(1).to_string())
         .replace("$capped", &cap)
+        .replace("$begin", if *causal { "0u" } else { "now.start" })
         .replace("$end", if *causal { "position + 1u" } else { "now.start + now.rows" })
         .replace("$known", if fused.is_some() { "position" } else { "end" });
     let mut call = Call::new("attend", [layer.source(), prepare, body].concat(), *heads)

@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let position = now.start + group.y;
   // Positions that are seen, and those of them that are to be read.
   let end = $end;
-  let begin = select(0u, end - min(end, params.window), params.window > 0u);
+  let begin = select($begin, end - min(end, params.window), params.window > 0u);
   let known = $known;
   prepare(head, kv_head, row, position, lane);
   // With more words than threads there is one team.

@@ -82,6 +82,7 @@ fn function(f: Activation) -> &'static str {
         Activation::Sigmoid => include_str!("sigmoid.wgsl"),
         Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
         Activation::GeluErf => include_str!("gelu_erf.wgsl"),
+        Activation::Tanh => include_str!("tanh.wgsl"),
     }
 }
 
