@@ -2,7 +2,7 @@ export { load } from "./load.js";
 export { probe } from "./probe.js";
 export { WispError } from "./errors.js";
 export { fitClassifier, restoreClassifier } from "./fit/classifier.js";
-export type { Embedder, FitReport, FittedClassifier, LabelScore } from "./fit/classifier.js";
+export type { Embedder, FitReport, FittedClassifier } from "./fit/classifier.js";
 export type { Example, FitOptions, FittedClassifyOptions } from "./fit/options.js";
 export type { SavedClassifier } from "./fit/saved.js";
 export type { WispErrorCode, WispErrorDetails } from "./errors.js";

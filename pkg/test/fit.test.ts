@@ -85,8 +85,9 @@ function embedder(width = 2, turn = 0): Embedder & { calls: number[] } {
     const length = Math.hypot(...vector);
     return Float32Array.from(vector, (value) => value / length);
   };
-  const embed = async (input: string | readonly string[]): Promise<unknown> => {
+  const embed = async (input: string | readonly string[], options: { onProgress?: (progress: object) => void } = {}): Promise<unknown> => {
     calls.push(typeof input === "string" ? 1 : input.length);
+    options.onProgress?.({ done: input.length, total: input.length });
     return typeof input === "string" ? one(input) : input.map(one);
   };
   return { embed, info: { name: "numbers" }, calls } as unknown as Embedder & { calls: number[] };
@@ -108,8 +109,8 @@ test("a classifier is fitted, judged, used, saved and restored", async () => {
   assert.ok(Math.abs(baseline - 1 / 3) < 1e-9);
   assert.ok(logLoss > 0 && logLoss < 0.8, String(logLoss));
   assert.ok(penalty <= 1 && folds === 5);
-  assert.deepEqual(model.calls, [32, 32, 32, 24, 1]);
-  assert.deepEqual(seen.filter(({ phase }) => phase === "embed").map(({ done }) => done), [32, 64, 96, 120]);
+  assert.deepEqual(model.calls, [120, 1]);
+  assert.deepEqual(seen.filter(({ phase }) => phase === "embed").map(({ done }) => done), [120]);
   assert.deepEqual(seen.at(-1), { phase: "fit", done: 31, total: 31 });
 
   const one = await classifier.classify("0.1 1");
@@ -120,7 +121,7 @@ test("a classifier is fitted, judged, used, saved and restored", async () => {
   const done: number[] = [];
   const many = await classifier.classify(Array.from({ length: 40 }, () => "1 0"), { onProgress: (progress) => done.push(progress.done) });
   assert.ok(many.length === 40 && many.every(([best]) => best!.label === "east"));
-  assert.deepEqual(done, [32, 40]);
+  assert.deepEqual(done, [40]);
   assert.deepEqual(await classifier.classify([]), []);
 
   const saved = JSON.stringify(classifier);
@@ -165,13 +166,7 @@ test("it can be aborted, while it embeds and while it fits", async () => {
     const onProgress = (progress: { phase: string }): void => void (progress.phase === phase && controller.abort("enough"));
     const rows = Array.from({ length: 4000 }, (_, i) => examples[i % examples.length]!);
     const options = { onProgress, signal: controller.signal, penalty: 1e-9 };
-    const slow = embedder();
-    const embed = slow.embed as (input: string[], options: { signal?: AbortSignal }) => Promise<unknown>;
-    slow.embed = (async (input: string[], options: { signal?: AbortSignal }) => {
-      if (options?.signal?.aborted) throw Object.assign(new Error("aborted"), { code: "aborted" });
-      return embed(input, options);
-    }) as never;
-    await assert.rejects(fitClassifier(slow, rows, options), { code: "aborted" }, phase);
+    await assert.rejects(fitClassifier(embedder(), rows, options), { code: "aborted" }, phase);
   }
 });
 

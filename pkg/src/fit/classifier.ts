@@ -1,18 +1,14 @@
 // A classifier that is fitted where it is used: a logistic head on a model's embeddings.
 
 import { WispError, invalidArgument } from "../errors.js";
+import type { LabelScore } from "../head.js";
 import type { Model } from "../model.js";
+import type { EmbedOptions } from "../options.js";
 import { type Example, examplesOf, type FitOptions, fitOptions, type FittedClassifyOptions, fittedClassifyOptions } from "./options.js";
 import { fit, type Sample, score, softmax, type Weights } from "./logistic.js";
 import { Pace } from "./pace.js";
 import { PROBE, read, type SavedClassifier, VERSION } from "./saved.js";
-import { folds, validate } from "./validation.js";
-
-/** A label and its probability. */
-export interface LabelScore {
-  readonly label: string;
-  readonly score: number;
-}
+import { best, folds, validate } from "./validation.js";
 
 /** How well a classifier may be expected to do. */
 export interface FitReport {
@@ -48,8 +44,6 @@ export interface FittedClassifier {
 /** What a classifier needs of a model. */
 export type Embedder = Pick<Model, "embed" | "info">;
 
-/** How many texts are embedded at once. */
-const BATCH = 32;
 /** Vectors have length 1: from one that hardly tells anything apart to one that knows every example by heart. */
 const PENALTIES = [1, 0.3, 0.1, 0.03, 0.01, 0.003];
 /** So near the minimum that probabilities have their third digit. */
@@ -66,7 +60,11 @@ export async function fitClassifier(model: Embedder, examples: readonly Example[
   const { penalty, folds: wanted = 5, embed = {}, signal, onProgress } = fitOptions(options);
   const { texts, labels, classes, fewest } = examplesOf(examples);
   const count = Math.min(wanted, fewest);
-  const { rows, width } = await embedAll(model, texts, embed, signal, (done) => onProgress?.({ phase: "embed", done, total: texts.length }));
+  const { rows, width } = await embedAll(model, texts, {
+    ...embed,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress: (progress) => onProgress({ phase: "embed", ...progress }) }),
+  });
   const mean = center(rows, width);
   const sample: Sample = { width, rows, classes };
   const penalties = penalty === undefined ? PENALTIES : [penalty];
@@ -75,14 +73,13 @@ export async function fitClassifier(model: Embedder, examples: readonly Example[
   let done = 0;
   const step = (): void => onProgress?.({ phase: "fit", done: ++done, total });
   const validations = await validate(sample, labels.length, penalties, { fold: folds(classes, count), count }, pace, step);
-  const best = validations.reduce((best, other) => (other.logLoss < best.logLoss ? other : best));
+  const { penalty: chosen, accuracy, logLoss } = best(validations);
   const all = Int32Array.from(classes, (_, i) => i);
-  const weights = await fit(sample, all, { classCount: labels.length, penalty: best.penalty, tolerance: TOLERANCE }, pace);
+  const weights = await fit(sample, all, { classCount: labels.length, penalty: chosen, tolerance: TOLERANCE }, pace);
   onProgress?.({ phase: "fit", done: total, total });
   uncenter(weights, mean);
   const commonest = Math.max(...labels.map((_, c) => classes.filter((label) => label === c).length));
-  const { accuracy, logLoss } = best;
-  const report = { accuracy, baseline: commonest / texts.length, logLoss, penalty: best.penalty, examples: texts.length, folds: count };
+  const report = { accuracy, baseline: commonest / texts.length, logLoss, penalty: chosen, examples: texts.length, folds: count };
   const probe = await model.embed(PROBE, embed);
   return new Head(model, { labels, report, weights, width, embed, probe, trainedOn: model.info.name });
 }
@@ -131,12 +128,12 @@ class Head implements FittedClassifier {
   classify(text: string, options?: FittedClassifyOptions): Promise<LabelScore[]>;
   classify(texts: readonly string[], options?: FittedClassifyOptions): Promise<LabelScore[][]>;
   async classify(input: string | readonly string[], options?: FittedClassifyOptions): Promise<LabelScore[] | LabelScore[][]> {
-    const { signal, onProgress } = fittedClassifyOptions(options);
+    const asked = fittedClassifyOptions(options);
     const single = typeof input === "string";
     const texts = single ? [input] : input;
     if (!Array.isArray(texts)) throw invalidArgument("text must be a string or an array of strings", "text");
     const { weights, width, embed } = this.#parts;
-    const { rows } = await embedAll(this.#model, texts as string[], embed, signal, (done) => onProgress?.({ done, total: texts.length }));
+    const { rows } = await embedAll(this.#model, texts as string[], { ...embed, ...asked });
     const scores = new Float64Array(this.labels.length);
     const answers = texts.map((_, row) => {
       score(weights, rows, row * width, width, scores);
@@ -162,22 +159,13 @@ class Head implements FittedClassifier {
 async function embedAll(
   model: Embedder,
   texts: readonly string[],
-  embed: HeadParts["embed"],
-  signal: AbortSignal | undefined,
-  onBatch: (done: number) => void,
+  options: EmbedOptions,
 ): Promise<{ rows: Float64Array; width: number }> {
-  let rows = new Float64Array();
-  let width = 0;
-  for (let first = 0; first < texts.length; first += BATCH) {
-    const vectors = await model.embed(texts.slice(first, first + BATCH), { ...embed, ...(signal && { signal }) });
-    width = vectors[0]!.length;
-    if (first === 0) rows = new Float64Array(texts.length * width);
-    for (const [i, vector] of vectors.entries()) rows.set(vector, (first + i) * width);
-    if (!rows.subarray(first * width, (first + vectors.length) * width).every(Number.isFinite)) {
-      throw new WispError("invalid-model", "the model gives embeddings that are not numbers");
-    }
-    onBatch(first + vectors.length);
-  }
+  const vectors = await model.embed(texts, options);
+  const width = vectors[0]?.length ?? 0;
+  const rows = new Float64Array(texts.length * width);
+  for (const [i, vector] of vectors.entries()) rows.set(vector, i * width);
+  if (!rows.every(Number.isFinite)) throw new WispError("invalid-model", "the model gives embeddings that are not numbers");
   return { rows, width };
 }
 

@@ -1,6 +1,7 @@
 // What fitting takes.
 
 import { invalidArgument } from "../errors.js";
+import type { InputProgress } from "../head.js";
 import { callback, checked, number, oneOf, positive, signal, text, wrong } from "../options.js";
 
 /** A text and what it is. */
@@ -21,7 +22,7 @@ export interface FitOptions {
   /** Parts of the examples that take turns to be judged by what was fitted to the rest. Default 5; never more than the rarest label has examples. */
   folds?: number;
   /** Called as texts are embedded, and as fits are done. */
-  onProgress?: (progress: { readonly phase: "embed" | "fit"; readonly done: number; readonly total: number }) => void;
+  onProgress?: (progress: InputProgress & { readonly phase: "embed" | "fit" }) => void;
   /** Ends the work. */
   signal?: AbortSignal;
 }
@@ -29,7 +30,7 @@ export interface FitOptions {
 /** What classifying with a fitted classifier takes. */
 export interface FittedClassifyOptions {
   /** Called as texts are done. */
-  onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
+  onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
   signal?: AbortSignal;
 }

@@ -14,8 +14,8 @@ export interface Validation {
 
 /** Enough for comparing penalties. */
 const TOLERANCE = 2e-3;
-/** A loss so many times the least one before: weaker penalties would only lose more. */
-const PAST = 1.02;
+/** Losses so near to one another are the same. */
+const NEAR = 1.02;
 
 /** Deals the rows of each class to `count` folds in turn, after a shuffle that is always the same. */
 export function folds(classes: Int32Array, count: number): Int32Array {
@@ -67,10 +67,17 @@ export async function validate(
     }
     const logLoss = sum.loss / numbers.length;
     found.push({ penalty, accuracy: sum.right / numbers.length, logLoss });
-    if (logLoss > PAST * least) break;
+    // Weaker penalties would only lose more.
+    if (logLoss > NEAR * least) break;
     least = Math.min(least, logLoss);
   }
   return found;
+}
+
+/** The strongest penalty with next to the least loss. */
+export function best(validations: readonly Validation[]): Validation {
+  const least = Math.min(...validations.map(({ logLoss }) => logLoss));
+  return validations.find(({ logLoss }) => logLoss <= NEAR * least)!;
 }
 
 /** Adds up what weights say of rows: how many are right, and the loss. */
