@@ -15,7 +15,7 @@ export const SCHEMAS = {
   "an enumeration of kinds": { enum: [1, "one", null, true, [1, 2]] },
   "a constant": object({ kind: { const: "point" }, x: { type: "number", minimum: -1, maximum: 1 } }),
   "a flag": { type: "boolean" },
-  "a date": object({ date: { type: "string", format: "date" }, time: { type: "string", format: "time" } }),
+  "a date": object({ date: { type: "string", format: "date" }, time: { type: "string", format: "time", maxLength: 15 } }),
   "an address": object({ email: { type: "string", format: "email", maxLength: 30 }, ip: { type: "string", format: "ipv4" } }),
   "a UUID": { type: "string", format: "uuid" },
   "a pattern": object({ code: { type: "string", pattern: "^[A-Z]{3}-[0-9]{4}$" }, plate: { type: "string", pattern: "^(?:KA|MH|TN) [0-9]{1,2}$" } }),
