@@ -192,8 +192,8 @@ export class WorkerModel implements Model {
 
   chat(messages: readonly Message[], options?: ChatOptions): Generation {
     try {
-      const { signal, tools, reasoning, continueAssistant, ...others } = chatOptions(options);
-      const asked = conversation(messages, { tools, reasoning, continueAssistant });
+      const { signal, tools, toolChoice, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, toolChoice, reasoning, continueAssistant });
       return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);

@@ -102,6 +102,11 @@ export class FakeEngine implements Engine {
     };
   }
 
+  callForm(conversation: string): string | undefined {
+    const forced = conversation.includes('"toolChoice":"required"');
+    return forced ? JSON.stringify({ choices: ["CALL"] }) : undefined;
+  }
+
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
   chat(conversation: string, answered: Uint32Array, options: string): number {
     const prompt = this.#prompt(conversation);

@@ -40,6 +40,8 @@ export interface Engine {
   generate(prompt: Uint32Array, answered: Uint32Array, options: string): void;
   /** The same for an answer to a conversation; returns how many tokens the prompt has. */
   chat(conversation: string, answered: Uint32Array, options: string): number;
+  /** The form of the tool calls in that answer, if they have one. */
+  callForm(conversation: string): string | undefined;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
   /** Goes on by tokens that the form of the answer prescribes: a slice. */
