@@ -1,5 +1,6 @@
 //! Loading, from the worker's side.
 
+use super::engine::now;
 use super::{Engine, JsResult};
 use crate::cpu::KvType;
 use crate::error::Error;

@@ -86,6 +86,10 @@ fn drawn(size: u32) -> u32 {
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let k = min(draw[0].k, params.vocabulary);
+  if (lane == 0u) {
+    atomicStore(&found, 0u);
+    atomicStore(&count, 0u);
+  }
   let least = bound(k, lane);
   if (lane < MOST) {
     ranked[lane] = 0u;
