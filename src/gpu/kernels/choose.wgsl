@@ -7,7 +7,6 @@ const MOST = $MOSTu;
 var<workgroup> bins: array<atomic<u32>, 16>;
 var<workgroup> blocks: array<u32, MOST>;
 var<workgroup> found: atomic<u32>;
-var<workgroup> candidates: array<u32, CANDIDATES>;
 var<workgroup> count: atomic<u32>;
 var<workgroup> ranked: array<u32, MOST>;
 
@@ -110,6 +109,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       candidates[atomicAdd(&count, 1u)] = token;
     }
   }
+  storageBarrier();
   workgroupBarrier();
   let all = atomicLoad(&count);
   for (var i = lane; i < all; i += THREADS) {
