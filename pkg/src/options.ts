@@ -52,6 +52,13 @@ export interface LoadOptions {
   adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
+  /**
+   * Whether, on a GPU, shapes of kernels are tried out on the model's own weights when a format of weights is met for the
+   * first time, and the fastest kept in the browser's private file system, under the adapter's name. It takes some tenths of
+   * a second, once. It may turn to products in bytes for prompts, as the processor's are, where those are much faster: set it
+   * `false` to have the same kernels always. Nothing is tried without `cache`. Default `true`.
+   */
+  autotune?: boolean;
   /** Called as the load goes on. */
   onProgress?: (progress: LoadProgress) => void;
   /** Ends the load, and releases everything it holds. */
@@ -297,6 +304,7 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
         });
       },
       cache: flag,
+      autotune: flag,
       onProgress: callback,
       signal,
       assets: (value, option) => {

@@ -528,7 +528,7 @@ fn clock() -> Clock {
 }
 
 /// Milliseconds of the worker's clock.
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     #[wasm_bindgen]
     extern "C" {
         #[wasm_bindgen(js_namespace = performance, js_name = now)]
