@@ -1,6 +1,10 @@
 export { load } from "./load.js";
 export { probe } from "./probe.js";
 export { WispError } from "./errors.js";
+export { fitClassifier, restoreClassifier } from "./fit/classifier.js";
+export type { Embedder, FitReport, FittedClassifier } from "./fit/classifier.js";
+export type { Example, FitOptions, FittedClassifyOptions } from "./fit/options.js";
+export type { SavedClassifier } from "./fit/saved.js";
 export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";
 export type { WebGpuReport } from "./webgpu.js";

@@ -158,12 +158,12 @@ const MAX_THREADS = 64;
 
 type Check = (value: unknown, option: string) => void;
 
-function wrong(option: string, must: string, value: unknown): WispError {
+export function wrong(option: string, must: string, value: unknown): WispError {
   const shown = typeof value === "string" ? JSON.stringify(value) : String(value);
   return invalidArgument(`${option} must be ${must}, not ${shown.slice(0, 60)}`, option);
 }
 
-const number: Check = (value, option) => {
+export const number: Check = (value, option) => {
   if (typeof value !== "number" || !Number.isFinite(value)) throw wrong(option, "a finite number", value);
 };
 
@@ -171,7 +171,7 @@ const count: Check = (value, option) => {
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(option, "an integer that is not negative", value);
 };
 
-const positive: Check = (value, option) => {
+export const positive: Check = (value, option) => {
   if (!Number.isSafeInteger(value) || (value as number) < 1) throw wrong(option, "a positive integer", value);
 };
 
@@ -185,15 +185,15 @@ const flag: Check = (value, option) => {
   if (typeof value !== "boolean") throw wrong(option, "true or false", value);
 };
 
-const signal: Check = (value, option) => {
+export const signal: Check = (value, option) => {
   if (!(value instanceof AbortSignal)) throw wrong(option, "an AbortSignal", value);
 };
 
-const callback: Check = (value, option) => {
+export const callback: Check = (value, option) => {
   if (typeof value !== "function") throw wrong(option, "a function", value);
 };
 
-const oneOf = (...names: string[]): Check => (value, option) => {
+export const oneOf = (...names: string[]): Check => (value, option) => {
   if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
 };
 
@@ -216,7 +216,7 @@ const biases: Check = (value, option) => {
 };
 
 /** The options that are set, each known and of the right kind. */
-function checked<T extends object>(options: T | undefined, checks: Record<string, Check>, of: string): T {
+export function checked<T extends object>(options: T | undefined, checks: Record<string, Check>, of: string): T {
   if (options === undefined) return {} as T;
   if (typeof options !== "object" || options === null) throw invalidArgument(`the options of ${of} must be an object`);
   const set: Record<string, unknown> = {};
