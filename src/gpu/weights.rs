@@ -150,7 +150,9 @@ impl Loading {
         if tensor.rows() == 1 {
             return crate::cpu::Loading::check(tensor);
         }
-        format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name))
+        let known = format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name));
+        // Of what nothing computes with, the CPU's refusal says so.
+        known.or_else(|error| crate::cpu::Loading::check(tensor).and(Err(error)))
     }
 
     /// Makes room for a tensor, before its bytes have come: where there is too little, that is known soon.

@@ -58,23 +58,23 @@ impl Engine {
     pub fn info(&self) -> String {
         let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
-                   "architecture": info.architecture,
-                   "name": info.name,
-                   "parameters": info.parameters,
-                   "quantization": info.quantization,
-                   "contextLength": executor.plan().context_length,
-                   "trainedContextLength": info.trained_context_length,
-                   "vocabSize": tokenizer.vocab_size(),
-                   "embeddingLength": executor.plan().embedding_length(),
-                   "pooling": info.pooling.map(Pooling::as_str),
-                   "labels": info.labels,
-        "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
-                   "generates": matches!(executor.plan().head, Head::Logits { .. }),
-                   "chats": self.model.templates.choose(false).is_ok(),
+            "architecture": info.architecture,
+            "name": info.name,
+            "parameters": info.parameters,
+            "quantization": info.quantization,
+            "contextLength": executor.plan().context_length,
+            "trainedContextLength": info.trained_context_length,
+            "vocabSize": tokenizer.vocab_size(),
+            "embeddingLength": executor.plan().embedding_length(),
+            "pooling": info.pooling.map(Pooling::as_str),
+            "labels": info.labels,
+            "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+            "generates": matches!(executor.plan().head, Head::Logits { .. }),
+            "chats": self.model.templates.choose(false).is_ok(),
             "device": executor.device(),
-                   "refusal": refusal,
-                   "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
-               })
+            "refusal": refusal,
+            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+        })
         .to_string()
     }
 
