@@ -108,6 +108,18 @@ test("wisplm/openai can be used where OpenAI's client is", { timeout: 60_000 }, 
   await compile(source, "bundler", "esnext", "--skipLibCheck");
 });
 
+test("the code of the guide compiles", { timeout: 60_000 }, async () => {
+  const guide = readFileSync(here("../../../docs/guide.md"), "utf8");
+  const blocks = [...guide.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+  assert.ok(blocks.length > 5);
+  // Each goes on from those before it; a name that comes twice is another one.
+  const imports = blocks.flatMap((block) => block.match(/^import .*$/gm) ?? []);
+  const [opening, ...rest] = blocks.map((block) => block.replace(/^import .*$\n*/gm, ""));
+  const source = join(folder, "guide.ts");
+  writeFileSync(source, [...imports, 'import type { Message } from "wisplm";', opening, ...rest, "export {};"].join("\n"));
+  await compile(source, "bundler", "esnext");
+});
+
 async function compile(source, resolution, module, ...more) {
   const options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom,dom.iterable,dom.asynciterable"];
   const args = [tool("typescript/bin/tsc"), ...options, "--module", module, "--moduleResolution", resolution, ...more, source];
