@@ -158,6 +158,12 @@ impl Loader {
         Ok(())
     }
 
+    /// Finds the fastest shapes of a GPU's kernels, once all bytes are there: true if they were not known. `now` tells
+    /// milliseconds.
+    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+        self.intake.loading.tune(now).await
+    }
+
     /// Ends the last file: the model.
     pub fn finish(self) -> Result<Model> {
         self.reader.finish()?;

@@ -4,7 +4,7 @@ use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
 use super::demand::step_rows;
 use super::device::Gpu;
-use super::kernels::Slot;
+use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
@@ -40,6 +40,8 @@ pub struct Executor {
     ropes: Vec<Rotation>,
     /// Token and position of each row, and above the position the number of its text.
     rows: wgpu::Buffer,
+    /// What workgroups leave that share a head's keys.
+    shares: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
     /// For steps with one row of each sequence.
@@ -103,6 +105,7 @@ impl Executor {
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(8 * most as u64);
+        let shares = shares(&gpu, &plan, &layers);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
@@ -119,6 +122,7 @@ impl Executor {
             logits,
             ropes,
             rows,
+            shares,
             entries,
             one: Program::default(),
             many: Program::default(),
@@ -137,10 +141,11 @@ impl Executor {
     }
 
     fn compile(&mut self) -> Result<()> {
-        let Executor { gpu, plan, weights, slots, ropes, rows, logits, .. } = &*self;
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, shares, .. } = &*self;
         let (layers, step) = (&self.pool.layers, &self.entries);
-        let compile =
-            |one| Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile();
+        let compile = |one| {
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
+        };
         (self.one, self.many) = (compile(true)?, compile(false)?);
         Ok(())
     }
@@ -332,12 +337,18 @@ impl Executor {
         match dispatch.scope {
             Scope::Sequences => {
                 for (s, sequence) in step.sequences.iter().enumerate() {
+                    if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
+                        continue;
+                    }
                     let lane = &self.lanes[sequence.lane];
                     let group = if one { &lane.one[k] } else { &lane.many[k] };
                     dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
             }
-            _ => dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows),
+            _ if dispatch.when.holds(step.rows, false) => {
+                dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows);
+            }
+            _ => {}
         }
     }
 
@@ -359,4 +370,13 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// Memory for what workgroups leave that share a head's keys, as much as the largest attention takes.
+fn shares(gpu: &Gpu, plan: &Plan, layers: &[Layer]) -> wgpu::Buffer {
+    let bytes = |op: &Op| match *op {
+        Op::Attend { cache, heads, .. } => kernels::share_bytes(heads, layers[cache].dim),
+        _ => 0,
+    };
+    gpu.buffer(if gpu.is_software() { 0 } else { plan.ops.iter().map(bytes).max().unwrap_or(0) })
 }

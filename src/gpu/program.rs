@@ -43,6 +43,8 @@ pub struct Compiler<'a> {
     /// The step's parameters.
     pub step: &'a wgpu::Buffer,
     pub logits: &'a Slot,
+    /// What workgroups leave that share a head's keys.
+    pub shares: &'a wgpu::Buffer,
     /// Whether steps have one row of each sequence.
     pub one: bool,
 }
@@ -54,8 +56,8 @@ impl Compiler<'_> {
         let mut at = 0;
         while at < self.plan.ops.len() - usize::from(self.last_norm().is_some()) {
             match fusion::find(self, at)? {
-                Some((ops, call)) => {
-                    calls.push(call);
+                Some((ops, found)) => {
+                    calls.extend(found);
                     at += ops;
                 }
                 None => {
@@ -115,7 +117,10 @@ impl Compiler<'_> {
             Op::Store { cache, k, v } => {
                 vec![kernels::store(&self.layers[cache], cache, self.slot(k), self.slot(v))]
             }
-            Op::Attend { .. } => vec![kernels::attend(self.gpu, &self.attention(op)?, None)],
+            Op::Attend { .. } if self.one || self.gpu.is_software() => {
+                vec![kernels::attend(self.gpu, &self.attention(op)?)]
+            }
+            Op::Attend { .. } => vec![kernels::attend_tiled(self.gpu, &self.attention(op)?)],
             Op::Activate { f, x } => vec![kernels::activate(f, self.slot(x))],
             Op::Gate { f, x, y } => vec![kernels::gate(f, self.slot(x), self.slot(y))],
             Op::Add { x, y } => vec![kernels::add(self.slot(x), self.slot(y))],
@@ -159,11 +164,11 @@ impl Compiler<'_> {
     ) -> Result<Vec<Call>> {
         let matrix = self.weights.matrix(weight)?;
         let product = |part| Product { matrix, part, bias, out };
-        let call = |part| match self.one {
-            true => kernels::products(self.gpu, input, &[product(part)], epilogue, true),
+        let calls = |part| match self.one {
+            true => kernels::products(self.gpu, input, &[product(part)], epilogue),
             false => kernels::matmul(self.gpu, input.x, &product(part), epilogue),
         };
-        Ok(matrix.parts.iter().map(call).collect())
+        Ok(matrix.parts.iter().flat_map(calls).collect())
     }
 
     pub fn attention(&self, op: &Op) -> Result<Attend<'_>> {

@@ -9,7 +9,7 @@ use crate::executor::Executor;
 use crate::loader::Model;
 use crate::plan::Head;
 use crate::runtime::{Finish, Generation, Likelihood, Options, Progress, Score};
-use crate::task::{Embedding, Pooling, head};
+use crate::task::{Classification, Embedding, Kept, Pooling, Prompting, Task, head};
 use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
@@ -32,6 +32,8 @@ pub struct Engine {
     reply: Reply,
     /// Whether what is said in that answer is to have a form.
     formed: bool,
+    /// What the last classification has left for the next.
+    classified: Option<Kept>,
     /// Those of a finished run, one after the other.
     vectors: Vec<f32>,
 }
@@ -40,6 +42,7 @@ enum Run {
     Generation(Box<Generation>),
     Score(Score),
     Embedding(Embedding),
+    Classification(Box<Classification>),
 }
 
 #[derive(Deserialize)]
@@ -78,6 +81,7 @@ impl Engine {
     #[wasm_bindgen(js_name = setAdapters)]
     pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
         self.cancel();
+        self.classified = None;
         Ok(self.model.set_adapters(scales)?)
     }
 
@@ -202,6 +206,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept.
+    pub fn classify(&mut self, task: &str, texts: Vec<String>) -> JsResult<()> {
+        self.cancel();
+        let task = Task::from_json(task)?;
+        let Model { executor, tokenizer, templates, .. } = &mut self.model;
+        let prompting = Prompting { tokenizer, templates, clock: clock() };
+        let run = Classification::new(executor, &prompting, task, &texts, self.classified.as_ref())?;
+        self.run = Some(Run::Classification(Box::new(run)));
+        Ok(())
+    }
+
     /// Works for about `budget_ms` and says, as JSON, how far the run has come.
     pub fn advance(&mut self, budget_ms: f64) -> JsResult<String> {
         let end = now() + budget_ms;
@@ -268,7 +283,15 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), formed: false, vectors: Vec::new() })
+        Ok(Engine {
+            model,
+            run: None,
+            reply: Reply::default(),
+            formed: false,
+            classified: None,
+            classified: None,
+            vectors: Vec::new(),
+        })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -334,9 +357,22 @@ impl Engine {
                     }
                 }
             }
+            Some(Run::Classification(classification)) => {
+                let finished = classification.advance(executor, pause)?;
+                let (done, total) = classification.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => json!({ "state": "finished" }),
+                }
+            }
         };
-        if answer["state"] == "finished" {
-            self.run = None;
+        if answer["state"] != "finished" {
+            return Ok(answer);
+        }
+        if let Some(Run::Classification(classification)) = self.run.take() {
+            let (logits, kept) = classification.finish();
+            self.vectors = logits.concat();
+            self.classified = Some(kept);
         }
         Ok(answer)
     }

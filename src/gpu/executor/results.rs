@@ -193,7 +193,9 @@ impl Executor {
                         self.encode(&mut pass, dispatch, k, step, one);
                     }
                 }
-                for dispatch in after.into_iter().flatten() {
+                for dispatch in
+                    after.into_iter().flatten().filter(|dispatch| dispatch.when.holds(rows.len(), false))
+                {
                     dispatch.encode(&self.gpu, &mut pass, None, HEAD, rows.len());
                 }
             }
