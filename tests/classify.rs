@@ -80,7 +80,7 @@ fn classify(model: &mut Model, task: &str, texts: &[&str], kept: Option<&Kept>) 
     let prompting = Prompting { tokenizer, templates, clock: CLOCK };
     let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
     let task = Task::from_json(task).unwrap();
-    let mut run = Classification::new(executor, &prompting, task, &texts, kept).unwrap();
+    let mut run = Classification::new(executor, &prompting, task, &texts, 0, kept).unwrap();
     while !run.advance(executor, &mut || false).unwrap() {}
     assert_eq!(run.progress(), (texts.len(), texts.len()));
     run.finish()

@@ -3,11 +3,10 @@
 
 mod support;
 
-use std::thread;
 use support::models::{json, load, load_fixture, path, tokens};
 use support::team::{cpu, on_threads};
 use wisplm::cpu::program::Step;
-use wisplm::cpu::{Cache, Executor, Team};
+use wisplm::cpu::{Cache, Executor};
 use wisplm::loader::Model;
 use wisplm::runtime::{Generation, Options, Progress, Score};
 use wisplm::task::{Embedding, Pooling};

@@ -1,10 +1,12 @@
 // A loaded model: a handle on the engine in its worker.
 
 import { conversation, type Message } from "./chat.js";
+import { type Classifier, classifier, type ClassifierTask } from "./classify.js";
 import { WispError } from "./errors.js";
+import { type Extracted, extract } from "./extract.js";
 import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
-import { classifyByHead, type DocumentScore, dot, type InputProgress, type LabelScore, ranked, sigmoid } from "./head.js";
+import { type DocumentScore, dot, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
 import {
   adapterScales,
@@ -14,11 +16,13 @@ import {
   classifyOptions,
   type EmbedOptions,
   embedOptions,
+  type ExtractOptions,
   type GenerateOptions,
   generateOptions,
   type RerankOptions,
   rerankOptions,
   scoreOptions,
+  steps,
   text,
   texts,
   textOrTokens,
@@ -101,12 +105,20 @@ export interface Model extends AsyncDisposable {
   /** The vectors of several texts. */
   embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   /**
-   * The labels of a text, the most probable first, by the head of a classifier: all of them, or those named. Their
-   * probabilities sum to 1, unless `multiLabel` has each stand by itself.
+   * The labels of a text, the most probable first: of a classifier by its head, all of them or those named; of a model
+   * that generates text those given, by how likely it would answer each. Their probabilities sum to 1, unless `multiLabel`
+   * has each stand by itself.
    */
   classify(text: string, labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[]>;
   /** The labels of several texts. */
   classify(texts: readonly string[], labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[][]>;
+  /** The same for many calls: what is asked of the model is prepared once, and kept from one call to the next. */
+  classifier(task: ClassifierTask): Classifier;
+  /**
+   * A value that a schema accepts, out of a text: a JSON Schema, which also gives its type, or a schema of a library that
+   * has the Standard JSON Schema interface.
+   */
+  extract<const S extends object | boolean>(text: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>>;
   /**
    * How relevant documents are to a query, the most relevant first. A reranker's scores are probabilities; with an embedding
    * model they are cosines. A document that is with the query longer than the context is refused with `context-overflow`.
@@ -129,10 +141,6 @@ export interface Model extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-function steps(onProgress?: (progress: InputProgress) => void): ((done: number, total: number) => void) | undefined {
-  return onProgress && ((done, total) => onProgress({ done, total }));
-}
-
 function placed({ device, adapter, features, threads, memory, notices }: WirePlace): Pick<ModelInfo, "device" | "memory" | "notices"> {
   const simd = features.includes("relaxed-simd") ? "relaxed SIMD" : "SIMD";
   const many = threads === 1 ? "one thread" : `${threads} threads`;
@@ -148,6 +156,7 @@ export class WorkerModel implements Model {
   readonly #link: Link;
   readonly #embeds: boolean;
   #info: ModelInfo;
+  readonly #chats: boolean;
 
   constructor(link: Link, { info, place }: WireLoaded) {
     this.#link = link;
@@ -158,6 +167,7 @@ export class WorkerModel implements Model {
       ...(info.labels !== null && { labels: info.labels }),
       ...placed(place),
     };
+    this.#chats = info.chats;
     this.#embeds = !info.generates && info.labels === null;
     link.onMemory = (memory) => {
       this.#info = { ...this.#info, memory };
@@ -214,16 +224,20 @@ export class WorkerModel implements Model {
     labels?: readonly string[],
     options?: ClassifyOptions,
   ): Promise<LabelScore[] | LabelScore[][]> {
-    const { signal, onProgress, multiLabel } = classifyOptions(options);
-    const wanted = labels && texts(labels, "labels");
-    const single = typeof input === "string";
-    const inputs = single ? [input] : texts(input, "text");
-    if (this.#info.labels === undefined) {
-      throw new WispError("unsupported-model", "this model has no head that scores labels: classify needs a classifier");
-    }
-    const asked = { wanted, multiLabel, signal, step: steps(onProgress) };
-    const scores = await classifyByHead(this.#link, this.#info.labels, inputs, asked);
-    return single ? scores[0]! : scores;
+    const { signal, onProgress, ...task } = classifyOptions(options);
+    const told = this.classifier({ ...task, ...(labels && { labels }) });
+    const run = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
+    return typeof input === "string" ? told.classify(input, run) : told.classify(input, run);
+  }
+
+  classifier(task: ClassifierTask): Classifier {
+    return classifier(this.#link, this.#info.labels, task);
+  }
+
+  async extract<const S extends object | boolean>(input: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>> {
+    const ask = (prompt: readonly Message[] | string, options: GenerateOptions): Generation =>
+      typeof prompt === "string" ? this.generate(prompt, options) : this.chat(prompt, options);
+    return (await extract(ask, this.#chats, input, schema, options)) as Extracted<S>;
   }
 
   async rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]> {

@@ -127,12 +127,41 @@ export interface EmbedOptions {
   signal?: AbortSignal;
 }
 
-/** How to classify. */
-export interface ClassifyOptions {
-  /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
-  multiLabel?: boolean;
+/** A text whose label (with `multiLabel`, whose labels) is known. */
+export interface ClassifyExample {
+  text: string;
+  label: string | readonly string[];
+}
+
+/** What every classification takes. */
+export interface ClassifyRunOptions {
   /** Called as texts are classified. */
   onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to classify. */
+export interface ClassifyOptions extends ClassifyRunOptions {
+  /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
+  multiLabel?: boolean;
+  /** What a model that generates text is asked; by default, which label fits. */
+  instruction?: string;
+  /** Texts whose labels are known, for such a model to go by. */
+  examples?: readonly ClassifyExample[];
+  /**
+   * Whether such a model's liking for a label whatever it is asked is taken off: what it says of a text that says nothing.
+   * Default `true`.
+   */
+  calibrate?: boolean;
+}
+
+/** How to extract. */
+export interface ExtractOptions {
+  /** What the model is asked, before the text; by default to extract the data as JSON. */
+  instruction?: string;
+  /** The most tokens of the value. Default 1024. */
+  maxTokens?: number;
   /** Ends the work. */
   signal?: AbortSignal;
 }
@@ -195,6 +224,10 @@ export const callback: Check = (value, option) => {
 
 export const oneOf = (...names: string[]): Check => (value, option) => {
   if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
+};
+
+const string: Check = (value, option) => {
+  if (typeof value !== "string") throw wrong(option, "a string", value);
 };
 
 const strings: Check = (value, option) => {
@@ -311,7 +344,21 @@ export function embedOptions(options?: EmbedOptions): EmbedOptions {
 }
 
 export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
-  return checked(options, { multiLabel: flag, onProgress: callback, signal }, "classify");
+  const own = { multiLabel: flag, instruction: string, examples: objects, calibrate: flag };
+  return checked(options, { ...own, onProgress: callback, signal }, "classify");
+}
+
+export function classifyRunOptions(options?: ClassifyRunOptions): ClassifyRunOptions {
+  return checked(options, { onProgress: callback, signal }, "classify");
+}
+
+export function extractOptions(options?: ExtractOptions): ExtractOptions {
+  return checked(options, { instruction: string, maxTokens: positive, signal }, "extract");
+}
+
+/** The page's progress, from the worker's. */
+export function steps(onProgress: ClassifyRunOptions["onProgress"]): ((done: number, total: number) => void) | undefined {
+  return onProgress && ((done, total) => onProgress({ done, total }));
 }
 
 export function rerankOptions(options?: RerankOptions): RerankOptions {

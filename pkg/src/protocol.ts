@@ -63,6 +63,8 @@ export type WireRequest =
   | { kind: "embed"; texts: string[]; options: WireEmbed }
   /** The head of a classifier or a reranker; an input is a text, or a pair of texts. */
   | { kind: "head"; inputs: WireInput[] }
+  /** Labels by a model that generates text; the task is JSON that the engine reads. Answered as `head` is. */
+  | { kind: "classify"; task: string; texts: string[] }
   /** The scales of the adapters. */
   | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
@@ -96,6 +98,8 @@ export interface WireInfo {
   vocabSize: number;
   embeddingLength: number;
   generates: boolean;
+  /** Whether it has a chat template. */
+  chats: boolean;
   /** What a head scores, of a model that has one. */
   labels: string[] | null;
   adapters: { name: string; scale: number }[];
@@ -161,6 +165,7 @@ export interface Answers {
   adapters: null;
   /** For each input the logits of the labels. */
   head: Float32Array[];
+  classify: Float32Array[];
   tokenize: Uint32Array;
   detokenize: string;
 }

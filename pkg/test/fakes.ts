@@ -190,6 +190,16 @@ export class FakeEngine implements Engine {
     this.#encode(lengths, (length) => this.labels!.map((_, label) => length * label));
   }
 
+  /** Labels that a text has in it are likelier. */
+  classify(task: string, texts: string[], first: number): void {
+    this.calls.push(`classify ${first} ${task}`);
+    const { labels } = JSON.parse(task) as { labels: string[] };
+    if (labels.length < 2) throw typed("invalid-argument", "labels must be 2 at least");
+    const logits = texts.map((text) => labels.map((label) => (text.includes(label) ? 5 : 0)));
+    const lengths = Uint32Array.from(texts, (_, index) => index);
+    this.#encode(lengths, (index) => logits[index]!);
+  }
+
   // Half of the texts, then the others.
   #encode(lengths: Uint32Array, vector: (length: number) => number[]): void {
     let done = 0;
@@ -525,7 +535,7 @@ export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): 
 }
 
 /**
- * Knows one form: `{ choices: [text] }`, of capital letters. It prescribes a letter after each `A`; a text with `Z` is
+ * Knows one form: `{ choices: [text] }`, of capital letters; of others it says that they are complete. It prescribes a letter after each `A`; a text with `Z` is
  * refused, and one with `X` traps when it is there.
  */
 export class FakeConstraint implements Constraint {
@@ -538,7 +548,7 @@ export class FakeConstraint implements Constraint {
     }
 
     compile(format: string): Follower {
-      const text = (JSON.parse(format) as { choices: [string] }).choices[0];
+      const text = (JSON.parse(format) as { choices?: [string] }).choices?.[0] ?? "";
       if (text.includes("Z")) throw typed("constraint-unsatisfiable", "no Z");
       let at = 0;
       return {

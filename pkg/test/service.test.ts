@@ -253,6 +253,60 @@ test("a conversation that is none is refused", async () => {
   });
 });
 
+test("a model that generates text tells labels, of one text or many", async () => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const labels = ["good", "bad"];
+    const [first, second] = await model.classify("so bad", labels);
+    assert.deepEqual([first!.label, second!.label], ["bad", "good"]);
+    assert.ok(Math.abs(first!.score - 1 / (1 + Math.exp(-5))) < 1e-6 && Math.abs(first!.score + second!.score - 1) < 1e-6);
+    const told: number[] = [];
+    const examples = [{ text: "x", label: "bad" }];
+    const classifier = model.classifier({ labels, instruction: "How is it?", examples });
+    const many = await classifier.classify(Array.from({ length: 100 }, (_, i) => labels[i % 2]!), {
+      onProgress: ({ done }) => told.push(done),
+    });
+    assert.deepEqual(many.map(([best]) => best!.label), Array.from({ length: 100 }, (_, i) => labels[i % 2]));
+    assert.deepEqual(told, [32, 64, 82, 100]);
+    assert.deepEqual(classifier.labels, labels);
+    const asked = engine.calls.filter((call) => call.startsWith("classify")).map((call) => call.split(" ")[1]);
+    assert.deepEqual(asked, ["0", "0", "64"]);
+    const [either] = await model.classify("good and bad", labels, { multiLabel: true });
+    assert.ok(either!.score > 0.99);
+    await assert.rejects(model.classify("x", ["one"]), { code: "invalid-argument" });
+    await assert.rejects(model.classify("x", labels, { instruction: 1 as never }), { code: "invalid-argument" });
+    await assert.rejects(model.classify([1] as never, labels), { code: "invalid-argument" });
+    const controller = new AbortController();
+    const given = classifier.classify(["good"], { signal: controller.signal });
+    controller.abort();
+    await assert.rejects(given, { code: "aborted" });
+  });
+});
+
+test("values are extracted as a schema has them", async () => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const extract = (schema: object, words: number): Promise<unknown> => {
+      engine.words = words;
+      return model.extract("text", schema);
+    };
+    engine.generate = (_prompt, _answered, options) => {
+      engine.calls.push(options);
+      Object.assign(engine, { advance: () => JSON.stringify({ state: "finished", text: '{"a":1}', finishReason: "stop" }) });
+    };
+    assert.deepEqual(await extract({ type: "object" }, 3), { a: 1 });
+    const standard = (extra: object): object => ({ "~standard": { vendor: "acme", version: 1, ...extra } });
+    const jsonSchema = { input: ({ target }: { target: string }) => ({ $comment: target }) };
+    const validate = (value: object): object => ({ value: { ...value, b: 2 } });
+    assert.deepEqual(await extract(standard({ jsonSchema, validate }), 3), { a: 1, b: 2 });
+    const issues = async (): Promise<object> => ({ issues: [{ message: "a is odd" }] });
+    await assert.rejects(extract(standard({ jsonSchema, validate: issues }), 3), { code: "constraint-unsatisfiable", message: /a is odd/ });
+    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /acme/ });
+    await assert.rejects(model.extract("text", 3 as never), { code: "invalid-argument" });
+    await assert.rejects(model.extract("text", {}, { maxTokens: 0 }), { code: "invalid-argument" });
+  });
+});
+
 test("an answer has the form that is asked for, and a form that cannot be had leaves the model as it is", async () => {
   const constraint = new FakeConstraint();
   await using(load(blob(), { outside: { startConstraint: async () => constraint } }), async (model) => {
@@ -366,7 +420,7 @@ test("vectors, one or several, shortened, or refused", async () => {
     const vectors = await model.embed(many, { onProgress: ({ done, total }) => told.push(done, total) });
     assert.deepEqual(vectors.map((vector) => vector[2]), many.map(({ length }) => length + 1));
     assert.deepEqual(told, [32, 100, 64, 100, 82, 100, 100, 100]);
-    await assert.rejects(model.classify("a"), { code: "unsupported-model" });
+    await assert.rejects(model.classify("a"), { code: "invalid-argument", details: { option: "labels" } });
     await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
   });
 });

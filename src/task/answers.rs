@@ -18,6 +18,17 @@ pub struct Query {
     pub answers: Rc<[Vec<u32>]>,
 }
 
+impl Query {
+    /// Refuses what does not fit into the context, and an answer of no tokens.
+    pub fn check(&self, executor: &Executor) -> Result<()> {
+        if self.answers.iter().any(Vec::is_empty) {
+            return Err(Error::invalid_argument("a label has no tokens"));
+        }
+        let longest = self.answers.iter().map(Vec::len).max().unwrap_or(0);
+        check_input(executor, &self.prompt, longest)
+    }
+}
+
 /// The beginning that prompts have in common, and its keys and values.
 #[derive(Clone)]
 pub struct Prefix {
@@ -83,14 +94,7 @@ impl Answers {
                 "this model does not generate text: it cannot score answers",
             ));
         };
-        for (index, Query { prompt, answers }) in queries.iter().enumerate() {
-            let longest = answers.iter().map(Vec::len).max().unwrap_or(0);
-            check_input(executor, prompt, longest)
-                .map_err(|error| Error { message: format!("input {index}: {}", error.message), ..error })?;
-            if answers.iter().any(Vec::is_empty) {
-                return Err(Error::invalid_argument("a label has no tokens"));
-            }
-        }
+        queries.iter().try_for_each(|query| query.check(executor))?;
         let kept = prefix.map(|prefix| prefix.cut_for(&queries, executor)).transpose()?.flatten();
         let mut strands = VecDeque::new();
         let prefix = kept.unwrap_or_else(|| Prefix {

@@ -193,12 +193,13 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// A run over `texts`; `kept` is what an earlier one has left.
+    /// A run over `texts`; `kept` is what an earlier one has left. Errors count texts from `first`.
     pub fn new(
         executor: &mut Executor,
         prompting: &Prompting,
         task: Task,
         texts: &[String],
+        first: usize,
         kept: Option<&Kept>,
     ) -> Result<Self> {
         let kept = kept.filter(|kept| kept.task == task);
@@ -210,10 +211,16 @@ impl Classification {
             answers.into_iter().map(|answer| prompting.answer(answer)).collect::<Result<_>>()?;
         let fresh = kept.is_none().then_some(CONTENT_FREE);
         let mut queries = Vec::new();
-        for text in fresh.into_iter().chain(texts.iter().map(String::as_str)) {
+        let numbers = fresh.iter().map(|_| None).chain((first..).map(Some));
+        for (number, text) in numbers.zip(fresh.into_iter().chain(texts.iter().map(String::as_str))) {
             for label in task.questions() {
                 let prompt = prompting.prompt(&task, label, text)?;
-                queries.push(Query { prompt, answers: Rc::clone(&answers) });
+                let query = Query { prompt, answers: Rc::clone(&answers) };
+                query.check(executor).map_err(|error| match number {
+                    Some(number) => Error { message: format!("text {number}: {}", error.message), ..error },
+                    None => error,
+                })?;
+                queries.push(query);
             }
         }
         let count = task.questions().len();

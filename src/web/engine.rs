@@ -70,7 +70,8 @@ impl Engine {
                    "labels": info.labels,
         "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
                    "generates": matches!(executor.plan().head, Head::Logits { .. }),
-                   "device": executor.device(),
+                   "chats": self.model.templates.choose(false).is_ok(),
+            "device": executor.device(),
                    "refusal": refusal,
                    "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
                })
@@ -206,13 +207,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept.
-    pub fn classify(&mut self, task: &str, texts: Vec<String>) -> JsResult<()> {
+    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept. Errors
+    /// name a text by its place, of which there are `first` more before these.
+    pub fn classify(&mut self, task: &str, texts: Vec<String>, first: usize) -> JsResult<()> {
         self.cancel();
         let task = Task::from_json(task)?;
         let Model { executor, tokenizer, templates, .. } = &mut self.model;
         let prompting = Prompting { tokenizer, templates, clock: clock() };
-        let run = Classification::new(executor, &prompting, task, &texts, self.classified.as_ref())?;
+        let run = Classification::new(executor, &prompting, task, &texts, first, self.classified.as_ref())?;
         self.run = Some(Run::Classification(Box::new(run)));
         Ok(())
     }

@@ -60,6 +60,8 @@ export interface Engine {
   /** Of several texts, `lengths` says how many of the tokens each has. */
   embed(tokens: Uint32Array, lengths: Uint32Array, options: string): void;
   head(tokens: Uint32Array, lengths: Uint32Array): void;
+  /** Begins telling the labels of texts, by a model that generates text. The caller has `first` more before these. */
+  classify(task: string, texts: string[], first: number): void;
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;

@@ -41,24 +41,43 @@ export function head(
   return encode(engine, info, inputs, (tokens, lengths) => call(() => engine.head(tokens, lengths)), signal, told);
 }
 
-async function encode(
+/** The logits of labels, by a model that generates text. */
+export function classify(engine: Engine, task: string, texts: string[], signal: AbortSignal, told?: Told): Promise<Float32Array[]> {
+  return inParts(engine, texts, (part, first) => call(() => engine.classify(task, part, first)), signal, told);
+}
+
+function encode(
   engine: Engine,
   info: WireInfo,
   inputs: WireInput[],
   begin: (tokens: Uint32Array, lengths: Uint32Array) => void,
   signal: AbortSignal,
+  told?: Told,
+): Promise<Float32Array[]> {
+  const beginPart = (part: WireInput[], first: number): void => {
+    const tokens = part.map((input, k) => tokensOf(engine, info, input, first + k, inputs.length));
+    begin(joined(tokens), Uint32Array.from(tokens, ({ length }) => length));
+  };
+  return inParts(engine, inputs, beginPart, signal, told);
+}
+
+async function inParts<T>(
+  engine: Engine,
+  inputs: T[],
+  begin: (part: T[], first: number) => void,
+  signal: AbortSignal,
   told: Told = () => {},
 ): Promise<Float32Array[]> {
   const vectors: Float32Array[] = [];
   for (let first = 0; first < inputs.length; first += INPUTS) {
-    const tokens = inputs.slice(first, first + INPUTS).map((input, k) => tokensOf(engine, info, input, first + k, inputs.length));
-    begin(joined(tokens), Uint32Array.from(tokens, ({ length }) => length));
+    const part = inputs.slice(first, first + INPUTS);
+    begin(part, first);
     await complete(engine, signal, (slice) => {
       if (slice.state === "prefill" && slice.done > 0) told(first + slice.done, inputs.length);
     });
     const all = call(() => engine.takeVectors());
-    const width = all.length / tokens.length;
-    for (let k = 0; k < tokens.length; k++) vectors.push(all.slice(k * width, (k + 1) * width));
+    const width = all.length / part.length;
+    for (let k = 0; k < part.length; k++) vectors.push(all.slice(k * width, (k + 1) * width));
     told(vectors.length, inputs.length);
   }
   return vectors;

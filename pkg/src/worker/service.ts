@@ -17,7 +17,7 @@ import type {
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
-import { embed, head, type Told } from "./encode.js";
+import { classify, embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
 import { type Constraint, Forms } from "./form.js";
 import type { Report } from "./loading.js";
@@ -281,6 +281,8 @@ function task(
       return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
     case "head":
       return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
+    case "classify":
+      return ({ engine }) => classify(engine, request.task, request.texts, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
