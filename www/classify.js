@@ -130,13 +130,13 @@ export class Classify {
     if (texts.length === 0) throw amiss("There is nothing to sort", "Paste some texts, one a line, or open a CSV file.");
     this.#rows = [];
     this.#body.replaceChildren();
-    const classify = await this.#classifier(labels, examples, signal, say);
+    const classifier = await this.#classifier(labels, examples, signal, say);
     this.#output.hidden = false;
     const began = performance.now();
     for (let at = 0; at < texts.length; at += batch) {
       const part = texts.slice(at, at + batch);
       say(`${at} of ${texts.length}`, at / texts.length);
-      const answers = await classify(part);
+      const answers = await classifier.classify(part, { signal });
       part.forEach((text, i) => this.#add(text, answers[i]));
     }
     const seconds = (performance.now() - began) / 1000;
@@ -151,7 +151,7 @@ export class Classify {
     if (writes(model.info) || model.info.labels) {
       if (labels.length < 2) throw amiss("Two classes at least", "Name them, separated by commas.");
       const few = examples.length > 0 && !model.info.labels ? { examples } : {};
-      return (texts) => model.classify(texts, labels, { ...few, signal });
+      return model.classifier({ labels, ...few });
     }
     const { fitClassifier } = await import("./pkg/index.js");
     const steps = { embed: "Reading the examples", fit: "Fitting" };
@@ -161,7 +161,7 @@ export class Classify {
     });
     const { accuracy, examples: count } = classifier.report;
     this.#note = ` Fitted to ${count} examples, cross-validated: ${Math.round(accuracy * 100)} % right.`;
-    return (texts) => classifier.classify(texts, { signal });
+    return classifier;
   }
 
   #add(text, scores) {

@@ -8,9 +8,9 @@ import { duration } from "./words.js";
 const sampleSchema = {
   type: "object",
   properties: {
-    name: { type: "string" },
+    name: { type: "string", maxLength: 40 },
     email: { type: "string", format: "email" },
-    product: { type: "string" },
+    product: { type: "string", maxLength: 40 },
     urgency: { enum: ["low", "medium", "high"] },
   },
   required: ["name", "email", "product", "urgency"],
