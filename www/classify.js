@@ -43,7 +43,7 @@ export class Classify {
   #model = null;
   #texts = field("Texts", { hint: "One a line.", rows: 8, value: sampleTexts.join("\n") });
   #labels = field("Classes", { hint: "Separated by commas.", rows: 2, value: "billing, delivery, technical problem, praise" });
-  #examples = field("Examples", { placeholder: "billing: Can you send me an invoice?" });
+  #examples = field("Examples", { hint: "One a line.", placeholder: "billing: Can you send me an invoice?" });
   #column = element("select", { "aria-label": "Column of the file" });
   #columnField = element("label", { class: "inline-label", hidden: true }, "Column ", this.#column);
   #table = [];
@@ -95,6 +95,9 @@ export class Classify {
     if (fits && !this.#examples.box.value.trim()) this.#examples.box.value = sampleExamples.join("\n");
     this.#examples.node.querySelector("label").textContent = fits ? "Examples" : "Examples, if you like";
     this.#examples.box.rows = fits ? 8 : 4;
+    this.#examples.node.querySelector(".hint").textContent = fits
+      ? "One a line. A head is fitted to them, here, in a moment."
+      : "One a line. A small model needs them; an embedding model makes the most of them.";
     this.#snippet.refresh();
   }
 
