@@ -291,7 +291,6 @@ impl Engine {
             reply: Reply::default(),
             formed: false,
             classified: None,
-            classified: None,
             vectors: Vec::new(),
         })
     }

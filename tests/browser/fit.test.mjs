@@ -1,8 +1,8 @@
 // Classifiers that are fitted in the tab, on real text.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { messages } from "./messages.mjs";
 import { openSite } from "./site.mjs";
 import { openBrowser, report, run } from "./harness.mjs";
 
@@ -17,6 +17,13 @@ after(async () => {
   await browser?.close();
   await site?.close();
 });
+
+/** Support messages of six classes: `tune` to fit with, `test` to judge by. */
+function messages() {
+  const [, ...lines] = readFileSync(new URL("../fixtures/classify/messages.tsv", import.meta.url), "utf8").trimEnd().split("\n");
+  const rows = lines.map((line) => line.split("\t")).map(([split, label, text]) => ({ split, label, text }));
+  return { tune: rows.filter(({ split }) => split === "tune"), test: rows.filter(({ split }) => split === "test") };
+}
 
 test("MiniLM and a fitted head sort support messages", { timeout: 120_000 }, async (t) => {
   const page = await browser.open(site);
