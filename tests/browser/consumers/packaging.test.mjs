@@ -12,7 +12,7 @@ import { pack, run } from "./project.mjs";
 const tool = (path) => fileURLToPath(new URL(`../node_modules/${path}`, import.meta.url));
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads"].map((variant) => `wisplm-${variant}.wasm`);
+const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads", "constraint"].map((variant) => `wisplm-${variant}.wasm`);
 
 let packed, folder;
 
