@@ -1,7 +1,6 @@
 // `chat.completions`: conversations.
 
-import type { GenerationResult, Message, TokenLogprob, ToolCall } from "../index.js";
-import type { ChatOptions } from "./pending.js";
+import type { ChatOptions, GenerationResult, Message, TokenLogprob, ToolCall } from "../index.js";
 import { Batch, head, usageOf } from "./batch.js";
 import { APIError, refused } from "./error.js";
 import { ofChoice } from "./logprobs.js";
@@ -195,7 +194,7 @@ function tools(value: unknown): NonNullable<ChatOptions["tools"]> {
   });
 }
 
-function toolChoice(value: unknown): NonNullable<ChatOptions["toolChoice"]> {
+function toolChoice(value: unknown): NonNullable<Asked["toolChoice"]> {
   if (value === "none" || value === "required") return value;
   const { type, function: named } = fields(value, "tool_choice");
   if (type !== "function") throw refused("tool_choice", `tool_choice of the type ${JSON.stringify(type)} cannot be honoured: name a function`);
