@@ -27,14 +27,6 @@ export interface FitOptions {
   signal?: AbortSignal;
 }
 
-/** What classifying with a fitted classifier takes. */
-export interface FittedClassifyOptions {
-  /** Called as texts are done. */
-  onProgress?: (progress: InputProgress) => void;
-  /** Ends the work. */
-  signal?: AbortSignal;
-}
-
 export function fitOptions(options?: FitOptions): FitOptions {
   const set = checked(
     options,
@@ -59,10 +51,6 @@ export function fitOptions(options?: FitOptions): FitOptions {
 /** How texts are embedded, checked. */
 export function embedding(embed?: FitOptions["embed"]): NonNullable<FitOptions["embed"]> {
   return checked(embed, { pooling: oneOf("mean", "cls"), dimensions: positive }, "embed");
-}
-
-export function fittedClassifyOptions(options?: FittedClassifyOptions): FittedClassifyOptions {
-  return checked(options, { onProgress: callback, signal }, "classify");
 }
 
 /** Examples as texts and numbers of labels. */
