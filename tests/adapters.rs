@@ -75,7 +75,10 @@ fn originals(gpu: Option<&Rc<Gpu>>, steps: &[usize]) {
                 model.set_adapters(&scales).unwrap();
             }
             for step in steps {
-                let error = mean_error(&scores(&mut model, &tokens, *step), &numbers(&answer["logprobs"]));
+                // By token, some of them: a software driver takes its time.
+                let count = if *step == 1 { 60 } else { tokens.len() };
+                let want = &numbers(&answer["logprobs"])[..count];
+                let error = mean_error(&scores(&mut model, &tokens[..count], *step), want);
                 println!("{name} with {scales:?}, {step} at a time: mean |Δ log-probability| {error:.6}");
                 assert!(error <= MEAN_ERROR, "{name} with {scales:?}, {step} at a time: {error}");
             }

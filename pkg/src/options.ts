@@ -52,6 +52,13 @@ export interface LoadOptions {
   adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
+  /**
+   * Whether, on a GPU, shapes of kernels are tried out on the model's own weights when a format of weights is met for the
+   * first time, and the fastest kept in the browser's private file system, under the adapter's name. It takes some tenths of
+   * a second, once. It may turn to products in bytes for prompts, as the processor's are, where those are much faster: set it
+   * `false` to have the same kernels always. Nothing is tried without `cache`. Default `true`.
+   */
+  autotune?: boolean;
   /** Called as the load goes on. */
   onProgress?: (progress: LoadProgress) => void;
   /** Ends the load, and releases everything it holds. */
@@ -100,10 +107,15 @@ export interface GenerateOptions {
 /** What an answer in a conversation takes. */
 export interface ChatOptions extends GenerateOptions {
   /**
-   * Functions that the model may ask for; it decides whether. Refused where its template has no place for them, or its way
-   * of writing calls is not known.
+   * Functions that the model may ask for. Refused where its template has no place for them, or its way of writing calls is
+   * not known. Of most models calls have the form that the schemas prescribe: where it writes them as JSON.
    */
   tools?: readonly Tool[];
+  /**
+   * Whether it has to: `"auto"`, the default, leaves it to the model; with `"none"` it is not told of them; `"required"` and
+   * a name have it call one, or that one.
+   */
+  toolChoice?: "auto" | "none" | "required" | { name: string };
   /**
    * Whether the model reasons before it answers; by default as its template says. Refused where the model cannot do
    * otherwise.
@@ -230,6 +242,12 @@ const string: Check = (value, option) => {
   if (typeof value !== "string") throw wrong(option, "a string", value);
 };
 
+const choice: Check = (value, option) => {
+  if (["auto", "none", "required"].includes(value as string)) return;
+  if (typeof value === "object" && value !== null) return void checked(value, { name: string }, option);
+  throw wrong(option, '"auto", "none", "required" or { name }', value);
+};
+
 const strings: Check = (value, option) => {
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw wrong(option, "an array of strings", value);
 };
@@ -286,6 +304,7 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
         });
       },
       cache: flag,
+      autotune: flag,
       onProgress: callback,
       signal,
       assets: (value, option) => {
@@ -332,7 +351,15 @@ export function generateOptions(options?: GenerateOptions): GenerateOptions {
 }
 
 export function chatOptions(options?: ChatOptions): ChatOptions {
-  return checked(options, { ...generation, tools: objects, reasoning: flag, continueAssistant: flag }, "chat");
+  const set = checked(
+    options,
+    { ...generation, tools: objects, toolChoice: choice, reasoning: flag, continueAssistant: flag },
+    "chat",
+  );
+  if (set.format !== undefined && (set.tools ?? []).length > 0 && set.toolChoice !== "none") {
+    throw invalidArgument('format and tools do not go together: leave one out, or set toolChoice to "none"', "format");
+  }
+  return set;
 }
 
 export function embedOptions(options?: EmbedOptions): EmbedOptions {

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
 import { MessageChannel } from "node:worker_threads";
 import { type LoadWorker, loadWith } from "../src/load.js";
+import type { Generation } from "../src/generation.js";
 import type { Model } from "../src/model.js";
 import { loadOptions, type LoadOptions, type LoadProgress } from "../src/options.js";
 import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
@@ -211,6 +212,8 @@ test("a conversation is answered, its reasoning apart", async () => {
   });
 });
 
+const answered = async (generation: Generation): Promise<string> => (await generation.result).text;
+
 test("calls of tools come at the end, each with a name", async () => {
   await using(load(blob()), async (model) => {
     const tools = [{ type: "function", function: { name: "sum" } }] as const;
@@ -223,6 +226,7 @@ test("calls of tools come at the end, each with a name", async () => {
     const events = [];
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
+    assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
   });
 });
 
@@ -236,7 +240,9 @@ test("a conversation that is none is refused", async () => {
       [[{ role: "user", content: "{{" }], {}],
       [[], { tools: {} }, "tools"],
       [[], { tools: ["sum"] }, "tools"],
-      [[], { toolChoice: "auto" }, "toolChoice"],
+      [[], { toolChoice: "any" }, "toolChoice"],
+      [[], { toolChoice: { tool: "sum" } }, "tool"],
+      [[], { tools: [{}], format: { choices: ["A"] } }, "format"],
       [[], { reasoning: "yes" }, "reasoning"],
       [[], { continueAssistant: 1 }, "continueAssistant"],
     ];

@@ -10,6 +10,7 @@
 mod calls;
 mod clock;
 mod conversation;
+mod form;
 mod methods;
 mod pyjson;
 mod reply;
@@ -19,6 +20,7 @@ mod template;
 pub use calls::ToolCall;
 pub use clock::Clock;
 pub use conversation::Conversation;
+pub use form::Onset;
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
@@ -59,6 +61,16 @@ pub fn prompt(
         tokens.insert(0, bos);
     }
     Ok(Prompt { tokens, reply })
+}
+
+/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed.
+pub fn form(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+) -> Result<Option<(String, Onset)>> {
+    let Some(_) = conversation.tools else { return Ok(None) };
+    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation)
 }
 
 /// Whether a conversation may ask for an answer without reasoning.

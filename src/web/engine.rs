@@ -2,7 +2,7 @@
 
 use super::JsResult;
 use super::helper::core;
-use crate::chat::{self, Clock, Conversation, Parts, Reply};
+use crate::chat::{self, Clock, Conversation, Onset, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
@@ -30,8 +30,8 @@ pub struct Engine {
     run: Option<Run>,
     /// Tells the parts of the answer that is being generated.
     reply: Reply,
-    /// Whether what is said in that answer is to have a form.
-    formed: bool,
+    /// When the form of that answer begins, if it has one.
+    onset: Option<Onset>,
     /// What the last classification has left for the next.
     classified: Option<Kept>,
     /// Those of a finished run, one after the other.
@@ -58,23 +58,23 @@ impl Engine {
     pub fn info(&self) -> String {
         let Model { executor, tokenizer, info, refusal, .. } = &self.model;
         json!({
-                   "architecture": info.architecture,
-                   "name": info.name,
-                   "parameters": info.parameters,
-                   "quantization": info.quantization,
-                   "contextLength": executor.plan().context_length,
-                   "trainedContextLength": info.trained_context_length,
-                   "vocabSize": tokenizer.vocab_size(),
-                   "embeddingLength": executor.plan().embedding_length(),
-                   "pooling": info.pooling.map(Pooling::as_str),
-                   "labels": info.labels,
-        "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
-                   "generates": matches!(executor.plan().head, Head::Logits { .. }),
-                   "chats": self.model.templates.choose(false).is_ok(),
+            "architecture": info.architecture,
+            "name": info.name,
+            "parameters": info.parameters,
+            "quantization": info.quantization,
+            "contextLength": executor.plan().context_length,
+            "trainedContextLength": info.trained_context_length,
+            "vocabSize": tokenizer.vocab_size(),
+            "embeddingLength": executor.plan().embedding_length(),
+            "pooling": info.pooling.map(Pooling::as_str),
+            "labels": info.labels,
+            "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+            "generates": matches!(executor.plan().head, Head::Logits { .. }),
+            "chats": self.model.templates.choose(false).is_ok(),
             "device": executor.device(),
-                   "refusal": refusal,
-                   "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
-               })
+            "refusal": refusal,
+            "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
+        })
         .to_string()
     }
 
@@ -110,17 +110,24 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
+    /// The form of the tool calls in an answer to a conversation, as `Tokens.compile` takes it, if they have one.
+    #[wasm_bindgen(js_name = callForm)]
+    pub fn call_form(&self, conversation: &str) -> JsResult<Option<String>> {
+        Ok(self.form(conversation)?.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
+    }
+
     /// Begins an answer to a conversation, whose prompt has so many tokens, or goes on with one as `generate` does.
     pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<u32> {
         let prompt = self.prompt(conversation)?;
-        self.answer(&prompt.tokens, answered, options, prompt.reply)?;
+        let onset = self.form(conversation)?.map_or(Onset::Answer, |(_, onset)| onset);
+        self.answer(&prompt.tokens, answered, options, prompt.reply, onset)?;
         Ok(prompt.tokens.len() as u32)
     }
 
     /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
     /// `answered`, and by the same options, the seed among them.
     pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
-        self.answer(prompt, answered, options, Reply::default())
+        self.answer(prompt, answered, options, Reply::default(), Onset::Answer)
     }
 
     /// Goes on by tokens that the form of the answer prescribes: what they add to it.
@@ -289,10 +296,15 @@ impl Engine {
             model,
             run: None,
             reply: Reply::default(),
-            formed: false,
+            onset: None,
             classified: None,
             vectors: Vec::new(),
         })
+    }
+
+    fn form(&self, conversation: &str) -> Result<Option<(String, Onset)>> {
+        let conversation = Conversation::from_json(conversation)?;
+        chat::form(&self.model.templates, &self.model.tokenizer, &conversation)
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -300,7 +312,14 @@ impl Engine {
         chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
     }
 
-    fn answer(&mut self, prompt: &[u32], answered: &[u32], options: &str, mut reply: Reply) -> JsResult<()> {
+    fn answer(
+        &mut self,
+        prompt: &[u32],
+        answered: &[u32],
+        options: &str,
+        mut reply: Reply,
+        onset: Onset,
+    ) -> JsResult<()> {
         self.cancel();
         let options = Options::from_json(options)?;
         let Model { executor, tokenizer, .. } = &self.model;
@@ -308,8 +327,8 @@ impl Engine {
         let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
         // What was told before is not told again.
         generation.follow(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
-        self.formed = options.formed;
-        generation.set_formed(options.formed && !reply.is_reasoning());
+        self.onset = options.formed.then_some(onset);
+        generation.set_formed(has_begun(self.onset, &reply));
         self.reply = reply;
         self.run = Some(Run::Generation(Box::new(generation)));
         Ok(())
@@ -336,8 +355,8 @@ impl Engine {
         let answer = match &mut self.run {
             None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                let formed = self.formed;
-                generate(generation, &mut self.reply, formed, executor, &self.model.tokenizer, pause)?
+                let onset = self.onset;
+                generate(generation, &mut self.reply, onset, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -379,6 +398,15 @@ impl Engine {
     }
 }
 
+/// Whether the form of an answer has begun.
+fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
+    match onset {
+        None => false,
+        Some(Onset::Answer) => !reply.is_reasoning(),
+        Some(Onset::Calls) => reply.is_calling(),
+    }
+}
+
 fn no_run() -> Error {
     Error::internal("no run was begun")
 }
@@ -388,7 +416,7 @@ fn no_run() -> Error {
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
-    formed: bool,
+    onset: Option<Onset>,
     executor: &mut Executor,
     tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
@@ -407,7 +435,7 @@ fn generate(
                 tokens.push(token);
                 likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
                 shown += reply.push_token(tokenizer, token, &text);
-                generation.set_formed(formed && !reply.is_reasoning());
+                generation.set_formed(has_begun(onset, reply));
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
@@ -500,7 +528,7 @@ fn clock() -> Clock {
 }
 
 /// Milliseconds of the worker's clock.
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     #[wasm_bindgen]
     extern "C" {
         #[wasm_bindgen(js_namespace = performance, js_name = now)]

@@ -63,17 +63,24 @@ export function generation(prompt: WireText, options: WireGenerate, signal: Abor
   return answer(begin, options, signal, tell, forms);
 }
 
-/** An answer to a conversation, in the same way. */
+/** An answer to a conversation, in the same way. Where no form is asked for, calls of tools have their own. */
 export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
-  return answer((engine, answered, options) => call(() => engine.chat(conversation, answered, options)), options, signal, tell, forms);
+  const begin: Begin = (engine, answered, options) => call(() => engine.chat(conversation, answered, options));
+  return answer(begin, options, signal, tell, forms, (engine) => call(() => engine.callForm(conversation)));
 }
 
-function answer(begin: Begin, { format, ...options }: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
+function answer(
+  begin: Begin,
+  { format, ...options }: WireGenerate,
+  signal: AbortSignal,
+  tell: Tell,
+  forms: Forms | undefined,
+  callForm: (engine: Engine) => string | undefined = () => undefined,
+): Run {
   const watch = new Watch();
   const answered: number[] = [];
   // Drawn here, so that every engine draws the same tokens.
   const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-  const seeded = JSON.stringify({ seed, ...options, ...(format !== undefined && { formed: true }) });
   let guide: Guide | undefined;
   const see = (slice: Slice): void => {
     watch.see(slice);
@@ -84,11 +91,13 @@ function answer(begin: Begin, { format, ...options }: WireGenerate, signal: Abor
     tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
   };
   return async (engine) => {
+    const form = format ?? callForm(engine);
     // Tokens that nobody chooses have no likelihoods that could be told.
-    if (format !== undefined) guide ??= await forms?.guide(engine, format, options["logprobs"] === undefined, signal);
+    if (form !== undefined) guide ??= await forms?.guide(engine, form, options["logprobs"] === undefined, signal);
     const lead = (slice: Slice): void => {
       if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
     };
+    const seeded = JSON.stringify({ seed, ...options, ...(form !== undefined && { formed: true }) });
     const promptTokens = begin(engine, Uint32Array.from(answered), seeded);
     try {
       if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
