@@ -40,7 +40,7 @@ export interface FittedClassifier extends Classifier {
 export type Embedder = Pick<Model, "embed" | "info">;
 
 /** Vectors have length 1: from one that hardly tells anything apart to one that knows every example by heart. */
-const PENALTIES = [1, 0.3, 0.1, 0.03, 0.01, 0.003];
+const PENALTIES = [0.3, 0.05, 0.01, 0.002];
 /** So near the minimum that probabilities have their third digit. */
 const TOLERANCE = 1e-4;
 /** Vectors of one text by two quantizations of a model are nearer than this; by two models they are not. */

@@ -26,8 +26,7 @@ const RULES: Record<string, Rule> = {
   top_logprobs: (value, name) => ({ top: within(value, name, 0, 20) }),
   response_format: (value, name) => format(fields(value, name)),
   tools: (value) => ({ tools: tools(value) }),
-  // What "auto" says is what is done without.
-  tool_choice: (value) => (value === "auto" ? {} : { toolChoice: toolChoice(value) }),
+  tool_choice: (value) => ({ toolChoice: toolChoice(value) }),
   parallel_tool_calls: (value, name) => (flag(value, name) ? {} : { firstCallOnly: true }),
   reasoning_effort: (value, name) => {
     if (value !== "none") throw refused(name, `reasoning_effort can only be "none": how much a model reasons is its own matter`);
@@ -194,8 +193,8 @@ function tools(value: unknown): NonNullable<ChatOptions["tools"]> {
   });
 }
 
-function toolChoice(value: unknown): NonNullable<Asked["toolChoice"]> {
-  if (value === "none" || value === "required") return value;
+function toolChoice(value: unknown): NonNullable<ChatOptions["toolChoice"]> {
+  if (value === "auto" || value === "none" || value === "required") return value;
   const { type, function: named } = fields(value, "tool_choice");
   if (type !== "function") throw refused("tool_choice", `tool_choice of the type ${JSON.stringify(type)} cannot be honoured: name a function`);
   return { name: text(fields(named, "tool_choice.function").name, "tool_choice.function.name") };

@@ -15,7 +15,6 @@ export interface Settings extends ChatOptions {
   echo?: boolean;
   dimensions?: number;
   encoding?: "float" | "base64";
-  toolChoice?: "none" | "required" | { name: string };
 }
 
 /** What a parameter means, or, for one that cannot be honoured, why. */
