@@ -42,13 +42,13 @@ fn finish(model: &mut Model, mut run: Generation, pause: &mut dyn FnMut() -> boo
         match run.advance(&mut model.executor, &model.tokenizer, pause).expect("the run goes on") {
             Progress::Prefill { done, total } => assert!(done <= total),
             Progress::Waiting => panic!("the CPU waits for nothing"),
-            Progress::Token { token, text } => {
+            Progress::Token { token, text, .. } => {
                 tokens.push(token);
                 all.push_str(&text);
             }
             Progress::Finished { text, finish } => {
                 all.push_str(&text);
-                assert!(run.usage().1 >= tokens.len());
+                assert!(run.usage().answer >= tokens.len());
                 return Answer { tokens, text: all, finish };
             }
         }
@@ -220,7 +220,7 @@ fn an_answer_goes_on_in_another_run() {
             let mut tokens = vec![];
             while tokens.len() < told {
                 match first.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap() {
-                    Progress::Token { token, text } => {
+                    Progress::Token { token, text, .. } => {
                         tokens.push(token);
                         shown += &text;
                     }
@@ -229,7 +229,7 @@ fn an_answer_goes_on_in_another_run() {
             }
             drop(first);
             let mut second = begin(&model, &PROMPT, &options).unwrap();
-            second.resume(&model.tokenizer, &tokens, |_, _| {});
+            second.follow(&model.tokenizer, &tokens, |_, _| {});
             let rest = finish(&mut model, second, &mut || false);
             assert_eq!([tokens, rest.tokens].concat(), whole.tokens, "after {told}");
             assert_eq!((shown + &rest.text, rest.finish), (whole.text.clone(), whole.finish.clone()));

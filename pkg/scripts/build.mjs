@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const VARIANTS = ["simd", "relaxed", "threads", "relaxed-threads"];
+const ENGINES = ["simd", "relaxed", "threads", "relaxed-threads"];
+const VARIANTS = [...ENGINES, "constraint"];
 const home = dirname(dirname(fileURLToPath(import.meta.url)));
 const [folder] = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
 const built = resolve(folder ?? join(home, "../target/pkg"));
@@ -16,6 +17,7 @@ const dist = join(home, "dist");
 const scratch = join(home, "build");
 const glue = join(built, "simd/wisplm.js");
 const sharedGlue = join(built, "threads/wisplm.js");
+const constraintGlue = join(built, "constraint/wisplm.js");
 
 for (const variant of VARIANTS) {
   for (const file of ["wisplm.js", "wisplm.d.ts", "wisplm_bg.wasm"]) {
@@ -60,6 +62,11 @@ import initShared, * as generatedShared from ${address(sharedGlue)};
 export const shared: Binding = generatedShared;
 type Shared = { module_or_path: WebAssembly.Module; memory: WebAssembly.Memory; thread_stack_size?: number };
 export const startShared: (source: Shared) => Promise<unknown> = initShared;
+import type { Constraint } from ${address(join(home, "src/worker/form.js"))};
+import initConstraint, * as generatedConstraint from ${address(constraintGlue)};
+export const constraint: Pick<Constraint, "Tokens"> = generatedConstraint;
+export const reset: () => void = generatedConstraint.__wbg_reset_state;
+export const startConstraint: (source: { module_or_path: WebAssembly.Module }) => Promise<unknown> = initConstraint;
 `,
   );
   run("typescript/bin/tsc", ["-p", "tsconfig.json"]);
@@ -80,7 +87,7 @@ async function bundle() {
     ...common,
     entryPoints: [join(home, "src/worker/main.ts")],
     outfile: join(dist, "worker.js"),
-    alias: { "wisplm-glue": glue, "wisplm-glue-threads": sharedGlue },
+    alias: { "wisplm-glue": glue, "wisplm-glue-threads": sharedGlue, "wisplm-glue-constraint": constraintGlue },
     minifyWhitespace: true,
     minifySyntax: true,
   });
@@ -118,6 +125,6 @@ function report() {
     row(file, String(bytes.length), String(gzipSync(bytes, { level: 9 }).length), String(brotli[file]));
   }
   const code = brotli["index.js"] + brotli["worker.js"];
-  const sum = code + Math.max(...VARIANTS.map((variant) => brotli[`wisplm-${variant}.wasm`]));
+  const sum = code + Math.max(...ENGINES.map((variant) => brotli[`wisplm-${variant}.wasm`]));
   console.log(`before the weights a page downloads ${(sum / 1e6).toFixed(2)} MB (brotli)`);
 }

@@ -39,6 +39,11 @@ export function modules(features: WasmFeatures, base: URL | undefined, shared: b
     }));
 }
 
+/** Where the module lies that follows answers of a given form. */
+export function constraintModule(base: URL | undefined): string {
+  return (base === undefined ? new URL("./wisplm-constraint.wasm", import.meta.url) : new URL("wisplm-constraint.wasm", base)).href;
+}
+
 export function startWorker(base: URL | undefined): Worker {
   if (base !== undefined) return workerAt(new URL("worker.js", base));
   // `import.meta.url` by another name, so that no bundler takes this for a second asset.

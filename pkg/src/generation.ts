@@ -22,10 +22,28 @@ export interface GenerationResult {
   readonly toolCalls: readonly ToolCall[];
   /** What the model thought before it answered; empty for a raw completion. */
   readonly reasoning: string;
+  /** How likely each of the tokens was, where `logprobs` asked for it. */
+  readonly logprobs?: readonly TokenLogprob[];
   /** How many tokens there were. */
   readonly usage: GenerationUsage;
+  /**
+   * Of an answer in a session: what of its conversation the model no longer sees because it has outgrown the context, by the
+   * session's `overflow`: so many of the oldest messages after the system's, or so many tokens. Absent while it sees all.
+   */
+  readonly dropped?: { readonly messages: number; readonly tokens: number };
   /** How long it took. */
   readonly timings: GenerationTimings;
+}
+
+/** How likely a token was by the model alone: before temperature, penalties, biases and format had their say. */
+export interface TokenLogprob {
+  readonly token: number;
+  /** What it adds to the text; U+FFFD where it holds part of a character only. Of a control token its name. */
+  readonly text: string;
+  /** The natural logarithm of its probability. */
+  readonly logprob: number;
+  /** The likeliest tokens in its place, the likeliest first. */
+  readonly top: readonly Omit<TokenLogprob, "top">[];
 }
 
 /** How many tokens a generation had. */
@@ -57,7 +75,7 @@ export type GenerationEvent =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "reasoning"; readonly text: string }
   | { readonly type: "tool-call"; readonly call: ToolCall }
-  | { readonly type: "token"; readonly id: number }
+  | { readonly type: "token"; readonly id: number; readonly logprob?: TokenLogprob }
   | ({ readonly type: "finish" } & Pick<GenerationResult, "finishReason" | "stop" | "usage" | "timings">);
 
 /**
@@ -85,6 +103,7 @@ export class Run implements Generation {
   readonly #text: string[] = [];
   readonly #reasoning: string[] = [];
   readonly #tokens: number[] = [];
+  readonly #logprobs: TokenLogprob[] = [];
   #ended = false;
   #failure: WispError | undefined;
   #readers = 0;
@@ -103,6 +122,13 @@ export class Run implements Generation {
     this.#settle = settle;
   }
 
+  /** Stops it, with an error for whoever reads it or waits for it. */
+  end(error: WispError): void {
+    if (this.#ended) return;
+    this.#fail(error);
+    this.#stop();
+  }
+
   readonly #settle: { resolve(result: GenerationResult): void; reject(error: WispError): void };
 
   /** A generation that failed before it began. */
@@ -112,7 +138,13 @@ export class Run implements Generation {
     return run;
   }
 
-  static start(link: Link, request: Extract<WireRequest, { kind: "generate" | "chat" }>, signal?: AbortSignal): Run {
+  /** `hear` is told of the messages that have become part of a session. */
+  static start(
+    link: Link,
+    request: Extract<WireRequest, { kind: "generate" | "chat" | "send" }>,
+    signal?: AbortSignal,
+    hear: (said: unknown[]) => void = () => {},
+  ): Run {
     if (signal?.aborted) return Run.failed(aborted(signal));
     const run = new Run();
     const abort = (): void => {
@@ -122,10 +154,11 @@ export class Run implements Generation {
     };
     const release = (): void => signal?.removeEventListener("abort", abort);
     signal?.addEventListener("abort", abort, { once: true });
-    const id = link.send<"generate" | "chat">(request, {
+    const id = link.send<"generate" | "chat" | "send">(request, {
       delta: (delta) => run.#append(delta),
       done: (generated) => {
         release();
+        hear(generated.said ?? []);
         run.#finish(generated);
       },
       fail: (error) => {
@@ -207,8 +240,12 @@ export class Run implements Generation {
     };
   }
 
-  #append({ text, reasoning, tokens }: WireDelta): void {
-    for (const id of tokens) this.#events.push({ type: "token", id });
+  #append({ text, reasoning, tokens, likelihoods = [] }: WireDelta): void {
+    for (const [i, id] of tokens.entries()) {
+      const logprob = likelihoods[i];
+      this.#events.push({ type: "token", id, ...(logprob !== undefined && { logprob }) });
+    }
+    this.#logprobs.push(...likelihoods);
     this.#tokens.push(...tokens);
     if (reasoning !== "") {
       this.#events.push({ type: "reasoning", text: reasoning });
@@ -221,7 +258,8 @@ export class Run implements Generation {
     this.#announce();
   }
 
-  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings }: WireGenerated): void {
+  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings, dropped }: WireGenerated): void {
+    if (this.#ended) return;
     const toolCalls = calls.map(named);
     for (const call of toolCalls) this.#events.push({ type: "tool-call", call });
     const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
@@ -232,8 +270,10 @@ export class Run implements Generation {
       text: this.#text.join(""),
       tokens: this.#tokens,
       ...end,
+      ...(dropped !== undefined && { dropped }),
       toolCalls,
       reasoning: this.#reasoning.join(""),
+      ...(this.#logprobs.length > 0 && { logprobs: this.#logprobs }),
     });
   }
 

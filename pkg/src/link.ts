@@ -51,7 +51,7 @@ export class Link {
   }
 
   /** A request with one answer. A signal ends it at once, whatever the worker is at. */
-  ask<K extends Exclude<WireRequest["kind"], "generate" | "chat">>(
+  ask<K extends Exclude<WireRequest["kind"], "generate" | "chat" | "send">>(
     request: Extract<WireRequest, { kind: K }>,
     signal?: AbortSignal,
   ): Promise<Answers[K]> {

@@ -1,6 +1,6 @@
 // From a source to a model.
 
-import { assetFolder, modules, startWorker } from "./assets.js";
+import { assetFolder, constraintModule, modules, startWorker } from "./assets.js";
 import { aborted, fromWire, WispError } from "./errors.js";
 import { Link } from "./link.js";
 import { type Model, WorkerModel } from "./model.js";
@@ -45,6 +45,7 @@ export async function load(source: ModelSource, options?: LoadOptions): Promise<
   return loadWith(() => startWorker(base), files, {
     ...settings,
     modules: modules(features, base, threads.count > 1),
+    constraint: constraintModule(base),
     device,
     threads,
   });
@@ -67,8 +68,8 @@ function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefine
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, device, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
-    Pick<WireLoad, "modules" | "device" | "threads">,
+  { modules, constraint, device, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
+    Pick<WireLoad, "modules" | "constraint" | "device" | "threads">,
 ): Promise<Model> {
   return new Promise((resolve, reject) => {
     let worker: LoadWorker;
@@ -148,6 +149,6 @@ export function loadWith(
       return file;
     });
     const model = { ...(contextLength !== undefined && { contextLength }), ...(kvType !== undefined && { kvType }) };
-    post({ type: "load", load: { modules, device, threads, sources: wires, cache, model } }, transfer);
+    post({ type: "load", load: { modules, constraint, device, threads, sources: wires, cache, model } }, transfer);
   });
 }

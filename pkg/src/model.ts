@@ -2,6 +2,7 @@
 
 import { conversation, type Message } from "./chat.js";
 import { WispError } from "./errors.js";
+import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
 import {
@@ -12,13 +13,15 @@ import {
   type GenerateOptions,
   generateOptions,
   scoreOptions,
+  type SessionOptions,
   text,
   textOrTokens,
   tokenIds,
   type TokenizeOptions,
   tokenizeOptions,
 } from "./options.js";
-import type { WireLoaded, WirePlace } from "./protocol.js";
+import type { WireGenerate, WireLoaded, WirePlace } from "./protocol.js";
+import { Numbers, type Session, WorkerSession } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
 /** What a model is, and where it runs. */
@@ -47,7 +50,10 @@ export interface ModelInfo {
     /** What of WebAssembly is in use, such as `"simd128"`, `"relaxed-simd"` and `"threads"`. */
     readonly features: readonly string[];
   };
-  /** Bytes: of the weights, of a full context's keys and values, and the most that the engine has taken so far. */
+  /**
+   * Bytes: of the weights; of keys and values, those of a full context or, if that is more, all that there are (of sessions, of
+   * conversations that may go on); and the most that the engine has taken so far.
+   */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */
   readonly notices: readonly string[];
@@ -80,6 +86,13 @@ export interface Model extends AsyncDisposable {
    * a role that the model does not know, say) fails with `invalid-argument`.
    */
   chat(messages: readonly Message[], options?: ChatOptions): Generation;
+  /** Begins a conversation that owns its keys and values. Errors that the worker finds come with its first answer. */
+  session(options?: SessionOptions): Session;
+  /**
+   * A session as it was saved. A blob that is none, or belongs to another model, is refused with `invalid-argument`, one that is
+   * damaged with `integrity`.
+   */
+  restore(blob: Blob): Promise<Session>;
   /** How likely each token is after those before it. Token ids are taken as given; a text gets the model's begin token. */
   score(text: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /**
@@ -107,8 +120,13 @@ function placed({ device, adapter, features, threads, memory, notices }: WirePla
   return { device: { kind: device, description, threads, features }, memory, notices };
 }
 
+function wired({ format, ...options }: GenerateOptions): WireGenerate {
+  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
+}
+
 export class WorkerModel implements Model {
   readonly #link: Link;
+  readonly #sessions = new Numbers();
   #info: ModelInfo;
 
   constructor(link: Link, { info, place }: WireLoaded) {
@@ -133,7 +151,7 @@ export class WorkerModel implements Model {
   generate(prompt: string | readonly number[], options?: GenerateOptions): Generation {
     try {
       const { signal, ...others } = generateOptions(options);
-      return Run.start(this.#link, { kind: "generate", prompt: textOrTokens(prompt, "prompt"), options: { ...others } }, signal);
+      return Run.start(this.#link, { kind: "generate", prompt: textOrTokens(prompt, "prompt"), options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
     }
@@ -143,10 +161,18 @@ export class WorkerModel implements Model {
     try {
       const { signal, tools, reasoning, continueAssistant, ...others } = chatOptions(options);
       const asked = conversation(messages, { tools, reasoning, continueAssistant });
-      return Run.start(this.#link, { kind: "chat", conversation: asked, options: { ...others } }, signal);
+      return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
     }
+  }
+
+  session(options?: SessionOptions): Session {
+    return WorkerSession.begin(this.#link, this.#sessions, options);
+  }
+
+  restore(blob: Blob): Promise<Session> {
+    return WorkerSession.restore(this.#link, this.#sessions, blob);
   }
 
   async score(input: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score> {

@@ -1,7 +1,8 @@
 // Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
 
-import type { Tool } from "./chat.js";
+import type { Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
+import { type Format, formatJson } from "./format.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -73,6 +74,13 @@ export interface GenerateOptions {
   logitBias?: Record<number, number>;
   /** Go on where the model would end. */
   ignoreEos?: boolean;
+  /** Tell how likely each token was, and which this many tokens were the likeliest: `result.logprobs`. At most 20. */
+  logprobs?: number;
+  /**
+   * The form that the answer has to have. It comes after the reasoning, where the model's template opens that. An answer
+   * that `maxTokens` or a `stop` text ends is not complete.
+   */
+  format?: Format;
   /** Stops the generation. */
   signal?: AbortSignal;
 }
@@ -91,6 +99,28 @@ export interface ChatOptions extends GenerateOptions {
   reasoning?: boolean;
   /** Go on with the last message, which is then the assistant's, instead of answering it. Default `false`. */
   continueAssistant?: boolean;
+}
+
+/** What an answer in a session takes. */
+export type SendOptions = Omit<ChatOptions, "continueAssistant">;
+
+/** A session: what is said before it begins, and the options of its answers. */
+export interface SessionOptions extends Omit<SendOptions, "signal"> {
+  /** What the system says first. */
+  system?: string;
+  /** What was said before. */
+  messages?: readonly Message[];
+  /**
+   * What happens when the conversation, with room for an answer, outgrows the context. `"error"`, the default, refuses the
+   * message with `context-overflow`; an answer ends with the context, with the finish reason `"length"`. `"drop-oldest"` leaves
+   * out the oldest turns, each a message of the user with what was answered to it, but never the system's message or the last
+   * turn; room for an answer is `maxTokens`, or a quarter of the context. `"slide"` leaves out the oldest tokens after the
+   * system's message, in the middle of an answer too, which only `maxTokens` or the model then ends.
+   *
+   * Either leaves a quarter of the context free once it has to act, and what remains is computed anew: its place in the
+   * context has changed. `result.dropped` says what the model no longer sees; `session.messages` has it all the same.
+   */
+  overflow?: "error" | "drop-oldest" | "slide";
 }
 
 /** How to embed. */
@@ -242,6 +272,8 @@ const generation: Record<string, Check> = {
   stop: strings,
   logitBias: biases,
   ignoreEos: flag,
+  logprobs: count,
+  format: (value, option) => void formatJson(value, option),
   signal,
 };
 
@@ -251,6 +283,18 @@ export function generateOptions(options?: GenerateOptions): GenerateOptions {
 
 export function chatOptions(options?: ChatOptions): ChatOptions {
   return checked(options, { ...generation, tools: objects, reasoning: flag, continueAssistant: flag }, "chat");
+}
+
+const sending: Record<string, Check> = { ...generation, tools: objects, reasoning: flag };
+
+export function sendOptions(options?: SendOptions): SendOptions {
+  return checked(options, sending, "send");
+}
+
+export function sessionOptions(options?: SessionOptions): SessionOptions {
+  const { signal: _, ...others } = sending;
+  const own: Record<string, Check> = { system: text, messages: objects, overflow: oneOf("error", "drop-oldest", "slide") };
+  return checked(options, { ...others, ...own }, "session");
 }
 
 export function embedOptions(options?: EmbedOptions): EmbedOptions {

@@ -27,6 +27,8 @@ export interface WireThreads {
 export interface WireLoad {
   /** The builds that this browser can run, the best first. */
   modules: WireModule[];
+  /** Where the module lies that follows answers of a given form. */
+  constraint: string;
   device: "auto" | "wasm" | "webgpu";
   /** Of the CPU, where that computes. */
   threads: WireThreads;
@@ -36,8 +38,8 @@ export interface WireLoad {
   model: { contextLength?: number; kvType?: string };
 }
 
-/** The generation options that the engine takes: those of the API, less what the page keeps for itself. */
-export type WireGenerate = Record<string, unknown>;
+/** The generation options of the API, less what the page keeps for itself; `format` as JSON. */
+export type WireGenerate = Record<string, unknown> & { format?: string };
 
 /** Text, or tokens taken as given. */
 export type WireText = string | Uint32Array;
@@ -46,11 +48,43 @@ export type WireRequest =
   | { kind: "generate"; prompt: WireText; options: WireGenerate }
   /** A conversation is JSON that the engine reads. */
   | { kind: "chat"; conversation: string; options: WireGenerate }
+  | WireSend
+  | ({ kind: "openSession"; session: number } & WireSession)
+  | { kind: "cloneSession"; session: number; clone: number }
+  | { kind: "saveSession"; session: number; defaults: unknown }
+  | { kind: "restoreSession"; session: number; blob: Blob }
+  | { kind: "closeSession"; session: number }
   | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
   | { kind: "embed"; texts: string[]; options: { pooling?: string; normalize: boolean; dimensions?: number } }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
   | { kind: "detokenize"; tokens: Uint32Array };
+
+/** Messages as JSON has them, and what happens when they outgrow the context. */
+export interface WireSession {
+  messages: unknown[];
+  overflow: string;
+}
+
+/** What of a conversation is left out, behind its system message. */
+export interface WireGone {
+  messages: number;
+  tokens: number;
+}
+
+/** A message to a session, as a conversation that has only that. */
+export interface WireSend {
+  kind: "send";
+  session: number;
+  conversation: string;
+  options: WireGenerate;
+}
+
+/** What a saved session has for the page. */
+export interface WireSaved {
+  messages: unknown[];
+  defaults: unknown;
+}
 
 export type ToWorker =
   | { type: "load"; load: WireLoad }
@@ -83,6 +117,9 @@ export interface WireInfo {
   device: "wasm" | "webgpu";
   /** Why the GPU was not taken that the engine was given, where it has turned to the CPU. */
   refusal: string | null;
+  /** By which the model is known, and how sequences are stored: what saved sessions belong to. */
+  identity: string;
+  layout: string;
   /** What the weights take, and the keys and values of a full context. */
   memory: { weights: number; kv: number };
 }
@@ -100,6 +137,16 @@ export interface WireDelta {
   text: string;
   reasoning: string;
   tokens: number[];
+  /** Of each of the tokens, if that is wanted. */
+  likelihoods?: WireLikelihood[];
+}
+
+/** How likely a token was. */
+export interface WireLikelihood {
+  token: number;
+  text: string;
+  logprob: number;
+  top: { token: number; text: string; logprob: number }[];
 }
 
 export interface WireToolCall {
@@ -115,6 +162,11 @@ export interface WireGenerated {
   toolCalls?: WireToolCall[];
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
+  /** Tokens that have slid out of the context meanwhile. */
+  slid?: number;
+  /** Of a session: the messages that have become part of it, and what of it the model no longer sees. */
+  said?: unknown[];
+  dropped?: WireGone;
 }
 
 export interface WireScore {
@@ -126,6 +178,12 @@ export interface WireScore {
 export interface Answers {
   generate: WireGenerated;
   chat: WireGenerated;
+  send: WireGenerated;
+  openSession: null;
+  cloneSession: WireSession;
+  saveSession: Blob;
+  restoreSession: WireSaved;
+  closeSession: null;
   countPrompt: number;
   score: WireScore;
   embed: Float32Array[];

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import type { FromWorker, ToWorker, WireLoad, WireRequest, WireSource } from "../src/protocol.js";
 import type { WebGpuReport } from "../src/webgpu.js";
 import { type Outside, Service } from "../src/worker/service.js";
-import { ADAPTER, fakeBinding, FakeEngine, modelFile, typed } from "./fakes.js";
+import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, modelFile, typed } from "./fakes.js";
 
 type Device = "auto" | "wasm" | "webgpu";
 type Of<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;
@@ -40,10 +40,11 @@ class Bench {
         features: ["simd128"],
         hire: () => (hire?.(), { size: 0, problem: undefined, end: async () => {} }),
       }),
+      startConstraint: async () => new FakeConstraint(),
       adapter: async () => adapter(),
     };
     this.#service = new Service(outside);
-    const load: WireLoad = { modules: [], device, threads: { count: 1, exact: true }, sources, cache: false, model: {} };
+    const load: WireLoad = { modules: [], constraint: "https://host.test/c.wasm", device, threads: { count: 1, exact: true }, sources, cache: false, model: {} };
     this.send({ type: "load", load });
   }
 
@@ -80,9 +81,9 @@ class Bench {
     return answer;
   }
 
-  async text(maxTokens: number): Promise<string> {
+  async text(maxTokens: number, others: object = {}): Promise<string> {
     const mark = this.posted.length;
-    await this.ask({ kind: "generate", prompt: "hi", options: { maxTokens } });
+    await this.ask({ kind: "generate", prompt: "hi", options: { maxTokens, ...others } });
     return this.posted.slice(mark).map((message) => (message.type === "delta" ? message.delta.text : "")).join("");
   }
 }
@@ -164,6 +165,20 @@ test("an answer goes on where the GPU was lost, again and again", async () => {
   assert.deepEqual([place.device, place.notices], ["webgpu", ["the GPU was lost: it was opened anew"]]);
   const seeds = engines.flatMap(({ calls }) => calls.filter((call) => call.startsWith("generate 3")).map((call) => /"seed":\d+/.exec(call)![0]));
   assert.equal(new Set(seeds).size, 1, "every engine draws from the same seed");
+});
+
+test("so does one that has a form", async () => {
+  const make = (): FakeEngine => {
+    const engine = new FakeEngine();
+    engine.life = 6;
+    return engine;
+  };
+  const bench = new Bench("webgpu", make);
+  await bench.loaded();
+  const letters = "QABCDEFAGHAAIJKLMNOPAQ";
+  const options = { format: JSON.stringify({ choices: [letters] }) };
+  assert.equal(await bench.text(99, options), letters);
+  assert.ok(bench.posted.filter(({ type }) => type === "moved").length >= 2);
 });
 
 test("a GPU that cannot be had again gives way to the processor, or the request fails", async () => {

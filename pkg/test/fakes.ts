@@ -1,6 +1,7 @@
 // Stand-ins for what the browser and the engine do, at the seams of the modules under test.
 
 import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
+import type { Constraint, Follower, Tokens } from "../src/worker/form.js";
 import type { Bytes } from "../src/worker/source.js";
 import type { WebGpuReport } from "../src/webgpu.js";
 import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
@@ -22,6 +23,16 @@ export function typed(code: string, message: string, details: object = {}): obje
   return { code, message, details };
 }
 
+function begins(promptTokens: number, cachedTokens = 0, gone = { messages: 0, tokens: 0 }): string {
+  return JSON.stringify({ promptTokens, cachedTokens, gone });
+}
+
+function commonLength(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return length;
+}
+
 /** Tokens are UTF-16 units; a generation says "one two three …", one word a slice, then stops after `words`. */
 export class FakeEngine implements Engine {
   static contextLength = 4096;
@@ -31,10 +42,17 @@ export class FakeEngine implements Engine {
   generates = true;
   device: "wasm" | "webgpu" = "wasm";
   refusal: string | null = null;
+  identity = "fake";
+  /** Of each session, as many characters of its conversation as it holds. */
+  sessions = new Map<number, string>();
   /** Words until the GPU is lost. */
   life = Infinity;
   /** Milliseconds of a word. */
   wordMs = 0;
+  /** What the next token may be, where the answer has a form. */
+  #permit: Uint32Array | undefined;
+  #forced: number[] = [];
+  #complete = false;
   #run: ((budget: number) => Slice) | undefined;
   #vector = new Float32Array();
 
@@ -42,7 +60,7 @@ export class FakeEngine implements Engine {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
       ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
-      ...{ device: this.device, refusal: this.refusal },
+      ...{ device: this.device, refusal: this.refusal, identity: this.identity, layout: this.device },
       memory: { weights: 10, kv: 20 },
     });
   }
@@ -60,13 +78,18 @@ export class FakeEngine implements Engine {
     return String.fromCharCode(...tokens);
   }
 
-  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void {
-    const { maxTokens = Infinity, temperature = 1 } = JSON.parse(options) as { maxTokens?: number; temperature?: number };
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): string {
+    const { maxTokens = Infinity, temperature = 1, formed = false } = JSON.parse(options) as {
+      maxTokens?: number;
+      temperature?: number;
+      formed?: boolean;
+    };
     this.calls.push(`generate ${prompt.length} ${options}`);
     if (temperature < 0) throw typed("invalid-argument", "temperature is below 0", { key: "temperature" });
     if (prompt.length > FakeEngine.contextLength) throw typed("context-overflow", "the prompt is too long");
     let read = 0;
     let made = answered.length;
+    [this.#permit, this.#forced, this.#complete] = [undefined, [], false];
     this.#run = () => {
       if (this.life <= 0) throw typed("device-lost", "the GPU was lost: gone");
       if (read < prompt.length) {
@@ -77,13 +100,22 @@ export class FakeEngine implements Engine {
       if (made >= maxTokens) return { state: "finished", finishReason: "length", usage };
       if (made >= this.words) return { state: "finished", finishReason: "stop", usage };
       this.life--;
+      if (formed) {
+        made += this.#forced.splice(0).length;
+        if (this.#complete) return { state: "finished", finishReason: "stop", usage: { ...usage, completionTokens: made } };
+        if (this.#permit === undefined) return { state: "decode", text: "", tokens: [], awaitsPermit: true };
+        const token = 31 - Math.clz32(this.#permit[0]!);
+        [this.#permit, made] = [undefined, made + 1];
+        return { state: "decode", text: String.fromCharCode(64 + token), tokens: [token], awaitsPermit: true };
+      }
       for (const end = performance.now() + this.wordMs; performance.now() < end; );
       return { state: "decode", text: `w${made} `, tokens: [made++] };
     };
+    return begins(prompt.length);
   }
 
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
-  chat(conversation: string, answered: Uint32Array, options: string): number {
+  chat(conversation: string, answered: Uint32Array, options: string): string {
     const prompt = this.#prompt(conversation);
     this.generate(prompt, answered, options);
     this.calls.push(`chat ${conversation}`);
@@ -96,7 +128,8 @@ export class FakeEngine implements Engine {
         return { ...slice, finishReason: "tool-calls", toolCalls };
       };
     }
-    if (!conversation.includes('"reasoning":true')) return prompt.length;
+    const begun = begins(prompt.length);
+    if (!conversation.includes('"reasoning":true')) return begun;
     let thought = false;
     this.#run = (budget) => {
       const slice = answer(budget);
@@ -104,7 +137,72 @@ export class FakeEngine implements Engine {
       thought = true;
       return { ...slice, text: "", reasoning: "hm" };
     };
-    return prompt.length;
+    return begun;
+  }
+
+  /** `"drop-oldest"` leaves out one message more each time. */
+  send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string {
+    const before = JSON.parse(gone) as { messages: number; tokens: number };
+    const cached = commonLength(this.sessions.get(session) ?? "", conversation);
+    this.chat(conversation, answered, options);
+    this.sessions.set(session, conversation);
+    this.calls.push(`send ${session} ${overflow}`);
+    return begins(conversation.length, cached, overflow.includes("drop") ? { ...before, messages: before.messages + 1 } : before);
+  }
+
+  cloneSession(session: number, clone: number): void {
+    this.sessions.set(clone, this.sessions.get(session) ?? "");
+  }
+
+  closeSession(session: number): void {
+    this.sessions.delete(session);
+  }
+
+  #saved = new Uint8Array();
+
+  saveSession(session: number): void {
+    this.#run = () => {
+      this.#saved = new TextEncoder().encode(this.sessions.get(session) ?? "");
+      return { state: "finished" };
+    };
+  }
+
+  takeSaved(): Uint8Array {
+    return this.#saved;
+  }
+
+  restoreSession(session: number, bytes: Uint8Array): void {
+    this.sessions.set(session, new TextDecoder().decode(bytes));
+  }
+
+  force(tokens: Uint32Array): string {
+    this.#forced.push(...tokens);
+    const text = String.fromCharCode(...Array.from(tokens, (token) => 64 + token));
+    return JSON.stringify({ state: "decode", text, tokens: [...tokens], awaitsPermit: true });
+  }
+
+  allow(tokens: Uint32Array): void {
+    this.#permit = tokens;
+  }
+
+  complete(): void {
+    this.#complete = true;
+  }
+
+  tokenBytes(): Uint8Array {
+    return Uint8Array.from({ length: 32 }, (_, token) => 64 + token);
+  }
+
+  tokenLengths(): Uint32Array {
+    return new Uint32Array(32).fill(1);
+  }
+
+  endTokens(): Uint32Array {
+    return Uint32Array.of(0);
+  }
+
+  tokenizeWithin(text: string): Uint32Array {
+    return Uint32Array.from(text, (letter) => letter.charCodeAt(0) - 64);
   }
 
   countPrompt(conversation: string): number {
@@ -180,7 +278,7 @@ export class FakeEngine implements Engine {
     this.#run = () => {
       throw new WebAssembly.RuntimeError("unreachable");
     };
-    this.generate = () => {};
+    this.generate = () => begins(0);
   }
 
   free(): void {
@@ -450,4 +548,46 @@ export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): 
   assert.ok(found !== undefined, "there are no bytes");
   const at = found.findIndex((byte, i) => byte !== expected[i]);
   assert.ok(found.length === expected.length && at < 0, `${found.length} of ${expected.length} bytes; they differ at ${at}`);
+}
+
+/**
+ * Knows one form: `{ choices: [text] }`, of capital letters. It prescribes a letter after each `A`; a text with `Z` is
+ * refused, and one with `X` traps when it is there.
+ */
+export class FakeConstraint implements Constraint {
+  started = 1;
+
+  readonly Tokens = class implements Tokens {
+    constructor(bytes: Uint8Array, lengths: Uint32Array, ends: Uint32Array, tokenize: (text: string) => Uint32Array) {
+      assert.deepEqual([bytes.length, lengths.length, ends[0]], [32, 32, 0]);
+      assert.deepEqual(tokenize("AB"), Uint32Array.of(1, 2));
+    }
+
+    compile(format: string): Follower {
+      const text = (JSON.parse(format) as { choices: [string] }).choices[0];
+      if (text.includes("Z")) throw typed("constraint-unsatisfiable", "no Z");
+      let at = 0;
+      return {
+        mask() {
+          if (text[at] === "X") throw new WebAssembly.RuntimeError("unreachable");
+          return Uint32Array.of(1 << (text.charCodeAt(at) - 64));
+        },
+        force() {
+          if (text[at - 1] !== "A" || at === text.length) return new Uint32Array();
+          return Uint32Array.of(text.charCodeAt(at++) - 64);
+        },
+        take(tokens) {
+          for (const token of tokens) assert.equal(token, text.charCodeAt(at++) - 64);
+        },
+        isFinished: () => at === text.length,
+        free() {},
+      };
+    }
+
+    free(): void {}
+  };
+
+  reset(): void {
+    this.started++;
+  }
 }

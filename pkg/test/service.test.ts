@@ -10,7 +10,7 @@ import type { LoadOptions, LoadProgress } from "../src/options.js";
 import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
 import { type ModelSource, sources } from "../src/source.js";
 import { type Outside, Service } from "../src/worker/service.js";
-import { ADAPTER, fakeBinding, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
+import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
 
 interface Options extends Omit<LoadOptions, "threads"> {
   engine?: FakeEngine;
@@ -31,6 +31,7 @@ function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options
       storage: undefined,
       locks: undefined,
       start: async () => ({ binding: fakeBinding(engine), features: ["simd128"] }),
+      startConstraint: async () => new FakeConstraint(),
       adapter: async () => ADAPTER,
       ...outside,
     });
@@ -48,7 +49,7 @@ function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options
     return worker as unknown as LoadWorker;
   };
   const modules = [{ url: "https://host.test/x.wasm", features: [], shared: false }];
-  return loadWith(start, sources(source), { device: "wasm", ...options, modules, threads: wanted });
+  return loadWith(start, sources(source), { device: "wasm", ...options, modules, constraint: "https://host.test/c.wasm", threads: wanted });
 }
 
 function blob(length = 5000): Blob {
@@ -249,6 +250,22 @@ test("a conversation that is none is refused", async () => {
     const waiting = model.chat([{ role: "user", content: "y" }], { signal: controller.signal });
     controller.abort();
     assert.deepEqual([(await running.result).finishReason, (await waiting.result).finishReason], ["abort", "abort"]);
+  });
+});
+
+test("an answer has the form that is asked for, and a form that cannot be had leaves the model as it is", async () => {
+  const constraint = new FakeConstraint();
+  await using(load(blob(), { outside: { startConstraint: async () => constraint } }), async (model) => {
+    const choose = (choice: string): Promise<string> => text(model.generate([5], { format: { choices: [choice] } }));
+    assert.equal(await choose("BABAC"), "BABAC");
+    await assert.rejects(choose("BZ"), { code: "constraint-unsatisfiable" });
+    await assert.rejects(choose("BXA"), { code: "invalid-argument", message: /too much/ });
+    assert.equal(constraint.started, 2);
+    assert.equal(await choose("CA"), "CA");
+    const wrong = [{}, { choices: "A" }, { regex: 1 }, { regex: /a/i }, { schema: [] }, { grammar: {} }, { choices: ["A"], regex: "A" }, "A"];
+    for (const format of wrong) {
+      await assert.rejects(model.generate("x", { format: format as never }).result, { code: "invalid-argument" }, JSON.stringify(format));
+    }
   });
 });
 

@@ -108,6 +108,11 @@ impl Reply {
         self
     }
 
+    /// Whether what comes next is still what the model thinks.
+    pub fn is_reasoning(&self) -> bool {
+        matches!(self.stage, Stage::Reasoning { .. })
+    }
+
     /// Takes a token and the text that came of it. Some models' tags are control tokens, which have no text.
     pub fn push_token(&mut self, tokenizer: &Tokenizer, token: u32, text: &str) -> Parts {
         let tag = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));

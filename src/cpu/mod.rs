@@ -117,6 +117,10 @@ impl Executor {
         &self.plan
     }
 
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> usize {
         self.weights.bytes()

@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 mod results;
+mod saved;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
 pub const STEP_TOKENS: usize = 256;
@@ -50,6 +51,8 @@ pub struct Executor {
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
+    /// A sequence on its way to the host.
+    saving: Option<Readback>,
     /// Of a model that has logits.
     chooser: Option<Chooser>,
     /// The sequence that the token chosen last belongs to, until another step is begun.
@@ -71,6 +74,8 @@ struct Step {
     sequences: Vec<Sequence>,
     /// It is yet to be submitted.
     waits: bool,
+    /// Its caches count it.
+    counts: bool,
 }
 
 struct Sequence {
@@ -133,6 +138,7 @@ impl Executor {
             step: None,
             under_way: VecDeque::new(),
             readback,
+            saving: None,
             chooser,
             chosen_for: None,
             angles: vec![],
@@ -194,7 +200,8 @@ impl Executor {
     pub fn waiting(&self) -> Option<Signal> {
         let full = self.under_way.len() >= STEPS_UNDER_WAY;
         let chosen = self.chooser.as_ref().and_then(Chooser::signal);
-        chosen.or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        let saving = self.saving.as_ref().and_then(Readback::signal);
+        chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
@@ -243,7 +250,7 @@ impl Executor {
         for (k, sequence) in sequences.iter().enumerate() {
             self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
-        self.step = Some(Step { rows, sequences, waits: true });
+        self.step = Some(Step { rows, sequences, waits: true, counts: false });
     }
 
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
@@ -266,16 +273,23 @@ impl Executor {
         for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
             cache.advance(sequence.rows.len());
         }
+        if let Some(step) = &mut self.step {
+            step.counts = true;
+        }
         Ok(true)
     }
 
-    /// Drops the step in progress, and results that are on their way.
+    /// Drops the step in progress, unless its caches count it, and results that are on their way.
     pub fn cancel(&mut self) {
+        if self.step.as_ref().is_some_and(|step| step.counts) {
+            self.send();
+        }
         self.step = None;
         self.drop_results();
     }
 
     fn drop_results(&mut self) {
+        self.saving = None;
         self.readback.drop_result();
         self.chosen_for = None;
         if let Some(chooser) = &mut self.chooser {

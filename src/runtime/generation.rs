@@ -1,13 +1,16 @@
 //! The generate loop: prefill, then one token after the other, as text.
 
 use super::check_input;
+use super::kept::Sequence;
+use super::likelihood::Likelihood;
 use super::options::Options;
-use super::sampler::Sampler;
+use super::sampler::{Sampler, forbid};
 use super::stop::Stops;
 use crate::error::{Error, Result};
 use crate::executor::{Cache, Executor};
 use crate::plan::Head;
 use crate::tokenizer::{Detokenizer, Tokenizer};
+use std::ops::Range;
 
 /// Why a generation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +22,34 @@ pub enum Finish {
 }
 
 /// What an advance has brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// Tokens of the prompt that have been taken, and of how many.
     Prefill { done: usize, total: usize },
-    /// Nothing yet: the GPU is at work on the next token.
+    /// Nothing yet: the GPU is at work on the next token, or it is not said yet what that may be.
     Waiting,
-    /// One more token, and the text that it completes (perhaps none yet).
-    Token { token: u32, text: String },
+    /// One more token, the text that it completes (perhaps none yet), and, if that is wanted, how likely it was.
+    Token { token: u32, text: String, likelihood: Option<Likelihood> },
     /// The last text that was held back, and the reason.
     Finished { text: String, finish: Finish },
+}
+
+/// How many tokens a generation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt: usize,
+    /// Those of the prompt that did not have to be computed.
+    pub cached: usize,
+    pub answer: usize,
+    /// Those that have slid out of the context since it began.
+    pub slid: usize,
+}
+
+/// How many of `tokens` tokens go, after the first `head`, so that the rest takes three quarters of a context: room for
+/// some turns, until all has to be computed again. Positions count from the start of the context, so what is left of a
+/// sequence lies elsewhere then, and no cache holds it.
+pub fn slide(head: usize, tokens: usize, context: usize) -> usize {
+    tokens.saturating_sub(context * 3 / 4).min(tokens.saturating_sub(head + 1))
 }
 
 /// A generation in progress.
@@ -37,7 +58,18 @@ pub struct Generation {
     answer: Vec<u32>,
     limit: usize,
     ignore_eos: bool,
+    /// How many of the likeliest tokens are told beside each.
+    logprobs: Option<usize>,
+    permit: Permit,
+    /// Tokens of prompt and answer that have slid out of the context.
+    slid: Range<usize>,
+    slides: bool,
     cache: Cache,
+    /// Tokens of the prompt that the cache has held from the start.
+    cached: usize,
+    /// Where the sequence is forked.
+    points: Vec<usize>,
+    forks: Vec<Cache>,
     stage: Stage,
     logits: Vec<f32>,
     sampler: Sampler,
@@ -55,6 +87,16 @@ enum Stage {
     Head(usize),
     /// The executor chooses the tokens, and goes on with them before they are known here.
     Chosen,
+}
+
+/// What the next token may be, where the answer is to have a form.
+enum Permit {
+    /// Any token.
+    Any,
+    /// Word is awaited.
+    Awaited,
+    /// The tokens whose bit is set: bit `t % 32` of word `t / 32`.
+    Only(Vec<u32>),
 }
 
 impl Generation {
@@ -79,7 +121,14 @@ impl Generation {
             answer: Vec::new(),
             limit,
             ignore_eos: options.ignore_eos,
+            logprobs: options.logprobs.map(|n| n as usize),
+            permit: Permit::Any,
+            slid: 0..0,
+            slides: false,
             cache: executor.new_cache(),
+            cached: 0,
+            points: vec![],
+            forks: vec![],
             stage: Stage::Idle,
             logits: Vec::new(),
             sampler: Sampler::new(options, prompt, random_seed),
@@ -89,14 +138,52 @@ impl Generation {
         })
     }
 
-    /// Tokens of the prompt and of the answer so far.
-    pub fn usage(&self) -> (usize, usize) {
-        (self.prompt.len(), self.answer.len())
+    /// Begins where a cache ends that holds the prompt's first tokens, if not all of them.
+    pub fn after(mut self, cache: Cache) -> Self {
+        self.cached = cache.len();
+        self.cache = cache;
+        self
+    }
+
+    /// Has the sequence forked where it has these numbers of tokens, in rising order: see [`Generation::into_sequences`].
+    pub fn forked_at(mut self, points: Vec<usize>) -> Self {
+        self.points = points;
+        self
+    }
+
+    /// Has the answer go on where the context is full: without what comes after the first `head` tokens, computing the
+    /// rest anew as [`slide`] says. Only `maxTokens` ends it then.
+    pub fn sliding(mut self, head: usize, options: &Options) -> Self {
+        self.limit = options.max_tokens.map_or(usize::MAX, |limit| limit as usize);
+        self.finish = (self.limit == 0).then_some(Finish::Length);
+        (self.slides, self.slid) = (true, head..head);
+        self
+    }
+
+    /// How many tokens there are.
+    pub fn usage(&self) -> Usage {
+        let (prompt, answer) = (self.prompt.len(), self.answer.len());
+        Usage { prompt, cached: self.cached, answer, slid: self.slid.len() }
+    }
+
+    /// What is stored of it, to begin other runs with: where it was forked, and at its end.
+    pub fn into_sequences(mut self) -> Vec<Sequence> {
+        let tokens: Vec<u32> = self.tokens().collect();
+        // What was taken ahead is not known here.
+        let known = self.cache.len().min(tokens.len());
+        let end = self.cache.rewind(known).then_some(self.cache);
+        self.forks.into_iter().chain(end).map(|cache| Sequence::new(&tokens, cache)).collect()
+    }
+
+    /// Tokens of the prompt and of the answer so far that are in the context.
+    fn tokens(&self) -> impl Iterator<Item = u32> {
+        let all = self.prompt.iter().chain(&self.answer).copied().enumerate();
+        all.filter(|(index, _)| !self.slid.contains(index)).map(|(_, token)| token)
     }
 
     /// Bytes of its key/value cache.
     pub fn cache_bytes(&self) -> u64 {
-        self.cache.bytes()
+        self.cache.bytes() + self.forks.iter().map(Cache::bytes).sum::<u64>()
     }
 
     /// Goes on until there is something to tell or `pause` says to stop.
@@ -115,20 +202,24 @@ impl Generation {
             let finish = shown.stop.map_or(finish, |stop| Finish::Stop(Some(stop)));
             return Ok(Progress::Finished { text: shown.text, finish });
         }
-        let total = self.prompt.len() + self.answer.len();
-        let token = loop {
+        self.slide(executor);
+        let total = self.total();
+        let (token, likelihood) = loop {
             match self.stage {
                 Stage::Idle => {
                     let done = self.cache.len();
-                    let count = executor.step_tokens(total - done);
-                    let tokens: Vec<u32> =
-                        self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
+                    let point = self.points.iter().find(|point| **point > done);
+                    let count = executor.step_tokens(point.map_or(total, |point| total.min(*point)) - done);
+                    let tokens: Vec<u32> = self.tokens().skip(done).take(count).collect();
                     executor.begin(&mut [(&mut self.cache, &tokens)])?;
                     self.stage = Stage::Step(count);
                 }
                 Stage::Step(count) => {
                     if !executor.advance(&mut [&mut self.cache], pause)? {
                         return Ok(self.prefill_progress());
+                    }
+                    if self.points.contains(&self.cache.len()) {
+                        self.forks.push(executor.fork(&self.cache)?);
                     }
                     if self.cache.len() < total {
                         self.stage = Stage::Idle;
@@ -138,14 +229,17 @@ impl Generation {
                     self.stage = if chosen { Stage::Chosen } else { Stage::Head(count - 1) };
                 }
                 Stage::Head(row) => {
-                    if !executor.logits(row..row + 1, &mut self.logits)? {
+                    if self.awaits_permit() || !executor.logits(row..row + 1, &mut self.logits)? {
                         return Ok(Progress::Waiting);
                     }
                     self.stage = Stage::Idle;
-                    break self.sampler.sample(&mut self.logits);
+                    break self.sample();
                 }
-                Stage::Chosen if !executor.is_chosen_for(&self.cache) => {
-                    // Another run came between: what was chosen since the last token that is known here is lost.
+                Stage::Chosen
+                    if !executor.is_chosen_for(&self.cache) || !matches!(self.permit, Permit::Any) =>
+                {
+                    // Another run came between, or the form begins here: what was chosen since the last token that is
+                    // known here is lost.
                     if !self.cache.rewind(total - 1) {
                         return Err(Error::internal("a sequence cannot go back over what was taken ahead"));
                     }
@@ -155,7 +249,7 @@ impl Generation {
                     self.go_ahead(executor)?;
                     let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
                     self.sampler.note(token);
-                    break token;
+                    break (token, None);
                 }
             }
         };
@@ -163,13 +257,54 @@ impl Generation {
             self.finish = Some(Finish::Stop(None));
             return self.advance(executor, tokenizer, pause);
         }
-        Ok(Progress::Token { token, text: self.take(tokenizer, token) })
+        Ok(Progress::Token { token, text: self.take(tokenizer, token), likelihood })
     }
 
-    /// Goes on with an answer that was begun elsewhere, and whose tokens until now are these; `see` is told what text
-    /// each of them has completed.
-    pub fn resume(&mut self, tokenizer: &Tokenizer, answer: &[u32], mut see: impl FnMut(u32, &str)) {
-        for token in answer {
+    /// The token that the logits give, and how likely it was before options and form had their say.
+    fn sample(&mut self) -> (u32, Option<Likelihood>) {
+        let plain = self.logprobs.map(|n| (self.logits.clone(), n));
+        if let Permit::Only(allowed) = &self.permit {
+            forbid(&mut self.logits, allowed);
+            self.permit = Permit::Awaited;
+        }
+        let token = self.sampler.sample(&mut self.logits);
+        (token, plain.map(|(logits, n)| Likelihood::of(&logits, token, n)))
+    }
+
+    /// Whether the answer has a form from here on, or no longer. If so, each token waits for [`Self::allow`].
+    pub fn set_formed(&mut self, formed: bool) {
+        self.permit = match (formed, std::mem::replace(&mut self.permit, Permit::Any)) {
+            (false, _) => Permit::Any,
+            (true, Permit::Any) => Permit::Awaited,
+            (true, permit) => permit,
+        };
+    }
+
+    /// Whether it is to be said what the next token may be.
+    pub fn awaits_permit(&self) -> bool {
+        matches!(self.permit, Permit::Awaited) && self.finish.is_none()
+    }
+
+    /// Says what the next token may be: a bit for each.
+    pub fn allow(&mut self, allowed: &[u32]) {
+        self.permit = Permit::Only(allowed.to_vec());
+    }
+
+    /// Ends the answer, whose form is complete.
+    pub fn complete(&mut self) {
+        self.finish.get_or_insert(Finish::Stop(None));
+    }
+
+    /// Goes on by tokens that nobody needs to choose: those of an answer that was begun elsewhere, or that its form
+    /// prescribes. `see` is told what text each of them has completed.
+    pub fn follow(&mut self, tokenizer: &Tokenizer, tokens: &[u32], mut see: impl FnMut(u32, &str)) {
+        if !tokens.is_empty() && matches!(self.stage, Stage::Head(_)) {
+            self.stage = Stage::Idle;
+        }
+        for token in tokens {
+            if self.finish.is_some() {
+                return;
+            }
             self.sampler.note(*token);
             see(*token, &self.take(tokenizer, *token));
         }
@@ -195,6 +330,9 @@ impl Generation {
         else {
             return Ok(false);
         };
+        if self.logprobs.is_some() || !matches!(self.permit, Permit::Any) {
+            return Ok(false);
+        }
         let vocabulary = executor.plan().weight(weight).rows;
         let adjustments = draw.adjusts.then(|| self.sampler.adjustments(vocabulary));
         executor.choose(row, &draw, adjustments.as_deref())
@@ -203,8 +341,8 @@ impl Generation {
     /// Has the executor take the tokens it has chosen, as far as it can.
     fn go_ahead(&mut self, executor: &mut Executor) -> Result<()> {
         loop {
-            let ahead = self.cache.len() + 1 - self.prompt.len() - self.answer.len();
-            if self.answer.len() + ahead >= self.limit {
+            let ahead = self.cache.len() + 1 - self.total();
+            if self.answer.len() + ahead >= self.limit || self.cache.len() == executor.plan().context_length {
                 return Ok(());
             }
             let draw = self.sampler.parameters(ahead);
@@ -216,5 +354,23 @@ impl Generation {
 
     fn prefill_progress(&self) -> Progress {
         Progress::Prefill { done: self.cache.len().min(self.prompt.len()), total: self.prompt.len() }
+    }
+
+    /// Tokens in the context.
+    fn total(&self) -> usize {
+        self.prompt.len() + self.answer.len() - self.slid.len()
+    }
+
+    /// Makes room where the last token does not fit into the context.
+    fn slide(&mut self, executor: &Executor) {
+        let context = executor.plan().context_length;
+        if !self.slides || self.total() <= context {
+            return;
+        }
+        let gone = slide(self.slid.start, self.total(), context);
+        self.slid.end += gone;
+        self.cache = executor.new_cache();
+        self.points.clear();
+        self.stage = Stage::Idle;
     }
 }

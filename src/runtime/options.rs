@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+/// The most of the likeliest tokens that are told beside one.
+const MOST_LOGPROBS: u32 = 20;
+
 /// Names and meanings are those of the public API. Defaults are llama.cpp's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -32,6 +35,10 @@ pub struct Options {
     pub logit_bias: BTreeMap<u32, f32>,
     /// Goes on after an end-of-generation token.
     pub ignore_eos: bool,
+    /// Tells of each token how likely it was, with so many of the likeliest beside it.
+    pub logprobs: Option<u32>,
+    /// The answer has a form: the worker says of each token what it may be.
+    pub formed: bool,
 }
 
 impl Default for Options {
@@ -49,6 +56,8 @@ impl Default for Options {
             stop: Vec::new(),
             logit_bias: BTreeMap::new(),
             ignore_eos: false,
+            logprobs: None,
+            formed: false,
         }
     }
 }
@@ -73,6 +82,9 @@ impl Options {
                 )));
             }
         }
+        if options.logprobs.is_some_and(|n| n > MOST_LOGPROBS) {
+            return Err(Error::invalid_argument(format!("logprobs must be at most {MOST_LOGPROBS}")));
+        }
         if options.logit_bias.values().any(|bias| bias.is_nan()) {
             return Err(Error::invalid_argument("a value of logitBias is not a number"));
         }
@@ -93,9 +105,14 @@ mod tests {
         let options =
             Options::from_json(r#"{"maxTokens": 3, "stop": ["\n"], "logitBias": {"7": -100}}"#).unwrap();
         assert_eq!((options.max_tokens, options.logit_bias[&7]), (Some(3), -100.0));
-        for json in
-            [r#"{"maxToken": 3}"#, r#"{"topP": 2}"#, r#"{"temperature": -1}"#, r#"{"stop": [""]}"#, "3"]
-        {
+        for json in [
+            r#"{"maxToken": 3}"#,
+            r#"{"topP": 2}"#,
+            r#"{"logprobs": 21}"#,
+            r#"{"temperature": -1}"#,
+            r#"{"stop": [""]}"#,
+            "3",
+        ] {
             assert_eq!(Options::from_json(json).unwrap_err().code, Code::InvalidArgument, "{json}");
         }
     }

@@ -180,6 +180,24 @@ impl Sampler {
     }
 }
 
+/// Rules out the tokens whose bit is not set: bit `t % 32` of word `t / 32`.
+pub fn forbid(logits: &mut [f32], allowed: &[u32]) {
+    let words = allowed.iter().copied().chain(std::iter::repeat(0));
+    for (word, logits) in words.zip(logits.chunks_mut(32)) {
+        match word {
+            u32::MAX => {}
+            0 => logits.fill(f32::NEG_INFINITY),
+            _ => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Logits that are looked at together when most of them are too small.
 const RUN: usize = 64;
 /// Logits whose maximum is found before it is asked where it is.
@@ -312,6 +330,17 @@ mod tests {
         assert_eq!(draws(seeded.clone(), &LOGITS, 50), draws(seeded, &LOGITS, 50));
         let once = Options { temperature: 0.0, presence_penalty: 10.0, ..Options::default() };
         assert_eq!(draws(once, &LOGITS, 5), [1, 3, 2, 0, 4]);
+    }
+
+    #[test]
+    fn what_is_forbidden_is_never_drawn() {
+        let mut logits = vec![0.0; 100];
+        let allowed = [0, 1 << 7 | 1 << 31, u32::MAX];
+        forbid(&mut logits, &allowed);
+        let left: Vec<usize> = (0..100).filter(|token| logits[*token] == 0.0).collect();
+        assert_eq!(left, [39, 63].into_iter().chain(64..96).collect::<Vec<_>>());
+        let hot = Options { temperature: 5.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..Options::default() };
+        assert!(draws(hot, &logits, 1000).iter().all(|token| left.contains(&(*token as usize))));
     }
 
     #[test]

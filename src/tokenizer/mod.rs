@@ -111,7 +111,7 @@ impl Tokenizer {
     /// and adds none to a text that begins with the token itself; `Some(false)` adds nothing; `Some(true)` adds
     /// BOS, and EOS if the model wants it.
     pub fn encode(&self, text: &str, special: bool, bos: Option<bool>) -> Result<Vec<u32>> {
-        let mut ids = self.encode_fragments(text, special, None)?;
+        let mut ids = self.encode_fragments(text, special, None, true)?;
         self.frame(&mut ids, bos)?;
         Ok(ids)
     }
@@ -119,7 +119,12 @@ impl Tokenizer {
     /// The tokens of a text that was put together from trusted and other parts: control tokens are matched, but for
     /// those with `mark` inside, which is taken out. Nothing is added.
     pub fn encode_shielded(&self, text: &str, mark: char) -> Result<Vec<u32>> {
-        self.encode_fragments(text, true, Some(mark))
+        self.encode_fragments(text, true, Some(mark), true)
+    }
+
+    /// The tokens of a text that stands within another: nothing is added, a space in front neither.
+    pub fn encode_within(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_fragments(text, false, None, false)
     }
 
     /// `text` with `mark` inside of everything that would be matched as a control token.
@@ -127,9 +132,14 @@ impl Tokenizer {
         self.matcher.shield(&self.vocabulary, text, mark)
     }
 
-    fn encode_fragments(&self, text: &str, special: bool, mark: Option<char>) -> Result<Vec<u32>> {
+    fn encode_fragments(
+        &self,
+        text: &str,
+        special: bool,
+        mark: Option<char>,
+        mut begins: bool,
+    ) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
-        let mut begins = true;
         for fragment in self.matcher.cut(&self.vocabulary, text, special) {
             match fragment {
                 Fragment::Token(id) => {

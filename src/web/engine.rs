@@ -1,37 +1,53 @@
 //! A loaded model, from the worker's side: one run at a time, in slices.
 
 use super::JsResult;
+use super::answer::Asked;
 use super::helper::core;
 use crate::chat::{self, Clock, Conversation, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
-use crate::runtime::{Finish, Generation, Options, Progress, Score};
+use crate::runtime::{Finish, Generation, Kept, Likelihood, Options, Progress, Saving, Score};
 use crate::task::{Embedding, Pooling};
+use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
 
+/// The logarithm of a probability that is as good as none: JSON has no infinity.
+const LOWEST: f32 = -9999.0;
+
 /// Does one run (generate, score, embed) at a time.
 #[wasm_bindgen]
 pub struct Engine {
-    model: Model,
-    run: Option<Run>,
+    pub(super) model: Model,
+    pub(super) run: Option<Run>,
+    /// What runs that belong to no session have left.
+    pub(super) kept: Kept,
+    pub(super) sessions: HashMap<u32, Kept>,
+    /// The session that the run belongs to.
+    pub(super) owner: Option<u32>,
     /// Tells the parts of the answer that is being generated.
-    reply: Reply,
+    pub(super) reply: Reply,
+    /// Whether what is said in that answer is to have a form.
+    pub(super) formed: bool,
     vector: Vec<f32>,
+    pub(super) saved: Vec<u8>,
 }
 
-enum Run {
+pub(super) enum Run {
     Generation(Box<Generation>),
     Score(Score),
     Embedding(Embedding),
+    /// Of a session.
+    Saving(u32, Saving),
 }
 
 #[derive(Deserialize)]
@@ -59,17 +75,22 @@ impl Engine {
             "generates": info.pooling.is_none(),
             "device": executor.device(),
             "refusal": refusal,
+            "identity": self.model.identity,
+            "layout": executor.layout(),
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
     }
 
-    /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
+    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept, and `peak`, all that was
+    /// ever taken.
     pub fn memory(&self) -> String {
-        let kv = match &self.run {
+        let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
             _ => 0,
         };
+        let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
+        let kv = run + kept.sum::<u64>();
         let peak = core::arch::wasm32::memory_size(0) * PAGE;
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
@@ -88,17 +109,78 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
-    /// Begins an answer to a conversation, whose prompt has so many tokens, or goes on with one as `generate` does.
-    pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<u32> {
-        let prompt = self.prompt(conversation)?;
-        self.answer(&prompt.tokens, answered, options, prompt.reply)?;
-        Ok(prompt.tokens.len() as u32)
+    /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
+    pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<String> {
+        self.cancel();
+        let conversation = Conversation::from_json(conversation)?;
+        let Model { templates, tokenizer, .. } = &self.model;
+        let clock = clock();
+        let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
+        let points = self.partings(&conversation, &prompt.tokens, clock);
+        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, ..Asked::default() };
+        Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }
 
     /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
     /// `answered`, and by the same options, the seed among them.
-    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
-        self.answer(prompt, answered, options, Reply::default())
+    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<String> {
+        self.cancel();
+        let parts = !self.model.executor.goes_back();
+        // The same prompt again, or one with another end: a token is always left to compute.
+        let points = prompt.len().checked_sub(1).filter(|_| parts).into_iter().collect();
+        let asked = Asked { tokens: prompt.to_vec(), points, ..Asked::default() };
+        Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
+    }
+
+    /// Goes on by tokens that the form of the answer prescribes: what they add to it.
+    pub fn force(&mut self, tokens: &[u32]) -> JsResult<String> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        let (mut taken, mut shown) = (Vec::new(), Parts::default());
+        generation.follow(&self.model.tokenizer, tokens, |token, text| {
+            taken.push(token);
+            shown += self.reply.push_token(&self.model.tokenizer, token, text);
+        });
+        Ok(decoded(shown, taken, &[], generation.awaits_permit()).to_string())
+    }
+
+    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
+    pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.allow(tokens);
+        Ok(())
+    }
+
+    /// Ends the answer, whose form is complete.
+    pub fn complete(&mut self) -> JsResult<()> {
+        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
+        generation.complete();
+        Ok(())
+    }
+
+    /// The bytes of all tokens, for following answers that have a form: one token after the other. A control token is
+    /// the byte 255 and its name, which no text spells.
+    #[wasm_bindgen(js_name = tokenBytes)]
+    pub fn token_bytes(&self) -> Vec<u8> {
+        self.words().flatten().collect()
+    }
+
+    /// How many bytes each of them has.
+    #[wasm_bindgen(js_name = tokenLengths)]
+    pub fn token_lengths(&self) -> Vec<u32> {
+        self.words().map(|word| word.len() as u32).collect()
+    }
+
+    /// The tokens that end an answer.
+    #[wasm_bindgen(js_name = endTokens)]
+    pub fn end_tokens(&self) -> Vec<u32> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.is_end(*token)).collect()
+    }
+
+    /// The tokens of a text that stands within another.
+    #[wasm_bindgen(js_name = tokenizeWithin)]
+    pub fn tokenize_within(&self, text: &str) -> JsResult<Vec<u32>> {
+        Ok(self.model.tokenizer.encode_within(text)?)
     }
 
     /// Begins scoring.
@@ -123,7 +205,16 @@ impl Engine {
     /// Works for about `budget_ms` and says, as JSON, how far the run has come.
     pub fn advance(&mut self, budget_ms: f64) -> JsResult<String> {
         let end = now() + budget_ms;
-        Ok(self.slice(&mut || now() >= end)?.to_string())
+        let mut slice = self.slice(&mut || now() >= end);
+        // What is kept is the first to go where memory is short.
+        if slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory) && self.kept.clear() {
+            slice = self.slice(&mut || now() >= end);
+        }
+        // What failed leaves nothing that is worth keeping.
+        if slice.is_err() {
+            self.run = None;
+        }
+        Ok(slice?.to_string())
     }
 
     /// What there is to wait for before it makes sense to advance again: work of the GPU, or nothing.
@@ -174,10 +265,17 @@ impl Engine {
         std::mem::take(&mut self.vector)
     }
 
-    /// Drops the run in progress.
+    /// Ends the run in progress. What it has stored is kept.
     pub fn cancel(&mut self) {
-        self.run = None;
         self.model.executor.cancel();
+        let Some(Run::Generation(generation)) = self.run.take() else { return };
+        let kept = match self.owner {
+            None => Some(&mut self.kept),
+            Some(session) => self.sessions.get_mut(&session),
+        };
+        if let Some(kept) = kept {
+            kept.keep(generation.into_sequences());
+        }
     }
 }
 
@@ -186,7 +284,17 @@ impl Engine {
         if let Some(executor) = model.executor.cpu_mut() {
             executor.set_team(Team::of(core()))?;
         }
-        Ok(Engine { model, run: None, reply: Reply::default(), vector: Vec::new() })
+        Ok(Engine {
+            kept: Kept::new(&model.executor),
+            model,
+            run: None,
+            sessions: HashMap::new(),
+            owner: None,
+            reply: Reply::default(),
+            formed: false,
+            vector: Vec::new(),
+            saved: Vec::new(),
+        })
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -194,17 +302,14 @@ impl Engine {
         chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
     }
 
-    fn answer(&mut self, prompt: &[u32], answered: &[u32], options: &str, mut reply: Reply) -> JsResult<()> {
-        self.cancel();
-        let options = Options::from_json(options)?;
-        let Model { executor, tokenizer, .. } = &self.model;
-        // The worker draws a seed where the caller gives none.
-        let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
-        // What was told before is not told again.
-        generation.resume(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
-        self.reply = reply;
-        self.run = Some(Run::Generation(Box::new(generation)));
-        Ok(())
+    /// The tokens, as those who follow an answer's form want them.
+    fn words(&self) -> impl Iterator<Item = Vec<u8>> {
+        let tokenizer = &self.model.tokenizer;
+        (0..tokenizer.vocab_size() as u32).map(|token| {
+            let name = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));
+            let control = name.map(|name| [&[u8::MAX], name.as_bytes()].concat());
+            control.or_else(|| tokenizer.token_bytes(token)).unwrap_or_default()
+        })
     }
 
     /// The executor that has threads.
@@ -216,9 +321,10 @@ impl Engine {
     fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
         let executor = &mut self.model.executor;
         let answer = match &mut self.run {
-            None => return Err(Error::internal("no run was begun")),
+            None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                generate(generation, &mut self.reply, executor, &self.model.tokenizer, pause)?
+                let formed = self.formed;
+                generate(generation, &mut self.reply, formed, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -226,6 +332,16 @@ impl Engine {
                 match finished {
                     false => json!({ "state": "prefill", "done": done, "total": total }),
                     true => json!({ "state": "finished", "logprobs": score.logprobs() }),
+                }
+            }
+            Some(Run::Saving(session, saving)) => {
+                let nothing = Kept::new(executor);
+                match saving.advance(executor, self.sessions.get(session).unwrap_or(&nothing))? {
+                    None => json!({ "state": "prefill", "done": 0, "total": 1 }),
+                    Some(bytes) => {
+                        self.saved = bytes;
+                        json!({ "state": "finished" })
+                    }
                 }
             }
             Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
@@ -237,21 +353,28 @@ impl Engine {
             },
         };
         if answer["state"] == "finished" {
-            self.run = None;
+            self.cancel();
         }
         Ok(answer)
     }
 }
 
-/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most.
+fn no_run() -> Error {
+    Error::internal("no run was begun")
+}
+
+/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most. So does one
+/// after which it has to be said what the next may be.
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
+    formed: bool,
     executor: &mut Executor,
-    tokenizer: &crate::tokenizer::Tokenizer,
+    tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
 ) -> Result<Value> {
     let mut tokens = Vec::new();
+    let mut likelihoods = Vec::new();
     let mut shown = Parts::default();
     loop {
         match generation.advance(executor, tokenizer, pause)? {
@@ -259,15 +382,17 @@ fn generate(
                 return Ok(json!({ "state": "prefill", "done": done, "total": total }));
             }
             Progress::Prefill { .. } => {}
-            Progress::Waiting => return Ok(decoded(shown, tokens)),
-            Progress::Token { token, text } => {
+            Progress::Waiting => break,
+            Progress::Token { token, text, likelihood } => {
                 tokens.push(token);
+                likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
                 shown += reply.push_token(tokenizer, token, &text);
+                generation.set_formed(formed && !reply.is_reasoning());
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
                 shown += reply.finish();
-                let (prompt, answer) = generation.usage();
+                let usage = generation.usage();
                 let (reason, stop) = match finish {
                     Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
                     Finish::Stop(stop) => ("stop", stop),
@@ -279,8 +404,14 @@ fn generate(
                     "reasoning": shown.reasoning,
                     "toolCalls": shown.calls,
                     "tokens": tokens,
+                    "likelihoods": likelihoods,
                     "finishReason": reason,
-                    "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
+                    "usage": {
+                        "promptTokens": usage.prompt,
+                        "cachedTokens": usage.cached,
+                        "completionTokens": usage.answer,
+                    },
+                    "slid": usage.slid,
                 });
                 if let Some(stop) = stop {
                     end["stop"] = stop.into();
@@ -288,19 +419,44 @@ fn generate(
                 return Ok(end);
             }
         }
-        let first = generation.usage().1 == 1;
-        if first || pause() {
-            return Ok(decoded(shown, tokens));
+        let first = generation.usage().answer == 1;
+        if first || generation.awaits_permit() || pause() {
+            break;
         }
     }
+    Ok(decoded(shown, tokens, &likelihoods, generation.awaits_permit()))
 }
 
-fn decoded(Parts { reasoning, text, .. }: Parts, tokens: Vec<u32>) -> Value {
-    json!({ "state": "decode", "text": text, "reasoning": reasoning, "tokens": tokens })
+fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) -> Value {
+    let Parts { reasoning, text, .. } = shown;
+    json!({
+        "state": "decode",
+        "text": text,
+        "reasoning": reasoning,
+        "tokens": tokens,
+        "likelihoods": likelihoods,
+        "awaitsPermit": awaits,
+    })
+}
+
+/// How likely a token was, as the page is told.
+fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelihood) -> Value {
+    let named = |token: u32, logprob: f32| {
+        let bytes = tokenizer.token_bytes(token).unwrap_or_default();
+        // A control token has no text of its own, but a name.
+        let text = match bytes.is_empty() {
+            true => tokenizer.token_text(token).unwrap_or_default().into(),
+            false => String::from_utf8_lossy(&bytes),
+        };
+        json!({ "token": token, "text": text, "logprob": logprob.max(LOWEST) })
+    };
+    let mut told = named(token, *logprob);
+    told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
+    told
 }
 
 /// What the page's clock shows.
-fn clock() -> Clock {
+pub(super) fn clock() -> Clock {
     let now = Date::new_0();
     Clock {
         year: now.get_full_year() as i32,

@@ -8,19 +8,21 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::build::Profile;
 use crate::package;
-use crate::variant::Variant;
+use crate::variant::{ENGINE, Variant};
 
 pub const MODULE: &str = "wisplm_bg.wasm";
 pub const GLUE: &str = "wisplm.js";
 
 /// Writes the module and its glue into `folder`.
-pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
+pub fn generate(module: &Path, folder: &Path, variant: &Variant, profile: Profile) -> Result<()> {
     let names = profile == Profile::Dev;
     Bindgen::new()
         .input_path(module)
         .out_name("wisplm")
         .web(true)?
         .typescript(true)
+        // A module that a format has broken is started anew; after a trap of the engine its worker ends.
+        .reset_state_function(variant.package != ENGINE)
         // The worker is told where the module lies; a default URL would have bundlers look for a second copy.
         .omit_default_module_path(true)
         .remove_name_section(!names)
@@ -29,11 +31,13 @@ pub fn generate(module: &Path, folder: &Path, profile: Profile) -> Result<()> {
         .with_context(|| format!("wasm-bindgen fails on {}", module.display()))
 }
 
-/// The worker holds two glues, one for modules that share their memory and one for the others.
+/// The worker holds two glues of the engine, one for modules that share their memory and one for the others.
 pub fn check_identical(variants: &[&Variant]) -> Result<()> {
-    for shared in [false, true] {
-        let alike: Vec<_> = variants.iter().copied().filter(|variant| variant.shared == shared).collect();
-        check_alike(&alike)?;
+    for variant in variants {
+        let alike: Vec<_> = variants.iter().copied().filter(|other| other.has_glue_of(variant)).collect();
+        if std::ptr::eq(alike[0], *variant) {
+            check_alike(&alike)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Compiles the crate, and the standard library with it, for one variant.
+//! Compiles a crate, and the standard library with it, for one variant.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ impl Profile {
     }
 }
 
-/// Builds the module, with some of the crate's features, and returns where it lies.
+/// Builds the module, with some of its crate's features, and returns where it lies.
 pub fn module(
     compiler: &Compiler,
     variant: &Variant,
@@ -43,7 +43,18 @@ pub fn module(
     let status = compiler
         .cargo()
         .current_dir(root())
-        .args(["rustc", "--locked", "--lib", "--target", TARGET, BUILD_STD, "--profile", profile.name()])
+        .args([
+            "rustc",
+            "--locked",
+            "--package",
+            variant.package,
+            "--lib",
+            "--target",
+            TARGET,
+            BUILD_STD,
+            "--profile",
+            profile.name(),
+        ])
         .args(["--features", &features.join(","), "--target-dir"])
         .arg(&folder)
         .args(["--", &format!("-Ctarget-feature={}", variant.own_features)])
@@ -53,7 +64,7 @@ pub fn module(
     if !status.success() {
         bail!("the variant {:?} does not compile", variant.name);
     }
-    Ok(folder.join(TARGET).join(profile.name()).join("wisplm.wasm"))
+    Ok(folder.join(TARGET).join(profile.name()).join(format!("{}.wasm", variant.package.replace('-', "_"))))
 }
 
 fn flags(compiler: &Compiler, variant: &Variant) -> Result<Vec<String>> {

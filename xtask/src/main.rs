@@ -76,7 +76,7 @@ fn wasm(options: &[&str]) -> Result<()> {
         eprintln!("building {} ({})", variant.name, profile.name());
         let module = build::module(&compiler, variant, profile, &[])?;
         let folder = package(variant);
-        bindings::generate(&module, &folder, profile)?;
+        bindings::generate(&module, &folder, variant, profile)?;
         if profile == Profile::Release {
             optimizer::run(&folder.join(bindings::MODULE), variant)?;
         }
@@ -91,11 +91,12 @@ fn bench(options: &[&str]) -> Result<()> {
     let (profile, variants) = choice(options)?;
     let compiler = Compiler::find()?;
     // With threads they are the same kernels.
-    for variant in variants.into_iter().filter(|variant| !variant.shared) {
+    let alone = |variant: &&Variant| variant.package == variant::ENGINE && !variant.shared;
+    for variant in variants.into_iter().filter(alone) {
         eprintln!("building the micro-benchmarks, {}", variant.name);
         let module = build::module(&compiler, variant, profile, &["bench"])?;
         let folder = root().join("target/pkg").join(format!("bench-{}", variant.name));
-        bindings::generate(&module, &folder, profile)?;
+        bindings::generate(&module, &folder, variant, profile)?;
     }
     Ok(())
 }

@@ -15,8 +15,7 @@ use crate::variant::Variant;
 pub fn print(variants: &[&Variant], profile: Profile) -> Result<()> {
     println!("{:<32} {:>12} {:>12} {:>12}", "bytes", "raw", "gzip -9", "brotli -11");
     for (index, variant) in variants.iter().enumerate() {
-        // The glue is the same for all that share their memory, and for all that do not.
-        let known = variants[..index].iter().any(|earlier| earlier.shared == variant.shared);
+        let known = variants[..index].iter().any(|earlier| earlier.has_glue_of(variant));
         let files = if known { &[MODULE][..] } else { &[GLUE, MODULE] };
         for file in files {
             let bytes = std::fs::read(package(variant).join(file))?;

@@ -1,9 +1,11 @@
-//! The builds of the crate. A page downloads the one that its browser can run best.
+//! The builds. Of the engine's, a page downloads the one that its browser can run best.
 
 use anyhow::{Context, Result};
 
 pub struct Variant {
     pub name: &'static str,
+    /// The crate that it is a build of.
+    pub package: &'static str,
     /// Whether threads share its memory. wasm-bindgen's glue is another one then.
     pub shared: bool,
     /// `-C target-feature`, over rustc's defaults for wasm32. The same for all variants with a shared memory, and for all
@@ -25,6 +27,7 @@ pub struct Variant {
 pub const ALL: &[Variant] = &[
     Variant {
         name: "simd",
+        package: ENGINE,
         shared: false,
         target_features: ALONE,
         own_features: "+simd128",
@@ -35,6 +38,7 @@ pub const ALL: &[Variant] = &[
     },
     Variant {
         name: "relaxed",
+        package: ENGINE,
         shared: false,
         target_features: ALONE,
         own_features: "+relaxed-simd",
@@ -45,6 +49,7 @@ pub const ALL: &[Variant] = &[
     },
     Variant {
         name: "threads",
+        package: ENGINE,
         shared: true,
         target_features: SHARED,
         own_features: "+simd128",
@@ -55,6 +60,7 @@ pub const ALL: &[Variant] = &[
     },
     Variant {
         name: "relaxed-threads",
+        package: ENGINE,
         shared: true,
         target_features: SHARED,
         own_features: "+relaxed-simd",
@@ -63,7 +69,22 @@ pub const ALL: &[Variant] = &[
         forbidden: &[],
         required: &["simd", "relaxed_simd", "threads"],
     },
+    // Every browser that takes one of the others takes this one.
+    Variant {
+        name: "constraint",
+        package: "wisplm-constraint",
+        shared: false,
+        target_features: ALONE,
+        own_features: "+simd128",
+        link_arguments: &[],
+        optimizer_features: &[],
+        forbidden: &["relaxed_simd", "threads"],
+        required: &[],
+    },
 ];
+
+/// The crate at the root.
+pub const ENGINE: &str = "wisplm";
 
 const ALONE: &str = "+simd128,+bulk-memory";
 const SHARED: &str = "+simd128,+bulk-memory,+mutable-globals,+atomics";
@@ -79,6 +100,13 @@ const SHARED_MEMORY: &[&str] = &[
     "--export=__tls_align",
     "--export=__tls_base",
 ];
+
+impl Variant {
+    /// Whether wasm-bindgen's glue is the same for both.
+    pub fn has_glue_of(&self, other: &Variant) -> bool {
+        (self.package, self.shared) == (other.package, other.shared)
+    }
+}
 
 pub fn named(name: &str) -> Result<&'static Variant> {
     ALL.iter().find(|variant| variant.name == name).with_context(|| {

@@ -1,6 +1,6 @@
 // The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
 
-import type { WireToolCall } from "../protocol.js";
+import type { WireLikelihood, WireGone, WireToolCall } from "../protocol.js";
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -35,11 +35,32 @@ export interface Engine {
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */
-  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void;
-  /** The same for an answer to a conversation; returns how many tokens the prompt has. */
-  chat(conversation: string, answered: Uint32Array, options: string): number;
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): string;
+  /** The same for an answer to a conversation. */
+  chat(conversation: string, answered: Uint32Array, options: string): string;
+  /** The same in a session, which begins with its first answer; of the conversation, `gone` is left out. */
+  send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string;
+  cloneSession(session: number, clone: number): void;
+  closeSession(session: number): void;
+  /** Begins to save a session; when that is finished, its bytes can be taken. */
+  saveSession(session: number): void;
+  takeSaved(): Uint8Array;
+  restoreSession(session: number, bytes: Uint8Array): void;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
+  /** Goes on by tokens that the form of the answer prescribes: a slice. */
+  force(tokens: Uint32Array): string;
+  /** Says what the next token may be, a bit for each. */
+  allow(tokens: Uint32Array): void;
+  /** Ends the answer, whose form is complete. */
+  complete(): void;
+  /** The bytes of all tokens, one after the other, and how many each has. */
+  tokenBytes(): Uint8Array;
+  tokenLengths(): Uint32Array;
+  /** The tokens that end an answer. */
+  endTokens(): Uint32Array;
+  /** The tokens of a text that stands within another. */
+  tokenizeWithin(text: string): Uint32Array;
   score(tokens: Uint32Array): void;
   embed(tokens: Uint32Array, options: string): void;
   advance(budgetMs: number): string;
@@ -71,18 +92,35 @@ export interface Binding {
   dismissHelpers(): void;
 }
 
+/** What is known of an answer that has begun. */
+export interface Begun {
+  promptTokens: number;
+  cachedTokens: number;
+  gone: WireGone;
+}
+
 /** What `advance` says. */
 export type Slice =
   | { state: "prefill"; done: number; total: number }
-  | { state: "decode"; text: string; reasoning?: string; tokens: number[] }
+  | {
+      state: "decode";
+      text: string;
+      reasoning?: string;
+      tokens: number[];
+      likelihoods?: WireLikelihood[];
+      /** The next token has to have the form, and waits for `force` or `allow`. */
+      awaitsPermit?: boolean;
+    }
   | {
       state: "finished";
       text?: string;
       reasoning?: string;
       tokens?: number[];
+      likelihoods?: WireLikelihood[];
       finishReason?: "stop" | "length" | "tool-calls";
       toolCalls?: WireToolCall[];
       stop?: string;
+      slid?: number;
       usage?: { promptTokens: number; cachedTokens: number; completionTokens: number };
       logprobs?: (number | null)[];
     };

@@ -27,3 +27,12 @@ declare module "wisplm-glue-threads" {
     thread_stack_size?: number;
   }): Promise<unknown>;
 }
+
+// And for the module that follows answers of a given form.
+declare module "wisplm-glue-constraint" {
+  import type { Constraint } from "./form.js";
+
+  export const Tokens: Constraint["Tokens"];
+  export function __wbg_reset_state(): void;
+  export default function init(source: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+}

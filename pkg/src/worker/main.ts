@@ -5,7 +5,7 @@ import { inspectWebGpu } from "../webgpu.js";
 import type { Storage } from "./cache.js";
 import type { Enlistment, Resignation } from "./crew.js";
 import { Service } from "./service.js";
-import { help, start } from "./start.js";
+import { help, start, startConstraint } from "./start.js";
 
 const scope = globalThis as unknown as {
   postMessage(message: FromWorker | Resignation, transfer?: Transferable[]): void;
@@ -27,6 +27,7 @@ scope.onmessage = ({ data }) => {
     storage: typeof storage?.getDirectory === "function" ? storage : undefined,
     locks: scope.navigator.locks,
     start,
+    startConstraint,
     adapter: inspectWebGpu,
   });
   service.receive(data);

@@ -2,9 +2,10 @@
 
 import { aborted, invalidArgument, WispError } from "../errors.js";
 import type { WireDelta, WireGenerate, WireGenerated, WireInfo, WireScore, WireText } from "../protocol.js";
-import type { Engine, Slice } from "./binding.js";
+import type { Begun, Engine, Slice } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call, Trap } from "./fault.js";
+import type { Forms, Guide } from "./form.js";
 
 /** How long the engine works before cancelling is possible. */
 const SLICE_MS = 30;
@@ -14,7 +15,7 @@ const FIRST_SLICE_MS = 8;
 type Finished = Extract<Slice, { state: "finished" }>;
 
 // Advances the run that was begun to its end. `budget` says how long the next slice may take.
-async function complete(
+export async function complete(
   engine: Engine,
   signal: AbortSignal,
   see: (slice: Slice) => void = () => {},
@@ -47,63 +48,80 @@ function tokensOf(engine: Engine, text: WireText): Uint32Array {
   return typeof text === "string" ? call(() => engine.tokenize(text, undefined, false)) : text;
 }
 
-type Tell = (delta: WireDelta) => void;
-/** Begins an answer, or goes on with one of which some tokens are there; returns how many tokens the prompt has. */
-type Begin = (engine: Engine, answered: Uint32Array, options: string) => number;
-type Run = (engine: Engine) => Promise<WireGenerated>;
+export type Tell = (delta: WireDelta) => void;
+/** Begins an answer, or goes on with one of which some tokens are there. */
+export type Begin = (engine: Engine, answered: Uint32Array, options: string) => Begun;
+export type Run = (engine: Engine) => Promise<WireGenerated>;
 
 /** A generation, as what to do with an engine. If that is lost in the middle, the next engine goes on where it was. */
-export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}): Run {
+export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}, forms?: Forms): Run {
   const begin: Begin = (engine, answered, options) => {
     const tokens = tokensOf(engine, prompt);
-    call(() => engine.generate(tokens, answered, options));
-    return tokens.length;
+    return JSON.parse(call(() => engine.generate(tokens, answered, options))) as Begun;
   };
-  return answer(begin, options, signal, tell);
+  return answer(begin, options, signal, tell, forms);
 }
 
 /** An answer to a conversation, in the same way. */
-export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
-  return answer((engine, answered, options) => call(() => engine.chat(conversation, answered, options)), options, signal, tell);
+export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
+  const begin: Begin = (engine, answered, options) => {
+    return JSON.parse(call(() => engine.chat(conversation, answered, options))) as Begun;
+  };
+  return answer(begin, options, signal, tell, forms);
 }
 
-function answer(begin: Begin, options: WireGenerate, signal: AbortSignal, tell: Tell): Run {
+/** An answer, as what to do with an engine. */
+export function answer(begin: Begin, { format, ...options }: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
   const watch = new Watch();
   const answered: number[] = [];
   // Drawn here, so that every engine draws the same tokens.
-  const seeded = JSON.stringify({ seed: crypto.getRandomValues(new Uint32Array(1))[0], ...options });
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0];
+  const seeded = JSON.stringify({ seed, ...options, ...(format !== undefined && { formed: true }) });
+  let guide: Guide | undefined;
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
-    const { text = "", reasoning = "", tokens = [] } = slice;
+    const { text = "", reasoning = "", tokens = [], likelihoods = [] } = slice;
     answered.push(...tokens);
-    if (text !== "" || reasoning !== "" || tokens.length > 0) tell({ text, reasoning, tokens });
+    if (text === "" && reasoning === "" && tokens.length === 0) return;
+    tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
   };
   return async (engine) => {
-    const promptTokens = begin(engine, Uint32Array.from(answered), seeded);
+    // Tokens that nobody chooses have no likelihoods that could be told.
+    if (format !== undefined) guide ??= await forms?.guide(engine, format, options["logprobs"] === undefined, signal);
+    const lead = (slice: Slice): void => {
+      if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
+    };
+    const { promptTokens, cachedTokens } = begin(engine, Uint32Array.from(answered), seeded);
     try {
-      const end = await complete(engine, signal, see, () => watch.budget());
-      const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
+      if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
+      const end = await complete(engine, signal, (slice) => (see(slice), lead(slice)), () => watch.budget());
+      guide?.free();
+      const usage = end.usage ?? { promptTokens, cachedTokens, completionTokens: watch.tokens };
       return {
         finishReason: end.finishReason ?? "stop",
         ...(end.stop !== undefined && { stop: end.stop }),
         ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
+        ...(end.slid !== undefined && end.slid > 0 && { slid: end.slid }),
         usage,
         timings: watch.timings(usage.promptTokens - usage.cachedTokens),
       };
     } catch (error) {
-      if (!(error instanceof WispError) || error.code !== "aborted") throw error;
-      return abortedGeneration(promptTokens, watch);
+      const code = error instanceof WispError ? error.code : undefined;
+      // On another engine the answer goes on where it is.
+      if (code !== "device-lost") guide?.free();
+      if (code !== "aborted") throw error;
+      return abortedGeneration(promptTokens, cachedTokens, watch);
     }
   };
 }
 
 /** The end of a generation that was given up, perhaps before it began. */
-export function abortedGeneration(promptTokens = 0, watch = new Watch()): WireGenerated {
+export function abortedGeneration(promptTokens = 0, cachedTokens = 0, watch = new Watch()): WireGenerated {
   return {
     finishReason: "abort",
-    usage: { promptTokens, cachedTokens: 0, completionTokens: watch.tokens },
-    timings: watch.timings(promptTokens),
+    usage: { promptTokens, cachedTokens, completionTokens: watch.tokens },
+    timings: watch.timings(promptTokens - cachedTokens),
   };
 }
 

@@ -1,11 +1,13 @@
 // From the builds on offer to an engine that runs, with helpers where the build has them.
 
 import initAlone, * as alone from "wisplm-glue";
+import initConstraint, { __wbg_reset_state, Tokens } from "wisplm-glue-constraint";
 import initShared, * as shared from "wisplm-glue-threads";
 import { aborted, WispError } from "../errors.js";
 import type { WireModule, WireThreads } from "../protocol.js";
 import type { Binding } from "./binding.js";
 import { Crew, type Enlistment, type Resignation, sharedMemory, startHelper } from "./crew.js";
+import type { Constraint } from "./form.js";
 import { compile } from "./module.js";
 
 /** Bytes of a helper's stack: kernels keep little there, and nothing recurses. */
@@ -58,6 +60,13 @@ async function startShared(modules: WireModule[], count: number, signal: AbortSi
 function notStarted(cause: unknown): WispError {
   const code = cause instanceof RangeError || /memory/i.test(String(cause)) ? "out-of-memory" : "internal";
   return new WispError(code, `the engine does not start: ${String(cause)}`, { cause });
+}
+
+/** Starts the module that follows answers of a given form. */
+export async function startConstraint(url: string, signal: AbortSignal): Promise<Constraint> {
+  const { module } = await compile([{ url, features: [], shared: false }], signal);
+  await initConstraint({ module_or_path: module });
+  return { Tokens, reset: __wbg_reset_state };
 }
 
 /** The life of a helper, until it is ended. */
