@@ -2,7 +2,6 @@
 
 import { conversation, type Message } from "./chat.js";
 import { WispError } from "./errors.js";
-import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
 import {
@@ -19,8 +18,9 @@ import {
   tokenIds,
   type TokenizeOptions,
   tokenizeOptions,
+  wired,
 } from "./options.js";
-import type { WireGenerate, WireLoaded, WirePlace } from "./protocol.js";
+import type { WireLoaded, WirePlace } from "./protocol.js";
 import { Numbers, type Session, WorkerSession } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
@@ -118,10 +118,6 @@ function placed({ device, adapter, features, threads, memory, notices }: WirePla
   const many = threads === 1 ? "one thread" : `${threads} threads`;
   const description = device === "wasm" ? `WebAssembly, ${simd}, ${many}` : ["WebGPU", adapter].filter(Boolean).join(", ");
   return { device: { kind: device, description, threads, features }, memory, notices };
-}
-
-function wired({ format, ...options }: GenerateOptions): WireGenerate {
-  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
 }
 
 export class WorkerModel implements Model {

@@ -3,6 +3,7 @@
 import type { Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
+import type { WireGenerate } from "./protocol.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -330,4 +331,9 @@ export function tokenIds(value: unknown, argument: string, must = "an array of t
 export function text(value: unknown, argument: string): string {
   if (typeof value !== "string") throw invalidArgument(`${argument} must be a string`, argument);
   return value;
+}
+
+/** Options as the worker takes them. */
+export function wired({ format, ...options }: GenerateOptions): WireGenerate {
+  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
 }
