@@ -25,12 +25,22 @@ pub struct Gone {
     pub tokens: usize,
 }
 
-/// A prompt that fits.
+/// A prompt that fits, once what has slid is cut out of it.
 pub struct Fitted {
     pub prompt: Prompt,
     pub gone: Gone,
-    /// The tokens of the system message, which stay where tokens slide.
+    /// The tokens of the system message, which stay where others slide.
     pub head: usize,
+}
+
+impl Fitted {
+    /// Cuts out what has slid, and has `points` of the prompt be where they are then.
+    pub fn cut(&mut self, points: &mut Vec<usize>) {
+        let slid = self.head..self.head + self.gone.tokens;
+        points.retain(|point| *point > slid.end);
+        points.iter_mut().for_each(|point| *point -= slid.len());
+        self.prompt.tokens.drain(slid);
+    }
 }
 
 /// The conversation's prompt, less what is `gone` already and what has to go for the rest to fit into the context, with
@@ -71,8 +81,8 @@ pub fn fit(
             Ok(Fitted { prompt, gone, head: 0 })
         }
         Overflow::Slide => {
-            let mut prompt = render(conversation)?;
-            let tokens = &mut prompt.tokens;
+            let prompt = render(conversation)?;
+            let tokens = &prompt.tokens;
             let begin = usize::from(tokenizer.bos().is_some_and(|bos| tokens.first() == Some(&bos)));
             let head = match conversation.preamble() {
                 0 => begin,
@@ -88,7 +98,6 @@ pub fn fit(
             let before = gone.tokens.min(tokens.len() - head - 1);
             let rest = tokens.len() - before;
             let more = if rest < context { 0 } else { slide(head, rest, context) };
-            tokens.drain(head..head + before + more);
             let gone = Gone { messages: 0, tokens: before + more };
             Ok(Fitted { prompt, gone, head })
         }

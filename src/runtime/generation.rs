@@ -370,7 +370,9 @@ impl Generation {
         let gone = slide(self.slid.start, self.total(), context);
         self.slid.end += gone;
         self.cache = executor.new_cache();
+        // What was stored before is of other tokens.
         self.points.clear();
+        self.forks.clear();
         self.stage = Stage::Idle;
     }
 }

@@ -54,13 +54,12 @@ impl Engine {
         let (context, answer) =
             (executor.plan().context_length, options.max_tokens.map(|most| most as usize));
         let clock = clock();
-        let fitted = chat::fit(templates, tokenizer, &conversation, clock, overflow, gone, context, answer)?;
+        let mut fitted =
+            chat::fit(templates, tokenizer, &conversation, clock, overflow, gone, context, answer)?;
+        let rest = conversation.without_messages(fitted.gone.messages);
+        let mut points = self.partings(&rest, &fitted.prompt.tokens, clock);
+        fitted.cut(&mut points);
         let tokens = fitted.prompt.tokens;
-        let points = match overflow {
-            // What has slid has changed the numbers of tokens.
-            Overflow::Slide => vec![],
-            _ => self.partings(&conversation.without_messages(fitted.gone.messages), &tokens, clock),
-        };
         let slides = (overflow == Overflow::Slide).then_some(fitted.head);
         let reply = fitted.prompt.reply;
         let asked = Asked { tokens, reply, points, owner: Some(session), slides, gone: fitted.gone };

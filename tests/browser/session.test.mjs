@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { KIND, parse, write } from "./gguf.mjs";
 import { fixture, openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
+import { inWorker, openBrowser, report, run } from "./harness.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const RECURRENT = "/recurrent.gguf";
+const ATTENTIVE = "/attentive.gguf";
 /** Invites answers by what is not shown of them later, as models that reason do. */
 const TEMPLATE =
   "{% for message in messages %}[{{ message.role }}]{{ message.content }}\n{% endfor %}" +
@@ -17,11 +18,14 @@ let site, browser;
 
 before(async () => {
   site = await openSite({ isolate: false });
-  const { keys, tensors } = parse(fixture("tiny/qwen35-0.gguf"));
-  const context = keys.find(({ name }) => name === "qwen35.context_length");
-  context.value = Buffer.from(Uint32Array.of(2048).buffer);
-  keys.push({ name: "tokenizer.chat_template", kind: KIND.string, value: TEMPLATE });
-  site.put(RECURRENT, write({ keys, tensors }));
+  for (const [path, family] of [[RECURRENT, "qwen35"], [ATTENTIVE, "llama"]]) {
+    const { keys, tensors } = parse(fixture(`tiny/${family}-0.gguf`));
+    const others = keys.filter(({ name }) => name !== "tokenizer.chat_template");
+    const template = { name: "tokenizer.chat_template", kind: KIND.string, value: TEMPLATE };
+    const context = others.find(({ name }) => name === `${family}.context_length`);
+    context.value = Buffer.from(Uint32Array.of(2048).buffer);
+    site.put(path, write({ keys: [...others, template], tensors }));
+  }
   browser = await openBrowser();
 });
 
@@ -89,6 +93,48 @@ test("a second turn computes only what is new, with attention and with states", 
   }
 });
 
+/** A worker that loses its GPU when the page says so. */
+const LOSABLE = `{
+  const { requestDevice } = GPUAdapter.prototype;
+  let device;
+  GPUAdapter.prototype.requestDevice = async function (...of) {
+    return (device = await requestDevice.call(this, ...of));
+  };
+  new BroadcastChannel("gpu").onmessage = () => device.destroy();
+}`;
+
+test("sessions on a GPU are cloned and saved, and go on when it is lost", { timeout: 300_000 }, async (t) => {
+  const page = await browser.open(site);
+  await inWorker(page, LOSABLE);
+  for (const source of [ATTENTIVE, RECURRENT]) {
+    await loadIn(page, source, { device: "webgpu" });
+    const seen = await run(page, async () => {
+      const session = model.session({ temperature: 0, maxTokens: 6, ignoreEos: true });
+      await session.send("A few words, more or less.").result;
+      const clone = session.clone();
+      const saved = await session.save();
+      const one = await session.send("Go on.").result;
+      const restored = await model.restore(saved);
+      const [two, three] = [await clone.send("Go on.").result, await restored.send("Go on.").result];
+      new BroadcastChannel("gpu").postMessage("lose");
+      const lost = await session.send("And on.").result;
+      const other = await clone.send("And on.").result;
+      return { one, two, three, lost, other, messages: session.messages.length, notices: model.info.notices };
+    });
+    const { one, two, three, lost, other } = seen;
+    report(t, `${source}: ${JSON.stringify([one, two, three, lost, other].map(({ usage }) => usage.cachedTokens))} tokens kept`);
+    assert.ok(one.usage.cachedTokens > 20);
+    assert.deepEqual([two.usage, two.text], [one.usage, one.text], "the clone");
+    assert.deepEqual([three.usage, three.text], [one.usage, one.text], "the restored one");
+    assert.deepEqual([lost.usage.cachedTokens, lost.text.length > 0], [0, true]);
+    assert.equal(other.text, lost.text);
+    assert.equal(seen.messages, 6);
+    assert.match(seen.notices.join(), /the GPU was lost/);
+    await run(page, () => model.close());
+  }
+  await page.close();
+});
+
 test("sessions are cloned, saved, and restored after a reload", { timeout: 200_000 }, async () => {
   for (const source of [SMOLLM2, RECURRENT]) {
     const page = await pageWith(source);
@@ -137,9 +183,9 @@ test("sessions are cloned, saved, and restored after a reload", { timeout: 200_0
 });
 
 test("a conversation that outgrows the context does what its session says", { timeout: 200_000 }, async () => {
-  for (const [source, contextLength] of [[SMOLLM2, 192], [RECURRENT, 256]]) {
+  for (const [source, contextLength] of [[SMOLLM2, 192], [RECURRENT, 512]]) {
     const page = await pageWith(source, { contextLength });
-    const seen = await run(page, async ({ failure }) => {
+    const seen = await run(page, async ({ failure }, { longer }) => {
       const options = { system: "Count.", temperature: 0, maxTokens: 16, ignoreEos: true };
       const talk = async (session, turns) => {
         const results = [];
@@ -153,9 +199,9 @@ test("a conversation that outgrows the context does what its session says", { ti
       const dropped = await talk(dropping, 10);
       const sliding = model.session({ ...options, overflow: "slide", maxTokens: 24 });
       const slid = await talk(sliding, 8);
-      const long = await model.session({ ...options, overflow: "slide", maxTokens: 300 }).send("Go.").result;
+      const long = await model.session({ ...options, overflow: "slide", maxTokens: longer }).send("Go.").result;
       return { error, kept, dropped, slid, long, messages: dropping.messages.length };
-    });
+    }, { longer: contextLength + 60 });
     assert.equal(seen.error.code, "context-overflow");
     assert.ok(seen.kept > 3 && seen.kept % 2 === 1, "what was said stays");
     for (const [results, of] of [[seen.dropped, "messages"], [seen.slid, "tokens"]]) {
@@ -167,8 +213,8 @@ test("a conversation that outgrows the context does what its session says", { ti
       assert.ok(results.some(({ dropped, usage }) => dropped !== undefined && usage.cachedTokens > usage.promptTokens / 3), of);
     }
     assert.equal(seen.messages, 21);
-    assert.deepEqual([seen.long.tokens.length, seen.long.finishReason], [300, "length"]);
-    assert.ok(seen.long.dropped.tokens > 100, JSON.stringify(seen.long.dropped));
+    assert.deepEqual([seen.long.tokens.length, seen.long.finishReason], [contextLength + 60, "length"]);
+    assert.ok(seen.long.dropped.tokens > 60, JSON.stringify(seen.long.dropped));
     assert.deepEqual(page.problems, []);
     await page.close();
   }
