@@ -1,7 +1,7 @@
 # `make demo` and `make test` do everything on a fresh machine, and elsewhere only what is still to do.
 
 define HELP
-make demo     set up, build, fetch the default model, serve the demo at http://localhost:$(PORT)/
+make demo     set up, build, fetch its two models, serve the demo at http://localhost:$(PORT)/
 make test     set up, build, fetch the test models, run all tests
 make bench    set up, build, fetch two models, measure beside wllama and native llama.cpp (half an hour; ARGS="--help")
 make build    the complete npm package in pkg/, optimized (takes minutes)
@@ -20,12 +20,12 @@ PACKAGE = pkg/$(INSTALLED)
 TEST_PACKAGES = $(patsubst %/package-lock.json,%/$(INSTALLED),$(wildcard tests/*/package-lock.json))
 
 .NOTPARALLEL:
-.PHONY: help demo test bench build setup models clean tools test-tools default-model package
+.PHONY: help demo test bench build setup models clean tools test-tools demo-models package
 
 help:
 	@echo "$$HELP"
 
-demo: tools $(PACKAGE) default-model package
+demo: tools $(PACKAGE) demo-models package
 	@node www/serve.mjs --port $(PORT)
 
 test: setup models
@@ -73,8 +73,8 @@ tests/tokenizer/$(INSTALLED) bench/$(INSTALLED): NPM_INSTALL = install --no-save
 models:
 	$(STEP) "models" python3 scripts/models.py
 
-default-model:
-	$(STEP) "default model" python3 scripts/models.py smollm2
+demo-models:
+	$(STEP) "models of the demo" python3 scripts/models.py smollm2 minilm
 
 clean:
 	rm -rf target pkg/dist pkg/node_modules tests/*/node_modules bench/node_modules

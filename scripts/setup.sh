@@ -14,6 +14,7 @@ missing() { # WHAT REMEDY
 
 has() { command -v "$1" >/dev/null; }
 
+has_lavapipe() { ls /usr/share/vulkan/icd.d/lvp_icd* >/dev/null 2>&1; }
 has_vulkan() { python3 -c 'import ctypes; ctypes.CDLL("libvulkan.so.1")' 2>/dev/null; }
 
 can_apt() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
@@ -70,6 +71,8 @@ tests() {
   # The GPU executor's native tests run on Chromium's software driver, which this finds.
   has_vulkan || { can_apt && apt_install libvulkan1; } ||
     missing "the Vulkan loader" "Install libvulkan.so.1."
+  has_lavapipe || { can_apt && apt_install mesa-vulkan-drivers; } ||
+    missing "Mesa's lavapipe" "Install Mesa's Vulkan drivers: SwiftShader has no 16-bit floats."
   for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome google-chrome-stable; do
     has "$name" && echo "$(command -v "$name")" && return
   done

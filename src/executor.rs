@@ -17,6 +17,9 @@ use std::rc::Rc;
 /// Rows whose logits the CPU computes together: the head, often a quarter of a model, is then read once for four.
 const CPU_HEAD_ROWS: usize = 4;
 
+/// Sequences that the GPU has memory for at a time.
+const GPU_LANES: usize = 4;
+
 /// A plan with its weights, ready to run.
 pub enum Executor {
     Cpu(Box<cpu::Executor>),
@@ -60,11 +63,27 @@ impl Loading {
         }
     }
 
+    /// Gets ready for a tensor that the plan did not know when it was prepared.
+    pub fn reserve(&mut self, tensor: &TensorInfo) -> Result<()> {
+        match self {
+            Loading::Cpu(_) => cpu::Loading::check(tensor),
+            Loading::Gpu(loading) => gpu::Loading::check(tensor).and_then(|()| loading.reserve(tensor)),
+        }
+    }
+
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
     pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
         match self {
             Loading::Cpu(loading) => loading.push(tensor, offset, bytes),
             Loading::Gpu(loading) => loading.push(tensor, offset, bytes),
+        }
+    }
+
+    /// Times shapes of kernels on the weights, now that they are there; see [`gpu::Loading::tune`].
+    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+        match self {
+            Loading::Cpu(_) => Ok(false),
+            Loading::Gpu(loading) => loading.tune(now).await,
         }
     }
 
@@ -191,6 +210,14 @@ impl Executor {
         }
     }
 
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        match self {
+            Executor::Cpu(executor) => executor.set_plan(plan),
+            Executor::Gpu(executor) => executor.set_plan(plan),
+        }
+    }
+
     /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         match self {
@@ -265,6 +292,39 @@ impl Executor {
         match self {
             Executor::Cpu(executor) => executor.step_tokens(remaining),
             Executor::Gpu(executor) => executor.step_tokens(remaining),
+        }
+    }
+
+    /// Rows that a step of several sequences should have at most.
+    pub fn step_rows(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => cpu::STEP_TOKENS,
+            Executor::Gpu(executor) => gpu::step_rows(executor.plan()),
+        }
+    }
+
+    /// Sequences that a step should have at most: on the GPU each has memory for a whole context.
+    pub fn lanes(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => cpu::STEP_TOKENS,
+            Executor::Gpu(_) => GPU_LANES,
+        }
+    }
+
+    /// Rows that [`Self::scattered_logits`] should be asked for at once.
+    pub fn scattered_rows(&self) -> usize {
+        match self {
+            Executor::Cpu(_) => CPU_HEAD_ROWS,
+            Executor::Gpu(_) => 1,
+        }
+    }
+
+    /// The logits of rows of the last step wherever they are, as [`Self::logits`].
+    pub fn scattered_logits(&mut self, rows: &[usize], logits: &mut Vec<f32>) -> Result<bool> {
+        match (self, rows) {
+            (Executor::Cpu(executor), _) => executor.logits(rows.iter().copied(), logits).map(|()| true),
+            (Executor::Gpu(executor), [row]) => executor.logits(*row..row + 1, logits),
+            (Executor::Gpu(_), _) => Err(Error::internal("the GPU's rows are read one by one")),
         }
     }
 

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::executor::{Executor, Loading};
 use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
 use crate::gpu::Gpu;
-use crate::model;
+use crate::model::{self, Adapters};
 use crate::plan::{Head, Plan};
-use crate::task::Pooling;
+use crate::task::{Pooling, head};
 use crate::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -25,6 +25,7 @@ pub struct Model {
     pub info: Info,
     /// A hash by which what was made with this model is known: of its tensors' names, shapes and first bytes.
     pub identity: String,
+    adapters: Adapters,
     /// Why it does not run on the GPU that it was meant for, where it may run on the CPU instead.
     pub refusal: Option<String>,
 }
@@ -39,8 +40,24 @@ pub struct Info {
     /// The block format that most of the weights have.
     pub quantization: &'static str,
     pub trained_context_length: u32,
-    /// How an encoder's states become one vector; `None` for a model that generates.
+    /// How an encoder's states become one vector; `None` for a model that does not embed.
     pub pooling: Option<Pooling>,
+    /// What an encoder's head scores; `None` for a model that has none.
+    pub labels: Option<Vec<String>>,
+}
+
+impl Model {
+    /// The names of the model's adapters, and the scales in use.
+    pub fn adapters(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.adapters.iter()
+    }
+
+    /// Uses its adapters with these scales, one for each; 0 is without. Drops the step in progress; what sequences have
+    /// stored stays as it is.
+    pub fn set_adapters(&mut self, scales: &[f32]) -> Result<()> {
+        self.adapters.set(scales)?;
+        self.executor.set_plan(self.adapters.plan())
+    }
 }
 
 /// Takes the files of a model, in order, in chunks of any size.
@@ -56,6 +73,8 @@ struct Intake {
     kv_type: KvType,
     parts: Parts,
     files: usize,
+    /// Of the adapters, whose files come after the model's.
+    scales: Vec<f32>,
     headers: usize,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
@@ -69,7 +88,7 @@ struct Intake {
 
 /// What the headers decide before any weight has come.
 struct Ready {
-    plan: Plan,
+    adapters: Adapters,
     tokenizer: Tokenizer,
     templates: Templates,
     info: Info,
@@ -85,6 +104,7 @@ impl Loader {
             kv_type: KvType::default(),
             parts: Parts::new(files),
             files,
+            scales: Vec::new(),
             headers: 0,
             metadata: Metadata::new(),
             tensors: Vec::new(),
@@ -101,6 +121,12 @@ impl Loader {
     /// Has the model store keys and values as `kv_type`.
     pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
         self.intake.kv_type = kv_type;
+        self
+    }
+
+    /// Has an adapter's file follow those of the model for each of these scales, which it is used with.
+    pub fn with_adapters(mut self, scales: &[f32]) -> Self {
+        self.intake.scales = scales.to_vec();
         self
     }
 
@@ -130,14 +156,20 @@ impl Loader {
     pub fn next_file(&mut self, file_bytes: Option<u64>) -> Result<()> {
         self.reader.finish()?;
         self.file += 1;
-        if self.file >= self.intake.files {
+        if self.file >= self.intake.files + self.intake.scales.len() {
             return Err(Error::invalid_argument(format!(
                 "a file more than the {} announced",
-                self.intake.files
+                self.intake.files + self.intake.scales.len()
             )));
         }
         self.reader = FileReader::with_file_bytes(file_bytes);
         Ok(())
+    }
+
+    /// Finds the fastest shapes of a GPU's kernels, once all bytes are there: true if they were not known. `now` tells
+    /// milliseconds.
+    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+        self.intake.loading.tune(now).await
     }
 
     /// Ends the last file: the model.
@@ -145,17 +177,27 @@ impl Loader {
         self.reader.finish()?;
         let intake = self.intake;
         intake.parts.finish()?;
-        let Some(Ready { plan, tokenizer, templates, info, .. }) = intake.ready else {
+        let Some(Ready { mut adapters, tokenizer, templates, info, .. }) = intake.ready else {
             return Err(Error::internal("the model's headers were never complete"));
         };
-        let executor = intake.loading.finish(plan, intake.kv_type)?;
+        // The plan has the weights of all adapters, whichever are in use.
+        let mut executor = intake.loading.finish(adapters.plan(), intake.kv_type)?;
+        if !intake.scales.is_empty() {
+            adapters.set(&intake.scales)?;
+            executor.set_plan(adapters.plan())?;
+        }
         let identity = intake.identity.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Model { executor, tokenizer, templates, info, identity, refusal: intake.refusal })
+        Ok(Model { executor, tokenizer, templates, info, identity, adapters, refusal: intake.refusal })
     }
 }
 
 impl Sink for Intake {
     fn header(&mut self, header: &Header) -> Result<()> {
+        if let Some(ready) = &mut self.ready {
+            let Header { metadata, tensors, .. } = header;
+            ready.adapters.push(&ready.info.architecture, &self.tensors, metadata, tensors)?;
+            return tensors.iter().try_for_each(|tensor| self.loading.reserve(&ready.adapters.named(tensor)));
+        }
         self.parts.push(header)?;
         if self.headers == 0 {
             self.metadata = header.metadata.clone();
@@ -178,7 +220,8 @@ impl Sink for Intake {
                 }
                 prepared => prepared?,
             }
-            self.ready = Some(Ready { plan, tokenizer, templates, info, wanted });
+            let adapters = Adapters::new(plan);
+            self.ready = Some(Ready { adapters, tokenizer, templates, info, wanted });
             // The tokenizer has what it needs of a quarter of a million tokens.
             self.metadata = Metadata::new();
         }
@@ -197,6 +240,9 @@ impl Sink for Intake {
         self.identity.update(&bytes[..rest as usize]);
         // Until the last header has come, every tensor may be wanted.
         match &self.ready {
+            Some(Ready { adapters, .. }) if !adapters.is_empty() => {
+                self.loading.push(&adapters.named(tensor), offset, bytes)
+            }
             Some(ready) if !ready.wanted.contains(&tensor.name) => Ok(()),
             _ => self.loading.push(tensor, offset, bytes),
         }
@@ -222,8 +268,12 @@ impl Info {
             quantization,
             trained_context_length: trained,
             pooling: match plan.head {
-                Head::Logits { .. } => None,
                 Head::Hidden { .. } => Some(Pooling::of(metadata)?),
+                Head::Logits { .. } | Head::Labels { .. } => None,
+            },
+            labels: match plan.head {
+                Head::Labels { x } => Some(head::labels(metadata, plan.slot(x))?),
+                Head::Logits { .. } | Head::Hidden { .. } => None,
             },
             architecture,
         })

@@ -259,7 +259,7 @@ fn bad_input_is_refused_and_the_next_run_is_good() {
         assert_eq!((generation.code, score.code), (Code::InvalidArgument, Code::InvalidArgument));
         assert_eq!(generate(&mut model, &PROMPT, &greedy()), good);
     }
-    let embed = Embedding::new(&mut model.executor, &PROMPT, Pooling::Mean, true);
+    let embed = Embedding::new(&model.executor, vec![PROMPT.to_vec()], Pooling::Mean, true);
     assert_eq!(embed.err().expect("a decoder does not embed").code, Code::UnsupportedModel);
     assert_eq!(generate(&mut model, &PROMPT, &greedy()), good);
 }
@@ -268,13 +268,10 @@ fn bad_input_is_refused_and_the_next_run_is_good() {
 fn encoders_embed_and_do_nothing_else() {
     let mut model = load_fixture("tiny/bert-1.gguf");
     let embed = |model: &mut Model, tokens: &[u32], normalize| {
-        let mut run = Embedding::new(&mut model.executor, tokens, Pooling::Mean, normalize)?;
+        let mut run = Embedding::new(&model.executor, vec![tokens.to_vec()], Pooling::Mean, normalize)?;
         // Interrupted between all ops.
-        loop {
-            if let Some(vector) = run.advance(&mut model.executor, &mut || true)? {
-                return Ok::<_, Error>(vector);
-            }
-        }
+        while !run.advance(&mut model.executor, &mut || true)? {}
+        Ok::<_, Error>(run.take_vectors().concat())
     };
     let good = embed(&mut model, &PROMPT, false).unwrap();
     let length = good.iter().map(|x| x * x).sum::<f32>().sqrt();

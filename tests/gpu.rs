@@ -7,6 +7,7 @@ use support::draft::Draft;
 use support::gpu::open;
 use support::models::{json, load_fixture_on, load_fixture_with, numbers as values, tokens};
 use support::numbers::largest_error;
+use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
 use wisplm::error::Code;
 use wisplm::executor::Cache;
@@ -14,38 +15,12 @@ use wisplm::gguf::{TensorInfo, Value};
 use wisplm::gpu::{Demand, Gpu};
 use wisplm::loader::{Loader, Model};
 use wisplm::plan::{self, Builder, Head};
-use wisplm::runtime::{Score, log_probability};
+use wisplm::runtime::Score;
 use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
 /// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
 const MEAN_ERROR: f32 = 0.002;
-
-fn mean_error(got: &[f32], want: &[f32]) -> f32 {
-    assert_eq!(got.len() + 1, want.len());
-    let errors: Vec<f32> = got.iter().zip(&want[1..]).map(|(got, want)| (got - want).abs()).collect();
-    errors.iter().sum::<f32>() / errors.len() as f32
-}
-
-/// The log-probability of each token but the first, taken `step` at a time.
-fn score_in_steps(model: &mut Model, tokens: &[u32], step: usize) -> Vec<f32> {
-    let (mut scores, mut logits) = (vec![], vec![]);
-    let mut cache = model.executor.new_cache();
-    for (k, part) in tokens.chunks(step).enumerate() {
-        model.executor.begin(&mut [(&mut cache, part)]).unwrap();
-        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
-        for first in (0..part.len()).step_by(7) {
-            let rows = first..part.len().min(first + 7);
-            assert!(model.executor.logits(rows.clone(), &mut logits).unwrap());
-            for (row, logits) in rows.clone().zip(logits.chunks_exact(logits.len() / rows.len())) {
-                if let Some(next) = tokens.get(k * step + row + 1) {
-                    scores.push(log_probability(logits, *next));
-                }
-            }
-        }
-    }
-    scores
-}
 
 #[test]
 fn decoders_score_as_their_originals() {
@@ -91,14 +66,8 @@ fn families_with_other_layers_score_as_their_originals() {
 }
 
 fn scores(gpu: &Rc<Gpu>, name: &str, steps: &[usize]) {
-    let mut model = load_fixture_on(gpu, &format!("tiny/{name}.gguf"));
-    let answers = json(&format!("tiny/{name}.json"));
-    let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
-    for step in steps {
-        let error = mean_error(&score_in_steps(&mut model, &tokens, *step), &want);
-        println!("{name}, {step} at a time: mean |Δ log-probability| {error:.6}");
-        assert!(error <= MEAN_ERROR, "{name}, {step} at a time: {error}");
-    }
+    let errors = errors(gpu, name, steps);
+    assert!(errors.iter().all(|error| *error <= MEAN_ERROR), "{name}: {errors:?} {steps:?} at a time");
 }
 
 #[test]
@@ -110,25 +79,15 @@ fn encoders_embed_as_their_originals() {
         let tokens = tokens(&answers["tokens"]);
         for (pooling, key) in [(Pooling::Mean, "mean"), (Pooling::Cls, "cls")] {
             let want = values(&answers["embedding"][key]);
-            let mut run =
-                Embedding::new(&mut model.executor, &tokens, pooling, false).expect("the tokens fit");
-            let got = run.advance(&mut model.executor, &mut || false).expect("the run succeeds");
-            let got = got.expect("it is done");
+            let texts = vec![tokens.clone()];
+            let mut run = Embedding::new(&model.executor, texts, pooling, false).expect("the tokens fit");
+            while !run.advance(&mut model.executor, &mut || false).expect("the run succeeds") {}
+            let got = run.take_vectors().concat();
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
             let cosine = dot(&got, &want) / (dot(&got, &got) * dot(&want, &want)).sqrt();
             println!("{name} {key}: cosine {cosine:.8}");
             assert!(cosine >= 0.9999, "{name} {key}: {cosine}");
         }
-    }
-}
-
-/// On the same device, the kernels that graphics cards run: threads that share outputs, and positions; tiles.
-#[test]
-fn the_shapes_of_cards_score_the_same() {
-    let gpu = open();
-    gpu.shape_for_cards();
-    for name in ["llama-0", "gemma3-0"] {
-        scores(&gpu, name, &[100, 1]);
     }
 }
 

@@ -8,7 +8,7 @@ use support::numbers::{largest_error, numbers};
 use wisplm::cpu::kernels::{elementwise, norm, rotary};
 use wisplm::cpu::{Executor, Loading};
 use wisplm::gguf::{TensorInfo, TensorType};
-use wisplm::plan::{Activation, Builder, Head, Op, Pairs, Plan, Row};
+use wisplm::plan::{Activation, Builder, Factor, Head, Op, Pairs, Plan, Row};
 
 /// Sums of some hundred f32 values in another order: some units in the last place.
 const ROUNDING: f32 = 2e-6;
@@ -214,7 +214,7 @@ fn parts_are_copied_and_scaled() {
         b.push(Op::Embed { table, scale: 1.0, out: x });
         b.push(Op::Part { x, run, first, out });
         let by = b.vector("by", 1).unwrap();
-        b.push(Op::Scale { by, x: out });
+        b.push(Op::Scale { by: Factor::Weight(by), x: out });
         let plan = b.finish(Head::Hidden { x: out }, 20, true);
         let (loading, tables) = weights(&plan);
         let (by, tokens) = (values(&tables[1])[0], [49, 0, 7]);

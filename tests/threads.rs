@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::thread;
 use support::models::{json, load, load_fixture, path, tokens};
+use support::team::{cpu, on_threads};
 use wisplm::cpu::program::Step;
-use wisplm::cpu::{Cache, Executor, Team};
+use wisplm::cpu::{Cache, Executor};
 use wisplm::loader::Model;
 use wisplm::runtime::{Generation, Options, Progress, Score};
 use wisplm::task::{Embedding, Pooling};
@@ -15,30 +15,6 @@ const TINY: [&str; 6] = ["llama-0", "llama-1", "gemma3-0", "gemma3-1", "bert-0",
 /// Those with recurrences, or with layers that are not alike.
 const OTHERS: [&str; 6] = ["gemma4-0", "gemma4-1", "gemma4-2", "qwen35-0", "qwen35-1", "qwen35-2"];
 const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-
-/// Runs `work` on a model that has `threads` threads.
-fn on_threads<T>(model: &mut Model, threads: usize, work: impl FnOnce(&mut Model) -> T) -> T {
-    thread::scope(|scope| {
-        let team = Team::alone();
-        for _ in 1..threads {
-            let core = team.core().clone();
-            scope.spawn(move || core.help());
-        }
-        while team.core().helpers() < threads - 1 {
-            thread::yield_now();
-        }
-        cpu(model).set_team(team).unwrap();
-        cpu(model).set_threads(threads).unwrap();
-        let outcome = work(model);
-        cpu(model).set_team(Team::alone()).unwrap();
-        outcome
-    })
-}
-
-/// The executor that has threads.
-fn cpu(model: &mut Model) -> &mut Executor {
-    model.executor.cpu_mut().expect("the model is on the CPU")
-}
 
 /// Takes a step and answers the logits of its last row.
 fn step(executor: &mut Executor, cache: &mut Cache, tokens: &[u32]) -> Vec<f32> {
@@ -73,13 +49,12 @@ fn decoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
 
 fn encoder_answers(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
     let mut answers = Vec::new();
-    for tokens in [tokens, &tokens[..5], &tokens[..1]] {
-        let mut run = Embedding::new(&mut model.executor, tokens, Pooling::Mean, true).unwrap();
-        answers.extend(loop {
-            if let Some(vector) = run.advance(&mut model.executor, &mut || true).unwrap() {
-                break vector;
-            }
-        });
+    let texts = [tokens, &tokens[..5], &tokens[..1]].map(<[u32]>::to_vec);
+    // Each by itself, and all in one step.
+    for texts in texts.iter().map(|text| vec![text.clone()]).chain([texts.to_vec()]) {
+        let mut run = Embedding::new(&model.executor, texts, Pooling::Mean, true).unwrap();
+        while !run.advance(&mut model.executor, &mut || true).unwrap() {}
+        answers.extend(run.take_vectors().concat());
     }
     bits(&answers)
 }

@@ -10,11 +10,16 @@ import { Follower } from "./follower.js";
 import { noticeFor } from "./notice.js";
 import { ProgressView } from "./progress.js";
 import { Settings } from "./settings.js";
-import { defaultModel, defaultModelSize, wireSources } from "./sources.js";
+import { Classify } from "./classify.js";
+import { Extract } from "./extract.js";
+import { Search } from "./search.js";
+import { ownModels, sizeOf, wireSources } from "./sources.js";
 import { hideModel, showMemory, showModel, SpeedMeter } from "./stats.js";
 import { placeSheet } from "./sheet.js";
-import { Talk } from "./talk.js";
+import { Snippet } from "./snippet.js";
+import { chatCode, Talk } from "./talk.js";
 import { Transcript } from "./transcript.js";
+import { Views, writes } from "./views.js";
 import { bytes } from "./words.js";
 
 const announcer = new Announcer(byId("announcer"));
@@ -23,6 +28,12 @@ const settings = new Settings();
 const transcript = new Transcript(byId("transcript"));
 const meter = new SpeedMeter();
 const follower = new Follower(byId("latest"));
+
+const benches = { classify: new Classify(), extract: new Extract(), search: new Search() };
+const views = new Views(() => {
+  offerModel();
+  arrange();
+});
 
 const devices = new DeviceSwitch(() => {
   const again = loading?.request ?? loaded;
@@ -35,11 +46,12 @@ let model = null;
 let loaded = null;
 let talk = null;
 let loading = null;
+/** Of the demo's own models, as promises. */
+const sizes = {};
 
 const composer = new Composer({
   onSend: (text, mode) => {
     byId("welcome").hidden = true;
-    byId("new-conversation").hidden = false;
     composer.setFresh(false);
     talk.send(text, mode);
     follower.follow();
@@ -49,15 +61,34 @@ const composer = new Composer({
 
 function setState(state) {
   document.body.dataset.state = state;
-  const here = state === "ready" || state === "answering";
-  byId("start").hidden = here;
-  byId("talk").hidden = !here;
-  byId("model-chip").hidden = !here;
   byId("offer").hidden = state === "loading";
-  if (!here) {
-    byId("new-conversation").hidden = true;
-    composer.close();
-  }
+  arrange();
+}
+
+/** Shows what belongs to the state and to the view. */
+function arrange() {
+  const { state } = document.body.dataset;
+  const here = state === "ready" || state === "answering";
+  const fits = here && views.fits(model.info);
+  const chats = fits && views.name === "chat";
+  byId("start").hidden = here;
+  byId("model-chip").hidden = !here;
+  byId("talk").hidden = byId("dock").hidden = !chats;
+  byId("new-conversation").hidden = !chats || transcript.isEmpty;
+  const bench = fits ? benches[views.name]?.node : undefined;
+  if (bench !== (byId("bench").firstElementChild ?? undefined)) byId("bench").replaceChildren(...(bench ? [bench] : []));
+  byId("gate").hidden = !here || fits;
+  if (here && !fits) showGate();
+}
+
+/** The model that is there cannot do this. */
+function showGate() {
+  const able = writes(model.info);
+  byId("gate-title").textContent = able ? "This takes an embedding model." : "This takes a model that writes.";
+  byId("gate-text").textContent = able
+    ? `${loaded.name} writes texts. For search, texts have to become vectors, which is what an embedding model does.`
+    : `${loaded.name} turns texts into vectors, for search and comparison.`;
+  byId("gate-load").textContent = `Load ${ownModels[views.offer].name}`;
 }
 
 /** Loads a model in place of the one that is there. A later call, or Cancel, ends an earlier one. */
@@ -71,6 +102,7 @@ async function loadModel(source, name) {
   byId("cancel-load").focus();
   talk?.close();
   talk = null;
+  for (const bench of Object.values(benches)) bench.open(null);
   hideModel();
   try {
     // Two models would need the memory of both.
@@ -90,7 +122,8 @@ async function loadModel(source, name) {
     loading = null;
     loaded = { source, name };
     progress.stop();
-    welcome(source === defaultModel.url ? name : model.info.name || name);
+    const own = Object.values(ownModels).some(({ url }) => url === source);
+    welcome(own ? name : model.info.name || name);
   } catch (error) {
     if (mine !== loading) return;
     loading = null;
@@ -115,6 +148,8 @@ function showNotice(error, retry) {
 
 function welcome(name) {
   const { info } = model;
+  loaded.name = name;
+  for (const bench of Object.values(benches)) bench.open(model);
   setState("ready");
   byId("model-name").textContent = name;
   byId("talk-title").textContent = `Conversation with ${name}`;
@@ -122,27 +157,20 @@ function welcome(name) {
   devices.showUse(info);
   showMemory(info.memory, writes(info));
   startConversation();
-  byId("welcome-title").textContent = writes(info) ? "Ready when you are." : "This model does not write.";
-  byId("welcome-text").textContent = !writes(info)
-    ? `${name} turns texts into vectors, for search and comparison. Load another model to talk with.`
-    : info.parameters < 3e9
+  byId("welcome-text").textContent =
+    info.parameters < 3e9
       ? `${name} is small. It writes fluently and often gets facts wrong: enjoy it, and check what matters.`
       : `${name} is loaded. It can be wrong: check what matters.`;
   byId("welcome-notices").replaceChildren(...info.notices.map((notice) => element("li", {}, notice)));
-  if (writes(info)) {
-    composer.open({ chats: talk.chats });
-    composer.focus();
-  }
+  composer.open({ chats: talk.chats });
+  if (!byId("dock").hidden) composer.focus();
   announcer.say(`${name} is loaded.`);
 }
-
-/** BERT models make vectors of texts. */
-const writes = (info) => info.architecture !== "bert";
 
 function startConversation() {
   talk.clear();
   byId("welcome").hidden = false;
-  byId("new-conversation").hidden = true;
+  arrange();
   composer.setFresh(true);
 }
 
@@ -159,17 +187,22 @@ function answeringChanged({ answering }) {
   devices.showUse(model.info);
 }
 
-async function offerDefault() {
-  const size = await defaultModelSize();
-  if (size === null) {
-    byId("load-default").hidden = true;
-    byId("default-note").textContent = "The demo's own model is not on this server (“make models” puts it there). Any other GGUF file will do.";
-    return;
-  }
-  byId("default-source").hidden = false;
+/** Offers the demo's model for the view. */
+async function offerModel() {
+  const own = ownModels[views.offer];
+  const size = await (sizes[views.offer] ??= sizeOf(own));
+  // Another view may have been chosen meanwhile.
+  if (own !== ownModels[views.offer]) return;
+  byId("load-default").hidden = byId("gate-load").hidden = size === null;
+  byId("default-source").hidden = size === null;
   byId("default-size").textContent = size ? bytes(size) : "";
-  byId("default-note").textContent = `${defaultModel.name}, kept in this browser after the first time where it allows that.`;
+  byId("default-note").textContent =
+    size === null
+      ? "The demo's own model is not on this server (“make models” puts it there). Any other GGUF file will do."
+      : `${own.name}, kept in this browser after the first time where it allows that.`;
 }
+
+const loadOwn = () => loadModel(ownModels[views.offer].url, ownModels[views.offer].name);
 
 /** Asks for the isolation that threads need; without it everything else works. */
 async function isolation() {
@@ -188,14 +221,21 @@ async function start() {
   wireDialog(byId("sources"), byId("model-chip"));
   wireDialog(byId("details"), byId("open-details"));
   placeSheet();
-  wireSources(loadModel);
-  byId("load-default").addEventListener("click", () => loadModel(defaultModel.url, defaultModel.name));
+  wireDialog(byId("sources"), byId("gate-sources"));
+  wireSources(loadModel, (file) => {
+    location.hash = "#classify";
+    benches.classify.takeFile(file);
+  });
+  byId("welcome").append(new Snippet(() => chatCode(settings.tools)).node);
+  byId("load-default").addEventListener("click", loadOwn);
+  byId("gate-load").addEventListener("click", loadOwn);
   byId("cancel-load").addEventListener("click", () => loading?.abort());
   byId("new-conversation").addEventListener("click", () => {
     startConversation();
     composer.focus();
   });
-  offerDefault();
+  offerModel();
+  arrange();
 
   const isolated = await isolation();
   // The page comes again at once: what would be begun here would be lost.

@@ -47,7 +47,6 @@ export class Composer {
 
   /** A model is there; `chats` says whether it can hold a conversation. */
   open({ chats }) {
-    byId("dock").hidden = false;
     const [chat, completion] = document.querySelectorAll('[name="mode"]');
     chat.disabled = !chats;
     byId("modes").title = chats ? "" : "This model's file has no chat template; it continues texts.";
@@ -56,10 +55,6 @@ export class Composer {
     this.#setMode(mode);
     this.setAnswering(false);
     this.setFresh(true);
-  }
-
-  close() {
-    byId("dock").hidden = true;
   }
 
   /** To the prompt, except where that would put an on-screen keyboard over the page unasked. */

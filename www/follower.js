@@ -48,6 +48,8 @@ export class Follower {
   }
 
   #grown() {
+    // Another page is shown: that one stays where it is.
+    if (document.getElementById("transcript").offsetParent === null) return;
     if (this.#following) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
     this.#button.hidden = this.#following || this.#atEnd();
   }

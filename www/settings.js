@@ -13,11 +13,13 @@ const defaults = {
   // Small models fall into loops; this is enough to keep most of them out without bending what they say.
   repeatPenalty: 1.1,
   maxTokens: 400,
+  tools: false,
   seed: null,
 };
 
 const fields = [
   { name: "system", kind: "text", label: "System prompt", hint: "Set before every conversation, if the model takes one; without it, some have their own. Chat only." },
+  { name: "tools", kind: "flag", label: "Tools", hint: "The model may call a clock and a calculator, which run here. Many small models have no way to; Qwen, Llama 3 and Mistral have." },
   { name: "temperature", kind: "range", label: "Temperature", min: 0, max: 2, step: 0.05, hint: "0 always takes the likeliest word; higher is bolder." },
   { name: "topP", kind: "range", label: "Top-p", min: 0.05, max: 1, step: 0.05, hint: "Keep the likeliest words that together reach this probability. 1 keeps all." },
   { name: "topK", kind: "range", label: "Top-k", min: 0, max: 200, step: 1, hint: "Keep this many of the likeliest words. 0 keeps all." },
@@ -37,6 +39,10 @@ export class Settings {
 
   get system() {
     return this.#values.system;
+  }
+
+  get tools() {
+    return this.#values.tools;
   }
 
   get maxTokens() {
@@ -76,7 +82,7 @@ export class Settings {
         ? element("textarea", { id, rows: 2, "aria-describedby": `${id}-hint` })
         : element("input", {
             id,
-            type: field.kind,
+            type: field.kind === "flag" ? "checkbox" : field.kind,
             min: field.min,
             max: field.max,
             step: field.step,
@@ -101,7 +107,7 @@ export class Settings {
   }
 
   #take(field, input, output) {
-    const value = parse(field, input.value);
+    const value = field.kind === "flag" ? input.checked : parse(field, input.value);
     if (value === undefined) return;
     this.#values[field.name] = value;
     if (output) output.value = String(value);
@@ -109,8 +115,9 @@ export class Settings {
   }
 
   #show(name) {
-    const { input, output } = this.#inputs.get(name);
-    input.value = this.#values[name] ?? "";
+    const { field, input, output } = this.#inputs.get(name);
+    if (field.kind === "flag") input.checked = this.#values[name];
+    else input.value = this.#values[name] ?? "";
     if (output) output.value = String(this.#values[name]);
   }
 
@@ -139,6 +146,10 @@ function valid(stored) {
     const value = stored?.[field.name];
     if (value === undefined || (value === null && !field.optional)) continue;
     if (field.kind === "text" && typeof value !== "string") continue;
+    if (field.kind === "flag") {
+      values[field.name] = value === true;
+      continue;
+    }
     const parsed = parse(field, value === null ? "" : String(value));
     if (parsed !== undefined) values[field.name] = parsed;
   }

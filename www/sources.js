@@ -1,16 +1,19 @@
 // Where a model comes from: the demo's own file, files from this device (chosen or dropped), or an address.
 
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
 
-export const defaultModel = {
-  name: "SmolLM2 135M",
-  url: new URL("./models/SmolLM2-135M-Instruct.Q4_1.gguf", document.baseURI).href,
+const own = (name, file) => ({ name, url: new URL(`./models/${file}`, document.baseURI).href });
+
+/** The demo's own models: one that writes, one that embeds. */
+export const ownModels = {
+  writes: own("SmolLM2 135M", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+  embeds: own("all-MiniLM-L6-v2", "all-MiniLM-L6-v2.gguf"),
 };
 
-/** Size of the demo's model on this server; null when the file is not there, undefined when it cannot be told. */
-export async function defaultModelSize() {
+/** Size of a model on this server; null when the file is not there, undefined when it cannot be told. */
+export async function sizeOf({ url }) {
   try {
-    const answer = await fetch(defaultModel.url, { method: "HEAD" });
+    const answer = await fetch(url, { method: "HEAD" });
     if (answer.status === 404) return null;
     const length = answer.ok ? Number(answer.headers.get("content-length")) : 0;
     return length > 0 ? length : undefined;
@@ -19,8 +22,8 @@ export async function defaultModelSize() {
   }
 }
 
-/** Wires the panel and drag and drop; `onSource(source, name)` gets what `load` takes. */
-export function wireSources(onSource) {
+/** Wires the panel and drag and drop; `onSource(source, name)` gets what `load` takes, `onTable(file)` a table that was dropped. */
+export function wireSources(onSource, onTable) {
   const panel = byId("sources");
 
   const takeFiles = (list) => {
@@ -28,6 +31,7 @@ export function wireSources(onSource) {
     const files = [...list].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
     if (files.length === 0) return;
     panel.close();
+    if (/\.(csv|tsv|txt)$/i.test(files[0].name)) return onTable(files[0]);
     onSource(files.length === 1 ? files[0] : files, files[0].name);
   };
 
@@ -48,10 +52,14 @@ export function wireSources(onSource) {
     onSource(address, decodeURIComponent(address.split(/[?#]/)[0].split("/").pop() || address));
   });
 
-  byId("reload-default").addEventListener("click", () => {
-    panel.close();
-    onSource(defaultModel.url, defaultModel.name);
-  });
+  for (const { name, url } of Object.values(ownModels)) {
+    const button = element("button", { class: "quiet", type: "button" }, name);
+    button.addEventListener("click", () => {
+      panel.close();
+      onSource(url, name);
+    });
+    byId("own-models").append(button);
+  }
 
   wireDrop(takeFiles);
 }

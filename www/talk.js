@@ -2,6 +2,10 @@
 
 import { chatForm, Conversation } from "./conversation.js";
 import { isAbort } from "./errors.js";
+import { callTool, exchange, tools } from "./tools.js";
+
+/** A model that calls more often than this for one answer has lost its way. */
+const mostRounds = 4;
 
 export class Talk {
   #model;
@@ -13,6 +17,8 @@ export class Talk {
   #form;
   #conversation = null;
   #running = null;
+  #generation = null;
+  #takesTools = true;
   #ended = Promise.resolve();
 
   /**
@@ -78,25 +84,18 @@ export class Talk {
     this.#announcer.say("Answering.");
     this.#meter.start();
     turn.begin();
-    let generation = null;
+    this.#generation = null;
     try {
       const options = { ...this.#settings.generation(), signal: running.signal };
-      generation =
+      const result =
         turn.mode === "chat"
-          ? this.#model.chat(await this.#messages(turn, conversation), options)
-          : this.#model.generate(turn.text, options);
-      for await (const event of generation.events()) {
-        if (event.type === "token") this.#meter.tick();
-        if (event.type === "reasoning") turn.think(event.text);
-        if (event.type !== "text") continue;
-        turn.push(event.text);
-        this.#announcer.push(event.text);
-      }
-      this.#done(turn, await generation.result, conversation);
+          ? await this.#converse(turn, await this.#messages(turn, conversation), options)
+          : await this.#write(turn, this.#model.generate(turn.text, options));
+      this.#done(turn, result, conversation);
     } catch (error) {
       if (isAbort(error)) {
         // What was written until the stop is kept, where the model still tells.
-        const result = generation ? await generation.result.catch(() => null) : null;
+        const result = this.#generation ? await this.#generation.result.catch(() => null) : null;
         this.#done(turn, result, conversation);
       } else {
         this.#meter.stop();
@@ -108,6 +107,40 @@ export class Talk {
       this.#running = null;
       this.#onChange({ answering: false });
     }
+  }
+
+  /** Answers, and does what the model calls for on the way. */
+  async #converse(turn, messages, options) {
+    if (!this.#settings.tools || !this.#takesTools) return this.#write(turn, this.#model.chat(messages, options));
+    const asked = [...messages];
+    for (let round = 1; ; round++) {
+      let result;
+      try {
+        result = await this.#write(turn, this.#model.chat(asked, { ...options, tools }));
+      } catch (error) {
+        if (error.code !== "invalid-argument" || round > 1) throw error;
+        this.#takesTools = false;
+        turn.note("This model's chat template has no place for tools: it answers without.");
+        return this.#write(turn, this.#model.chat(messages, options));
+      }
+      if (result.finishReason !== "tool-calls" || round === mostRounds) return result;
+      const outputs = result.toolCalls.map(callTool);
+      result.toolCalls.forEach((call, i) => turn.call(call, outputs[i]));
+      asked.push(...exchange(result.toolCalls, outputs));
+    }
+  }
+
+  /** Shows a generation as it is written. */
+  async #write(turn, generation) {
+    this.#generation = generation;
+    for await (const event of generation.events()) {
+      if (event.type === "token") this.#meter.tick();
+      if (event.type === "reasoning") turn.think(event.text);
+      if (event.type !== "text") continue;
+      turn.push(event.text);
+      this.#announcer.push(event.text);
+    }
+    return generation.result;
   }
 
   async #messages(turn, conversation) {
@@ -139,6 +172,7 @@ export class Talk {
 
   #ending(result) {
     if (!result || result.finishReason === "abort") return "Stopped.";
+    if (result.finishReason === "tool-calls") return "The model calls tools again and again.";
     if (result.finishReason !== "length") return "";
     const { promptTokens, completionTokens } = result.usage;
     return promptTokens + completionTokens >= this.#model.info.contextLength
@@ -146,3 +180,27 @@ export class Talk {
       : "Reached the longest answer set in Settings.";
   }
 }
+
+/** The code for a conversation, with tools or without. */
+export const chatCode = (tools) =>
+  tools
+    ? `import { load } from "wisplm";
+
+const model = await load("models/Qwen3-0.6B-Q8_0.gguf");
+const messages = [{ role: "user", content: "What time is it?" }];
+const tools = [{ type: "function", function: { name: "current_time", description: "The time where the user is." } }];
+
+const { toolCalls } = await model.chat(messages, { tools }).result;
+const named = toolCalls.map(({ id, name, arguments: given }) => ({ id, type: "function", function: { name, arguments: given } }));
+messages.push({ role: "assistant", content: "", tool_calls: named });
+for (const { id, name } of toolCalls) {
+  messages.push({ role: "tool", tool_call_id: id, name, content: new Date().toLocaleTimeString() });
+}
+for await (const text of model.chat(messages, { tools })) document.body.append(text);`
+    : `import { load } from "wisplm";
+
+const model = await load("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+const messages = [{ role: "user", content: "Why is the sky blue?" }];
+for await (const text of model.chat(messages, { maxTokens: 400 })) {
+  document.body.append(text);
+}`;

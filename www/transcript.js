@@ -23,6 +23,10 @@ export class Transcript {
     return this.#last;
   }
 
+  get isEmpty() {
+    return this.#last === null;
+  }
+
   clear() {
     this.#list.replaceChildren();
     this.#last = null;
@@ -39,6 +43,7 @@ class Turn {
   #copy;
   #note = null;
   #thoughts = null;
+  #calls = [];
   #buffer = null;
   #markdown = null;
   #said = "";
@@ -63,6 +68,7 @@ class Turn {
     this.#note?.remove();
     this.#thoughts?.remove();
     this.#thoughts = null;
+    for (const node of this.#calls.splice(0)) node.remove();
     this.#answer.classList.add("writing");
     if (this.mode === "chat") {
       this.#answer.replaceChildren(element("span", { class: "visually-hidden" }, "Answer: "));
@@ -90,6 +96,14 @@ class Turn {
       this.#answer.before(this.#thoughts);
     }
     this.#thoughts.lastElementChild.append(text);
+  }
+
+  /** A tool that was called, and what it gave. */
+  call({ name, arguments: given }, output) {
+    const call = element("code", {}, `${name}(${Object.keys(given).length > 0 ? JSON.stringify(given) : ""})`);
+    const node = element("p", { class: "turn-note turn-call" }, "Called ", call, " → ", element("strong", {}, output));
+    this.#calls.push(node);
+    this.#answer.before(node);
   }
 
   /** Says beforehand that something was left out or cut. */

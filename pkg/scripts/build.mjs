@@ -79,6 +79,10 @@ async function bundle() {
   const common = { bundle: true, format: "esm", platform: "browser", target: "es2022", charset: "utf8", legalComments: "none" };
   await build({ ...common, entryPoints: [join(home, "src/index.ts")], outfile: join(dist, "index.js") });
   await build({ ...common, entryPoints: [join(home, "src/isolation.ts")], outfile: join(dist, "isolation.js") });
+  // Adapters import what pages import: the same classes, once.
+  const api = (setup) => setup.onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: "./index.js", external: true }));
+  const adapter = { ...common, plugins: [{ name: "api", setup: api }] };
+  await build({ ...adapter, entryPoints: [join(home, "src/openai/index.ts")], outfile: join(dist, "openai.js") });
   // A classic script, which copies by hand and `importScripts` want.
   const script = { ...common, format: "iife", banner: { js: "// wisplm/isolation: copy this file to the root of the site." } };
   await build({ ...script, entryPoints: [join(home, "src/isolation-worker.ts")], outfile: join(dist, "isolation-worker.js") });
@@ -94,15 +98,16 @@ async function bundle() {
 }
 
 function declare() {
-  for (const entry of ["index", "isolation"]) {
+  for (const [entry, source] of Object.entries({ index: "index.ts", isolation: "isolation.ts", openai: "openai/index.ts" })) {
+    const types = join(dist, `${entry}.d.ts`);
     run("dts-bundle-generator/dist/bin/dts-bundle-generator.js", [
-      ...["--silent", "--no-banner", "--project", "tsconfig.json", "--out-file", join(dist, `${entry}.d.ts`)],
-      `src/${entry}.ts`,
+      ...["--silent", "--no-banner", "--export-referenced-types", "false", "--project", "tsconfig.json", "--out-file", types],
+      `src/${source}`,
     ]);
+    const text = readFileSync(types, "utf8");
+    // `Model` is async disposable: a project need not have that library set.
+    if (text.includes("AsyncDisposable")) writeFileSync(types, `/// <reference lib="esnext.disposable" />\n\n${text}`);
   }
-  const types = join(dist, "index.d.ts");
-  // `Model` is async disposable: a project need not have that library set.
-  writeFileSync(types, `/// <reference lib="esnext.disposable" />\n\n${readFileSync(types, "utf8")}`);
   writeFileSync(join(dist, "worker.d.ts"), "// A module worker: it exports nothing.\nexport {};\n");
   writeFileSync(join(dist, "isolation-worker.d.ts"), "// A service worker: it exports nothing.\nexport {};\n");
 }

@@ -12,6 +12,7 @@ export interface Port {
 /** What becomes of a request. */
 export interface Handlers<A> {
   delta?(delta: WireDelta): void;
+  step?(done: number, total: number): void;
   done(answer: A): void;
   fail(error: WispError): void;
 }
@@ -50,10 +51,11 @@ export class Link {
     if (this.#open.has(id)) this.#port.postMessage({ type: "cancel", id });
   }
 
-  /** A request with one answer. A signal ends it at once, whatever the worker is at. */
+  /** A request with one answer. A signal ends it at once, whatever the worker is at; `step` is told how it goes on. */
   ask<K extends Exclude<WireRequest["kind"], "generate" | "chat" | "send">>(
     request: Extract<WireRequest, { kind: K }>,
     signal?: AbortSignal,
+    step?: (done: number, total: number) => void,
   ): Promise<Answers[K]> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(aborted(signal));
@@ -73,6 +75,7 @@ export class Link {
           settled();
           reject(error);
         },
+        ...(step && { step }),
       });
     });
   }
@@ -81,6 +84,9 @@ export class Link {
     switch (message.type) {
       case "delta":
         this.#open.get(message.id)?.delta?.(message.delta);
+        break;
+      case "step":
+        this.#open.get(message.id)?.step?.(message.done, message.total);
         break;
       case "moved":
         this.onMoved(message.place);

@@ -68,9 +68,10 @@ function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefine
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, constraint, device, threads, cache = true, contextLength, kvType, signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
+  { modules, constraint, device, threads, cache = true, contextLength, kvType, adapters = [], signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
     Pick<WireLoad, "modules" | "constraint" | "device" | "threads">,
 ): Promise<Model> {
+  const all = [...files, ...adapters.flatMap(({ source }) => sources([source]))];
   return new Promise((resolve, reject) => {
     let worker: LoadWorker;
     try {
@@ -142,13 +143,17 @@ export function loadWith(
 
     const transfer: Transferable[] = [];
     const movable = canTransferStreams();
-    const wires = files.map((file): WireSource => {
+    const wires = all.map((file): WireSource => {
       if (file.kind !== "stream") return file;
       if (!movable) return pumps.add(file.stream);
       transfer.push(file.stream as unknown as Transferable);
       return file;
     });
-    const model = { ...(contextLength !== undefined && { contextLength }), ...(kvType !== undefined && { kvType }) };
+    const model = {
+      ...(contextLength !== undefined && { contextLength }),
+      ...(kvType !== undefined && { kvType }),
+      ...(adapters.length > 0 && { adapters: adapters.map(({ scale = 1 }) => scale) }),
+    };
     post({ type: "load", load: { modules, constraint, device, threads, sources: wires, cache, model } }, transfer);
   });
 }

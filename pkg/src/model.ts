@@ -1,19 +1,30 @@
 // A loaded model: a handle on the engine in its worker.
 
 import { conversation, type Message } from "./chat.js";
+import { type Classifier, classifier, type ClassifierTask } from "./classify.js";
 import { WispError } from "./errors.js";
+import { type Extracted, extract } from "./extract.js";
 import { type Generation, Run } from "./generation.js";
+import { type DocumentScore, dot, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
 import {
+  adapterScales,
   type ChatOptions,
   chatOptions,
+  type ClassifyOptions,
+  classifyOptions,
   type EmbedOptions,
   embedOptions,
+  type ExtractOptions,
   type GenerateOptions,
   generateOptions,
+  type RerankOptions,
+  rerankOptions,
   scoreOptions,
   type SessionOptions,
+  steps,
   text,
+  texts,
   textOrTokens,
   tokenIds,
   type TokenizeOptions,
@@ -40,6 +51,10 @@ export interface ModelInfo {
   readonly trainedContextLength: number;
   /** Tokens in its vocabulary. */
   readonly vocabSize: number;
+  /** Its adapters, and how much each changes it now. */
+  readonly adapters: readonly { readonly name: string; readonly scale: number }[];
+  /** What the head of a classifier scores; absent for models without one. */
+  readonly labels?: readonly string[];
   /** What computes. It changes if the GPU is lost and cannot be had again. */
   readonly device: {
     readonly kind: "wasm" | "webgpu";
@@ -101,6 +116,31 @@ export interface Model extends AsyncDisposable {
   embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
   /** The vectors of several texts. */
   embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
+  /**
+   * The labels of a text, the most probable first: of a classifier by its head, all of them or those named; of a model
+   * that generates text those given, by how likely it would answer each. Their probabilities sum to 1, unless `multiLabel`
+   * has each stand by itself.
+   */
+  classify(text: string, labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[]>;
+  /** The labels of several texts. */
+  classify(texts: readonly string[], labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[][]>;
+  /** The same for many calls: what is asked of the model is prepared once, and kept from one call to the next. */
+  classifier(task: ClassifierTask): Classifier;
+  /**
+   * A value that a schema accepts, out of a text: a JSON Schema, which also gives its type, or a schema of a library that
+   * has the Standard JSON Schema interface.
+   */
+  extract<const S extends object | boolean>(text: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>>;
+  /**
+   * How relevant documents are to a query, the most relevant first. A reranker's scores are probabilities; with an embedding
+   * model they are cosines. A document that is with the query longer than the context is refused with `context-overflow`.
+   */
+  rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]>;
+  /**
+   * Uses the adapters that the model was loaded with at these scales, one for each; `0` is without. It holds for requests
+   * made from now on.
+   */
+  setAdapters(scales: readonly number[]): Promise<void>;
   /** Splits a text into tokens. */
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   /** The text of tokens. */
@@ -123,15 +163,21 @@ function placed({ device, adapter, features, threads, memory, notices }: WirePla
 export class WorkerModel implements Model {
   readonly #link: Link;
   readonly #sessions = new Numbers();
+  readonly #embeds: boolean;
   #info: ModelInfo;
+  readonly #chats: boolean;
 
   constructor(link: Link, { info, place }: WireLoaded) {
     this.#link = link;
     const { architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize } = info;
     this.#info = {
       ...{ architecture, name, parameters, quantization, contextLength, trainedContextLength, vocabSize },
+      adapters: info.adapters,
+      ...(info.labels !== null && { labels: info.labels }),
       ...placed(place),
     };
+    this.#chats = info.chats;
+    this.#embeds = !info.generates && info.labels === null;
     link.onMemory = (memory) => {
       this.#info = { ...this.#info, memory };
     };
@@ -180,12 +226,64 @@ export class WorkerModel implements Model {
   embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
   embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   async embed(input: string | readonly string[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]> {
-    const { signal, normalize = true, ...others } = embedOptions(options);
+    const { signal, onProgress, normalize = true, ...others } = embedOptions(options);
     const single = typeof input === "string";
     if (!single && !Array.isArray(input)) throw invalidArgument("text must be a string or an array of strings", "text");
-    const texts = single ? [input] : input.map((item: unknown, i) => text(item, `text[${i}]`));
-    const vectors = await this.#link.ask<"embed">({ kind: "embed", texts, options: { normalize, ...others } }, signal);
+    const request = { kind: "embed" as const, texts: single ? [input] : texts(input, "text"), options: { normalize, ...others } };
+    const vectors = await this.#link.ask<"embed">(request, signal, steps(onProgress));
     return single ? vectors[0]! : vectors;
+  }
+
+  classify(text: string, labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[]>;
+  classify(texts: readonly string[], labels?: readonly string[], options?: ClassifyOptions): Promise<LabelScore[][]>;
+  async classify(
+    input: string | readonly string[],
+    labels?: readonly string[],
+    options?: ClassifyOptions,
+  ): Promise<LabelScore[] | LabelScore[][]> {
+    const { signal, onProgress, ...task } = classifyOptions(options);
+    const told = this.classifier({ ...task, ...(labels && { labels }) });
+    const run = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
+    return typeof input === "string" ? told.classify(input, run) : told.classify(input, run);
+  }
+
+  classifier(task: ClassifierTask): Classifier {
+    return classifier(this.#link, this.#info.labels, task);
+  }
+
+  async extract<const S extends object | boolean>(input: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>> {
+    const ask = (prompt: readonly Message[] | string, options: GenerateOptions): Generation =>
+      typeof prompt === "string" ? this.generate(prompt, options) : this.chat(prompt, options);
+    return (await extract(ask, this.#chats, input, schema, options)) as Extracted<S>;
+  }
+
+  async rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]> {
+    const { signal, onProgress } = rerankOptions(options);
+    const [question, ...answers] = [text(query, "query"), ...texts(documents, "documents")] as const;
+    if (this.#embeds) {
+      const embedding = { kind: "embed" as const, options: { normalize: true } };
+      const [asked] = await this.#link.ask<"embed">({ ...embedding, texts: [question] }, signal);
+      const vectors = await this.#link.ask<"embed">({ ...embedding, texts: answers }, signal, steps(onProgress));
+      return ranked(vectors.map((vector) => dot(asked!, vector)));
+    }
+    const { labels } = this.#info;
+    if (labels?.length !== 1) {
+      const is = labels === undefined ? "generates text" : `is a classifier of ${labels.length} labels`;
+      throw new WispError("unsupported-model", `this model ${is}: rerank needs a reranker or an embedding model`);
+    }
+    const inputs = answers.map((answer): [string, string] => [question, answer]);
+    const logits = await this.#link.ask<"head">({ kind: "head", inputs }, signal, steps(onProgress));
+    return ranked(logits.map(([logit]) => sigmoid(logit!)));
+  }
+
+  async setAdapters(scales: readonly number[]): Promise<void> {
+    const wanted = adapterScales(scales);
+    const { adapters } = this.#info;
+    if (wanted.length !== adapters.length) {
+      throw invalidArgument(`there are ${wanted.length} scales for ${adapters.length} adapters`, "scales");
+    }
+    await this.#link.ask<"adapters">({ kind: "adapters", scales: wanted });
+    this.#info = { ...this.#info, adapters: adapters.map(({ name }, i) => ({ name, scale: wanted[i]! })) };
   }
 
   async tokenize(input: string, options?: TokenizeOptions): Promise<number[]> {

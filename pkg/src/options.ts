@@ -4,6 +4,8 @@ import type { Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
 import type { WireGenerate } from "./protocol.js";
+import type { InputProgress } from "./head.js";
+import type { ModelFile } from "./source.js";
 
 /** Where a load stands. */
 export interface LoadProgress {
@@ -16,6 +18,14 @@ export interface LoadProgress {
   readonly loaded: number;
   /** How much there is to do, as far as it is known; equal to `loaded` in the last event of a phase. */
   readonly total: number;
+}
+
+/** Changes of low rank (LoRA) to a model, in a file of their own. */
+export interface AdapterSource {
+  /** The adapter's GGUF file: what `load` takes for a model in one file. */
+  source: ModelFile;
+  /** How much it changes the model; `0` is not at all. Default 1. */
+  scale?: number;
 }
 
 /** How to load a model. */
@@ -39,6 +49,8 @@ export interface LoadOptions {
    * little more than half the memory, and less time where the context is long, for slightly different probabilities.
    */
   kvType?: "f16" | "q8_0";
+  /** Adapters of the model, to be used together; `model.setAdapters` changes their scales. */
+  adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
   /** Called as the load goes on. */
@@ -132,6 +144,55 @@ export interface EmbedOptions {
   normalize?: boolean;
   /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
   dimensions?: number;
+  /** Called as texts are embedded. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** A text whose label (with `multiLabel`, whose labels) is known. */
+export interface ClassifyExample {
+  text: string;
+  label: string | readonly string[];
+}
+
+/** What every classification takes. */
+export interface ClassifyRunOptions {
+  /** Called as texts are classified. */
+  onProgress?: (progress: InputProgress) => void;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to classify. */
+export interface ClassifyOptions extends ClassifyRunOptions {
+  /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
+  multiLabel?: boolean;
+  /** What a model that generates text is asked; by default, which label fits. */
+  instruction?: string;
+  /** Texts whose labels are known, for such a model to go by. */
+  examples?: readonly ClassifyExample[];
+  /**
+   * Whether such a model's liking for a label whatever it is asked is taken off: what it says of a text that says nothing.
+   * Default `true`.
+   */
+  calibrate?: boolean;
+}
+
+/** How to extract. */
+export interface ExtractOptions {
+  /** What the model is asked, before the text; by default to extract the data as JSON. */
+  instruction?: string;
+  /** The most tokens of the value. Default 1024. */
+  maxTokens?: number;
+  /** Ends the work. */
+  signal?: AbortSignal;
+}
+
+/** How to rank documents. */
+export interface RerankOptions {
+  /** Called as documents are scored. */
+  onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
   signal?: AbortSignal;
 }
@@ -149,12 +210,12 @@ const MAX_THREADS = 64;
 
 type Check = (value: unknown, option: string) => void;
 
-function wrong(option: string, must: string, value: unknown): WispError {
+export function wrong(option: string, must: string, value: unknown): WispError {
   const shown = typeof value === "string" ? JSON.stringify(value) : String(value);
   return invalidArgument(`${option} must be ${must}, not ${shown.slice(0, 60)}`, option);
 }
 
-const number: Check = (value, option) => {
+export const number: Check = (value, option) => {
   if (typeof value !== "number" || !Number.isFinite(value)) throw wrong(option, "a finite number", value);
 };
 
@@ -162,7 +223,7 @@ const count: Check = (value, option) => {
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(option, "an integer that is not negative", value);
 };
 
-const positive: Check = (value, option) => {
+export const positive: Check = (value, option) => {
   if (!Number.isSafeInteger(value) || (value as number) < 1) throw wrong(option, "a positive integer", value);
 };
 
@@ -176,16 +237,20 @@ const flag: Check = (value, option) => {
   if (typeof value !== "boolean") throw wrong(option, "true or false", value);
 };
 
-const signal: Check = (value, option) => {
+export const signal: Check = (value, option) => {
   if (!(value instanceof AbortSignal)) throw wrong(option, "an AbortSignal", value);
 };
 
-const callback: Check = (value, option) => {
+export const callback: Check = (value, option) => {
   if (typeof value !== "function") throw wrong(option, "a function", value);
 };
 
-const oneOf = (...names: string[]): Check => (value, option) => {
+export const oneOf = (...names: string[]): Check => (value, option) => {
   if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
+};
+
+const string: Check = (value, option) => {
+  if (typeof value !== "string") throw wrong(option, "a string", value);
 };
 
 const strings: Check = (value, option) => {
@@ -207,7 +272,7 @@ const biases: Check = (value, option) => {
 };
 
 /** The options that are set, each known and of the right kind. */
-function checked<T extends object>(options: T | undefined, checks: Record<string, Check>, of: string): T {
+export function checked<T extends object>(options: T | undefined, checks: Record<string, Check>, of: string): T {
   if (options === undefined) return {} as T;
   if (typeof options !== "object" || options === null) throw invalidArgument(`the options of ${of} must be an object`);
   const set: Record<string, unknown> = {};
@@ -236,6 +301,13 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
       },
       contextLength: positive,
       kvType: oneOf("f16", "q8_0"),
+      adapters: (value, option) => {
+        objects(value, option);
+        (value as AdapterSource[]).forEach((adapter, i) => {
+          const name = `${option}[${i}]`;
+          checked(adapter, { source: () => {}, scale: (scale) => number(scale, `${name}.scale`) }, name);
+        });
+      },
       cache: flag,
       onProgress: callback,
       signal,
@@ -301,9 +373,31 @@ export function sessionOptions(options?: SessionOptions): SessionOptions {
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
   return checked(
     options,
-    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, signal },
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, onProgress: callback, signal },
     "embed",
   );
+}
+
+export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
+  const own = { multiLabel: flag, instruction: string, examples: objects, calibrate: flag };
+  return checked(options, { ...own, onProgress: callback, signal }, "classify");
+}
+
+export function classifyRunOptions(options?: ClassifyRunOptions): ClassifyRunOptions {
+  return checked(options, { onProgress: callback, signal }, "classify");
+}
+
+export function extractOptions(options?: ExtractOptions): ExtractOptions {
+  return checked(options, { instruction: string, maxTokens: positive, signal }, "extract");
+}
+
+/** The page's progress, from the worker's. */
+export function steps(onProgress: ClassifyRunOptions["onProgress"]): ((done: number, total: number) => void) | undefined {
+  return onProgress && ((done, total) => onProgress({ done, total }));
+}
+
+export function rerankOptions(options?: RerankOptions): RerankOptions {
+  return checked(options, { onProgress: callback, signal }, "rerank");
 }
 
 export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
@@ -312,6 +406,13 @@ export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {
 
 export function scoreOptions(options?: { signal?: AbortSignal }): { signal?: AbortSignal } {
   return checked(options, { signal }, "score");
+}
+
+/** Scales of a model's adapters. */
+export function adapterScales(scales: unknown): number[] {
+  if (!Array.isArray(scales)) throw wrong("scales", "an array of numbers", scales);
+  scales.forEach((scale, i) => number(scale, `scales[${i}]`));
+  return [...scales];
 }
 
 /** Text as text, tokens as tokens. */
@@ -326,6 +427,11 @@ export function tokenIds(value: unknown, argument: string, must = "an array of t
   const odd = (value as ArrayLike<number>).length === 0 ? -1 : ids.findIndex((id, i) => id !== (value as number[])[i]);
   if (odd >= 0) throw invalidArgument(`${argument}[${odd}] is not a token id: ${String((value as unknown[])[odd])}`, argument);
   return ids;
+}
+
+export function texts(value: unknown, argument: string): string[] {
+  if (!Array.isArray(value)) throw invalidArgument(`${argument} must be an array of strings`, argument);
+  return value.map((item: unknown, i) => text(item, `${argument}[${i}]`));
 }
 
 export function text(value: unknown, argument: string): string {

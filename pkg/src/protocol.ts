@@ -32,10 +32,11 @@ export interface WireLoad {
   device: "auto" | "wasm" | "webgpu";
   /** Of the CPU, where that computes. */
   threads: WireThreads;
+  /** The model's files, then those of its adapters, one for each scale in `model.adapters`. */
   sources: WireSource[];
   cache: boolean;
   /** What `Loader` takes beside the number of files. */
-  model: { contextLength?: number; kvType?: string };
+  model: { contextLength?: number; kvType?: string; adapters?: number[] };
 }
 
 /** The generation options of the API, less what the page keeps for itself; `format` as JSON. */
@@ -43,6 +44,15 @@ export type WireGenerate = Record<string, unknown> & { format?: string };
 
 /** Text, or tokens taken as given. */
 export type WireText = string | Uint32Array;
+
+export interface WireEmbed {
+  pooling?: string;
+  normalize: boolean;
+  dimensions?: number;
+}
+
+/** A text, or a query and a document. */
+export type WireInput = string | [string, string];
 
 export type WireRequest =
   | { kind: "generate"; prompt: WireText; options: WireGenerate }
@@ -56,7 +66,13 @@ export type WireRequest =
   | { kind: "closeSession"; session: number }
   | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
-  | { kind: "embed"; texts: string[]; options: { pooling?: string; normalize: boolean; dimensions?: number } }
+  | { kind: "embed"; texts: string[]; options: WireEmbed }
+  /** The head of a classifier or a reranker; an input is a text, or a pair of texts. */
+  | { kind: "head"; inputs: WireInput[] }
+  /** Labels by a model that generates text; the task is JSON that the engine reads. Answered as `head` is. */
+  | { kind: "classify"; task: string; texts: string[] }
+  /** The scales of the adapters. */
+  | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
   | { kind: "detokenize"; tokens: Uint32Array };
 
@@ -114,12 +130,16 @@ export interface WireInfo {
   vocabSize: number;
   embeddingLength: number;
   generates: boolean;
+  /** Whether it has a chat template. */
+  chats: boolean;
+  /** What a head scores, of a model that has one. */
+  labels: string[] | null;
+  adapters: { name: string; scale: number }[];
   device: "wasm" | "webgpu";
   /** Why the GPU was not taken that the engine was given, where it has turned to the CPU. */
   refusal: string | null;
-  /** By which the model is known, and how sequences are stored: what saved sessions belong to. */
+  /** By which the model is known that saved sessions belong to. */
   identity: string;
-  layout: string;
   /** What the weights take, and the keys and values of a full context. */
   memory: { weights: number; kv: number };
 }
@@ -187,6 +207,10 @@ export interface Answers {
   countPrompt: number;
   score: WireScore;
   embed: Float32Array[];
+  adapters: null;
+  /** For each input the logits of the labels. */
+  head: Float32Array[];
+  classify: Float32Array[];
   tokenize: Uint32Array;
   detokenize: string;
 }
@@ -222,6 +246,8 @@ export type FromWorker =
   | { type: "pull"; pump: number }
   | { type: "discard"; pump: number }
   | { type: "delta"; id: number; delta: WireDelta }
+  /** So many of a request's inputs are done. */
+  | { type: "step"; id: number; done: number; total: number }
   /** The GPU was lost: the model runs elsewhere, or on the same GPU, opened anew. */
   | { type: "moved"; place: WirePlace }
   | { type: "done"; id: number; answer: Answers[keyof Answers]; memory: WireMemory }

@@ -23,7 +23,8 @@ export function typed(code: string, message: string, details: object = {}): obje
   return { code, message, details };
 }
 
-function begins(promptTokens: number, cachedTokens = 0, gone = { messages: 0, tokens: 0 }): string {
+/** What an answer begins with. */
+export function begins(promptTokens: number, cachedTokens = 0, gone = { messages: 0, tokens: 0 }): string {
   return JSON.stringify({ promptTokens, cachedTokens, gone });
 }
 
@@ -40,6 +41,8 @@ export class FakeEngine implements Engine {
   freed = false;
   words = 1e6;
   generates = true;
+  labels: string[] | null = null;
+  adapters: { name: string; scale: number }[] = [];
   device: "wasm" | "webgpu" = "wasm";
   refusal: string | null = null;
   identity = "fake";
@@ -54,13 +57,13 @@ export class FakeEngine implements Engine {
   #forced: number[] = [];
   #complete = false;
   #run: ((budget: number) => Slice) | undefined;
-  #vector = new Float32Array();
+  #vectors = new Float32Array();
 
   info(): string {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
-      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates },
-      ...{ device: this.device, refusal: this.refusal, identity: this.identity, layout: this.device },
+      ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates, labels: this.labels, adapters: this.adapters },
+      ...{ device: this.device, refusal: this.refusal, identity: this.identity },
       memory: { weights: 10, kv: 20 },
     });
   }
@@ -150,6 +153,10 @@ export class FakeEngine implements Engine {
     return begins(conversation.length, cached, overflow.includes("drop") ? { ...before, messages: before.messages + 1 } : before);
   }
 
+  layout(): string {
+    return this.device;
+  }
+
   cloneSession(session: number, clone: number): void {
     this.sessions.set(clone, this.sessions.get(session) ?? "");
   }
@@ -214,15 +221,47 @@ export class FakeEngine implements Engine {
     return this.tokenize(conversation, undefined);
   }
 
+  setAdapters(scales: Float32Array): void {
+    this.calls.push(`adapters ${scales}`);
+    this.adapters = this.adapters.map(({ name }, i) => ({ name, scale: scales[i]! }));
+  }
+
   score(tokens: Uint32Array): void {
     this.calls.push("score");
     this.#run = () => ({ state: "finished", logprobs: Array.from(tokens, (_, i) => (i === 0 ? null : -i)) });
   }
 
-  embed(tokens: Uint32Array, options: string): void {
+  tokenizePair(query: string, document: string): Uint32Array {
+    return Uint32Array.of(...this.tokenize(query, undefined), ...this.tokenize(document, false));
+  }
+
+  embed(_: Uint32Array, lengths: Uint32Array, options: string): void {
     this.calls.push(`embed ${options}`);
+    this.#encode(lengths, (length) => [3, 4, length, 0]);
+  }
+
+  head(_: Uint32Array, lengths: Uint32Array): void {
+    this.calls.push("head");
+    this.#encode(lengths, (length) => this.labels!.map((_, label) => length * label));
+  }
+
+  /** Labels that a text has in it are likelier. */
+  classify(task: string, texts: string[], first: number): void {
+    this.calls.push(`classify ${first} ${task}`);
+    const { labels } = JSON.parse(task) as { labels: string[] };
+    if (labels.length < 2) throw typed("invalid-argument", "labels must be 2 at least");
+    const logits = texts.map((text) => labels.map((label) => (text.includes(label) ? 5 : 0)));
+    const lengths = Uint32Array.from(texts, (_, index) => index);
+    this.#encode(lengths, (index) => logits[index]!);
+  }
+
+  // Half of the texts, then the others.
+  #encode(lengths: Uint32Array, vector: (length: number) => number[]): void {
+    let done = 0;
     this.#run = () => {
-      this.#vector = Float32Array.of(3, 4, tokens.length, 0);
+      done = done === 0 && lengths.length > 1 ? lengths.length >> 1 : lengths.length;
+      if (done < lengths.length) return { state: "prefill", done, total: lengths.length };
+      this.#vectors = Float32Array.from(Array.from(lengths).flatMap(vector));
       return { state: "finished" };
     };
   }
@@ -241,8 +280,8 @@ export class FakeEngine implements Engine {
     return this.work;
   }
 
-  takeVector(): Float32Array {
-    return this.#vector;
+  takeVectors(): Float32Array {
+    return this.#vectors;
   }
 
   /** Helpers that have come. */
@@ -551,7 +590,7 @@ export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): 
 }
 
 /**
- * Knows one form: `{ choices: [text] }`, of capital letters. It prescribes a letter after each `A`; a text with `Z` is
+ * Knows one form: `{ choices: [text] }`, of capital letters; of others it says that they are complete. It prescribes a letter after each `A`; a text with `Z` is
  * refused, and one with `X` traps when it is there.
  */
 export class FakeConstraint implements Constraint {
@@ -564,7 +603,7 @@ export class FakeConstraint implements Constraint {
     }
 
     compile(format: string): Follower {
-      const text = (JSON.parse(format) as { choices: [string] }).choices[0];
+      const text = (JSON.parse(format) as { choices?: [string] }).choices?.[0] ?? "";
       if (text.includes("Z")) throw typed("constraint-unsatisfiable", "no Z");
       let at = 0;
       return {

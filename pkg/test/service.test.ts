@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
-import type { LoadProgress } from "../src/options.js";
+import { loadOptions, type LoadProgress } from "../src/options.js";
 import type { Outside } from "../src/worker/service.js";
-import { fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
+import { begins, fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
 import { blob, load, text, using, workers } from "./together.js";
 
 test("a model says what it is, and the progress is in order", async () => {
@@ -190,6 +190,61 @@ test("a conversation that is none is refused", async () => {
   });
 });
 
+test("a model that generates text tells labels, of one text or many", async () => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const labels = ["good", "bad"];
+    const [first, second] = await model.classify("so bad", labels);
+    assert.deepEqual([first!.label, second!.label], ["bad", "good"]);
+    assert.ok(Math.abs(first!.score - 1 / (1 + Math.exp(-5))) < 1e-6 && Math.abs(first!.score + second!.score - 1) < 1e-6);
+    const told: number[] = [];
+    const examples = [{ text: "x", label: "bad" }];
+    const classifier = model.classifier({ labels, instruction: "How is it?", examples });
+    const many = await classifier.classify(Array.from({ length: 100 }, (_, i) => labels[i % 2]!), {
+      onProgress: ({ done }) => told.push(done),
+    });
+    assert.deepEqual(many.map(([best]) => best!.label), Array.from({ length: 100 }, (_, i) => labels[i % 2]));
+    assert.deepEqual(told, [32, 64, 82, 100]);
+    assert.deepEqual(classifier.labels, labels);
+    const asked = engine.calls.filter((call) => call.startsWith("classify")).map((call) => call.split(" ")[1]);
+    assert.deepEqual(asked, ["0", "0", "64"]);
+    const [either] = await model.classify("good and bad", labels, { multiLabel: true });
+    assert.ok(either!.score > 0.99);
+    await assert.rejects(model.classify("x", ["one"]), { code: "invalid-argument" });
+    await assert.rejects(model.classify("x", labels, { instruction: 1 as never }), { code: "invalid-argument" });
+    await assert.rejects(model.classify([1] as never, labels), { code: "invalid-argument" });
+    const controller = new AbortController();
+    const given = classifier.classify(["good"], { signal: controller.signal });
+    controller.abort();
+    await assert.rejects(given, { code: "aborted" });
+  });
+});
+
+test("values are extracted as a schema has them", async () => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const extract = (schema: object, words: number): Promise<unknown> => {
+      engine.words = words;
+      return model.extract("text", schema);
+    };
+    engine.generate = (_prompt, _answered, options) => {
+      engine.calls.push(options);
+      Object.assign(engine, { advance: () => JSON.stringify({ state: "finished", text: '{"a":1}', finishReason: "stop" }) });
+      return begins(0);
+    };
+    assert.deepEqual(await extract({ type: "object" }, 3), { a: 1 });
+    const standard = (extra: object): object => ({ "~standard": { vendor: "acme", version: 1, ...extra } });
+    const jsonSchema = { input: ({ target }: { target: string }) => ({ $comment: target }) };
+    const validate = (value: object): object => ({ value: { ...value, b: 2 } });
+    assert.deepEqual(await extract(standard({ jsonSchema, validate }), 3), { a: 1, b: 2 });
+    const issues = async (): Promise<object> => ({ issues: [{ message: "a is odd" }] });
+    await assert.rejects(extract(standard({ jsonSchema, validate: issues }), 3), { code: "constraint-unsatisfiable", message: /a is odd/ });
+    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /acme/ });
+    await assert.rejects(model.extract("text", 3 as never), { code: "invalid-argument" });
+    await assert.rejects(model.extract("text", {}, { maxTokens: 0 }), { code: "invalid-argument" });
+  });
+});
+
 test("an answer has the form that is asked for, and a form that cannot be had leaves the model as it is", async () => {
   const constraint = new FakeConstraint();
   await using(load(blob(), { outside: { startConstraint: async () => constraint } }), async (model) => {
@@ -298,6 +353,75 @@ test("vectors, one or several, shortened, or refused", async () => {
     await assert.rejects(model.embed("x".repeat(5000)), { code: "context-overflow" });
     await assert.rejects(model.embed("ab", { pooling: "last" as never }), { code: "invalid-argument" });
     assert.deepEqual(await model.embed([]), []);
+    const told: number[] = [];
+    const many = Array.from({ length: 100 }, (_, i) => "x".repeat(i));
+    const vectors = await model.embed(many, { onProgress: ({ done, total }) => told.push(done, total) });
+    assert.deepEqual(vectors.map((vector) => vector[2]), many.map(({ length }) => length + 1));
+    assert.deepEqual(told, [32, 100, 64, 100, 82, 100, 100, 100]);
+    await assert.rejects(model.classify("a"), { code: "invalid-argument", details: { option: "labels" } });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+function encoder(labels: string[] | null): FakeEngine {
+  const engine = new FakeEngine();
+  engine.generates = false;
+  engine.labels = labels;
+  return engine;
+}
+
+test("labels by a head", async () => {
+  await using(load(blob(), { engine: encoder(["bad", "good", "best"]) }), async (model) => {
+    assert.deepEqual(model.info.labels, ["bad", "good", "best"]);
+    const [first, second] = await model.classify(["", "a"]);
+    assert.deepEqual(first!.map(({ label }) => label), ["best", "good", "bad"]);
+    const sums = [first!, second!].map((scores) => scores.reduce((all, { score }) => all + score, 0));
+    assert.ok(sums.every((sum) => Math.abs(sum - 1) < 1e-6));
+    assert.ok(second![0]!.score > first![0]!.score);
+    const [good, bad] = await model.classify("", ["bad", "good"]);
+    assert.deepEqual([good!.label, bad!.label], ["good", "bad"]);
+    assert.ok(Math.abs(good!.score + bad!.score - 1) < 1e-6);
+    const each = await model.classify("", undefined, { multiLabel: true });
+    assert.ok(Math.abs(each.at(-1)!.score - 0.5) < 1e-6, "each by itself");
+    await assert.rejects(model.classify("", ["worst"]), { code: "invalid-argument", details: { option: "labels" } });
+    await assert.rejects(model.classify("", "good" as never), { code: "invalid-argument" });
+    await assert.rejects(model.rerank("a", ["b"]), { code: "unsupported-model" });
+  });
+});
+
+test("adapters are loaded after the model, and switched", async () => {
+  const engine = new FakeEngine();
+  engine.adapters = [{ name: "one", scale: 1 }, { name: "two", scale: 0.5 }];
+  const adapters = [{ source: blob(100) }, { source: blob(200), scale: 0.5 }];
+  await using(load(blob(), { engine, adapters }), async (model) => {
+    assert.deepEqual(model.info.adapters, engine.adapters);
+    await model.setAdapters([0, 2]);
+    assert.deepEqual(model.info.adapters.map(({ scale }) => scale), [0, 2]);
+    assert.ok(engine.calls.includes("adapters 0,2"));
+    await assert.rejects(model.setAdapters([1]), { code: "invalid-argument", details: { option: "scales" } });
+    await assert.rejects(model.setAdapters([1, NaN]), { code: "invalid-argument" });
+    await assert.rejects(model.setAdapters("1" as never), { code: "invalid-argument" });
+  });
+  const wrong = [[{}], [{ source: 1 }], [{ source: blob(), scale: "1" }], [{ source: blob(), factor: 1 }], blob(), [{ source: [blob()] }]];
+  const refused = wrong.map(async (adapters) => load(blob(), loadOptions({ adapters } as never) as never));
+  const codes = await Promise.all(refused.map((loaded) => loaded.then(() => "", ({ code }) => code)));
+  assert.deepEqual(codes, wrong.map(() => "invalid-argument"));
+});
+
+test("documents by relevance: of a reranker, and by cosines", async () => {
+  const documents = ["aaa", "", "aa"];
+  await using(load(blob(), { engine: encoder(["LABEL_0"]) }), async (model) => {
+    const told: number[] = [];
+    const ranking = await model.rerank("q", documents, { onProgress: ({ done }) => told.push(done) });
+    assert.deepEqual(ranking, [0, 1, 2].map((index) => ({ index, score: 0.5 })), "equal scores keep the order");
+    assert.deepEqual(told, [1, 3]);
+    assert.deepEqual(await model.rerank("q", []), []);
+    await assert.rejects(model.rerank("q", ["x".repeat(5000)]), { code: "context-overflow", message: /document .* query/ });
+  });
+  await using(load(blob(), { engine: encoder(null) }), async (model) => {
+    // Vectors of the fake engine are 3, 4, their length, 0.
+    const ranking = await model.rerank("aa", documents);
+    assert.deepEqual(ranking.map(({ index }) => index), [0, 2, 1]);
   });
 });
 

@@ -91,6 +91,11 @@ fn encode(
     Ok((text, tokens))
 }
 
+/// Whether a conversation may ask for an answer without reasoning.
+pub fn can_be_told_not_to_reason(template: &str) -> bool {
+    template::reads(template, "enable_thinking")
+}
+
 /// The text that the template makes of a conversation, without protection of what messages say.
 pub fn render_text(
     templates: &Templates,

@@ -39,7 +39,7 @@ use walk::{Lane, Rotation, Segment, Walk};
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that the
 /// activations stay in a core's cache.
-const STEP_TOKENS: usize = 128;
+pub const STEP_TOKENS: usize = 128;
 /// Rows per thread from which a step is split by rows: what a product takes at once, twice.
 const ROWS_PER_THREAD: usize = 8;
 /// Rows of a thread are a multiple of this, but for the last one's: a product takes so many at once.
@@ -119,6 +119,13 @@ impl Executor {
 
     pub fn kv_type(&self) -> KvType {
         self.kv_type
+    }
+
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        self.slots = Slots::new(&plan.slots);
+        self.plan = plan;
+        self.set_threads(self.threads)
     }
 
     /// Bytes of the packed weights.
@@ -325,8 +332,7 @@ impl Executor {
 
     /// The hidden state of one row of the last step.
     pub fn hidden(&mut self, row: usize) -> &[f32] {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
-        self.slots.row(x, self.result + row)
+        self.slots.row(self.plan.head.slot(), self.result + row)
     }
 }
 

@@ -9,7 +9,7 @@ use super::program::{At, Columns, Kept, Place, Program, Step};
 use super::shared::View;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{Norm, Op, Plan, Rope, Row};
+use crate::plan::{Factor, Norm, Op, Plan, Rope};
 use crate::quant::PANEL;
 use std::ops::Range;
 
@@ -90,11 +90,9 @@ impl Walk<'_> {
                 let mut addend = std::mem::take(&mut self.lane.buffer);
                 addend.resize(table.cols(), 0.0);
                 for row in self.view.rows(to) {
-                    let index = match index {
-                        Row::Position => self.position(row),
-                        Row::Fixed(index) => index,
-                    };
-                    table.row(index, &mut addend);
+                    let (segment, position) = self.place(row);
+                    let before = &self.tokens[self.segments[segment].rows.start..row];
+                    table.row(index.index(position, before), &mut addend);
                     let values = self.view.part_mut(At { slot: x, place: to }, row, 0..table.cols());
                     elementwise::add(values, &addend);
                 }
@@ -203,7 +201,10 @@ impl Walk<'_> {
                 }
             }
             Op::Scale { by, x } => {
-                let by = self.weights.vector(by)?[0];
+                let by = match by {
+                    Factor::Weight(by) => self.weights.vector(by)?[0],
+                    Factor::Number(by) => by,
+                };
                 let columns = self.program.columns(columns, self.thread, self.view.width(x));
                 for row in self.view.rows(to) {
                     elementwise::scale(
@@ -261,10 +262,6 @@ impl Walk<'_> {
     fn place(&self, row: usize) -> (usize, usize) {
         let segment = self.segments.partition_point(|segment| segment.rows.end <= row);
         (segment, self.segments[segment].start + row - self.segments[segment].rows.start)
-    }
-
-    fn position(&self, row: usize) -> usize {
-        self.place(row).1
     }
 }
 

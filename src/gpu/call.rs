@@ -3,6 +3,7 @@
 //! Bindings and parameters are named once, here; their declarations in WGSL and their bytes follow from that.
 
 use super::device::{Gpu, Pipeline};
+use super::features::Extension;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -47,6 +48,46 @@ pub enum Scope {
     Sequences,
 }
 
+/// Rows of the largest step that counts as few.
+pub const FEW: usize = 16;
+
+/// Which steps a dispatch is for. Others have one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// Steps of so many rows, first to last.
+    Rows(usize, usize),
+    /// Steps of more rows than few.
+    Many,
+    /// Rows whose keys are so many that several workgroups share those of a head, in a step of few.
+    Long,
+    /// All but those.
+    Short,
+}
+
+impl When {
+    /// Whether this is such a step, of so many rows, of a sequence that is `long` or not.
+    pub fn holds(self, rows: usize, long: bool) -> bool {
+        let long = long && rows <= FEW;
+        match self {
+            When::Always => true,
+            When::Rows(first, last) => (first..=last).contains(&rows),
+            When::Many => rows > FEW,
+            When::Long => long,
+            When::Short => !long,
+        }
+    }
+
+    /// Whether most generations do without such steps, which then need not be compiled for.
+    fn is_rare(self) -> bool {
+        match self {
+            When::Long => true,
+            When::Rows(first, _) => first > 1,
+            When::Always | When::Many | When::Short => false,
+        }
+    }
+}
+
 /// A kernel, bound.
 pub struct Call {
     label: &'static str,
@@ -58,6 +99,8 @@ pub struct Call {
     /// Rows that a workgroup takes.
     tile: u32,
     scope: Scope,
+    when: When,
+    extensions: Vec<Extension>,
     weights: u64,
 }
 
@@ -72,6 +115,8 @@ impl Call {
             groups: groups as u32,
             tile: 1,
             scope: Scope::Step,
+            when: When::Always,
+            extensions: vec![],
             weights: 0,
         }
     }
@@ -128,6 +173,17 @@ impl Call {
         self
     }
 
+    pub fn when(mut self, when: When) -> Self {
+        self.when = when;
+        self
+    }
+
+    /// Says what its text uses beyond WGSL's core.
+    pub fn uses(mut self, extension: Extension) -> Self {
+        self.extensions.push(extension);
+        self
+    }
+
     /// Says how many bytes of weights it reads.
     pub fn weights(mut self, bytes: u64) -> Self {
         self.weights += bytes;
@@ -135,7 +191,7 @@ impl Call {
     }
 
     fn source(&self) -> String {
-        let mut source = String::new();
+        let mut source: String = self.extensions.iter().map(|extension| extension.source()).collect();
         let mut line = |text: std::fmt::Arguments| {
             // Writing to a string cannot fail.
             let _ = writeln!(source, "{text}");
@@ -167,7 +223,7 @@ impl Call {
     /// Makes its pipeline and parameters.
     pub fn compile(self, gpu: &Rc<Gpu>, step: &wgpu::Buffer) -> Dispatch {
         let written: Vec<bool> = self.bindings.iter().map(|binding| binding.writes).collect();
-        let pipeline = gpu.pipeline(self.label, self.source(), &written);
+        let pipeline = gpu.pipeline(self.label, self.source(), &written, self.when.is_rare());
         let bytes: Vec<u8> = self
             .params
             .iter()
@@ -187,6 +243,7 @@ impl Call {
             z: self.groups.div_ceil(MOST_GROUPS),
             tile: self.tile,
             scope: self.scope,
+            when: self.when,
             weights: self.weights,
             memory,
             group: None,
@@ -207,6 +264,7 @@ pub struct Dispatch {
     z: u32,
     tile: u32,
     pub scope: Scope,
+    pub when: When,
     pub weights: u64,
     memory: Vec<Memory>,
     group: Option<wgpu::BindGroup>,
@@ -254,7 +312,7 @@ impl Dispatch {
             counts.dispatches += 1;
             counts.weights += self.weights;
         });
-        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_pipeline(gpu.made(&self.pipeline));
         pass.set_bind_group(0, group.or(self.group.as_ref()), &[entry as u32 * ALIGNMENT as u32]);
         pass.dispatch_workgroups(self.x, (rows as u32).div_ceil(self.tile), self.z);
     }

@@ -30,7 +30,7 @@ impl Demand {
         let slots = plan.slots.iter().map(|width| Slot::bytes(rows, *width));
         let results = match plan.head {
             Head::Logits { weight, .. } => Slot::bytes(HEAD_ROWS, plan.weight(weight).rows),
-            Head::Hidden { x } => Slot::bytes(rows, plan.slot(x)),
+            Head::Hidden { x } | Head::Labels { x } => Slot::bytes(rows, plan.slot(x)),
         };
         Demand {
             weights: tensors.into_iter().map(|tensor| tensor.bytes).sum(),

@@ -1,10 +1,15 @@
 //! The device: how it is found, what went wrong on it, and what it was asked to do.
 
+use super::features::Features;
+use super::tuning::Tuning;
 use crate::error::{Code, Error, Result};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Below this many keys the second dispatch costs more than the first one saves.
+const LONG: usize = 1024;
 
 /// What a device was asked to do, counted since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,10 +28,12 @@ pub struct Counts {
     pub weights: u64,
 }
 
-/// A compute pipeline, with the layout of its bindings.
+/// A compute pipeline, made when it is first used, with the layout of its bindings.
 pub struct Pipeline {
-    pub pipeline: wgpu::ComputePipeline,
+    label: &'static str,
+    source: Rc<str>,
     pub layout: wgpu::BindGroupLayout,
+    made: OnceCell<wgpu::ComputePipeline>,
 }
 
 /// An open device, shared by all that lies on it.
@@ -35,17 +42,25 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    features: Cell<Features>,
+    tuning: RefCell<Tuning>,
     largest_table: Cell<u64>,
+    long: Cell<usize>,
     software: Cell<bool>,
     fault: Arc<Mutex<Option<Error>>>,
     counts: Cell<Counts>,
     /// By source: kernels of the same text are one pipeline.
-    pipelines: RefCell<HashMap<String, Rc<Pipeline>>>,
+    pipelines: RefCell<HashMap<Rc<str>, Rc<Pipeline>>>,
 }
 
 impl Gpu {
     /// Opens the fastest adapter that there is.
     pub async fn open() -> Result<Rc<Self>> {
+        Self::open_with(false).await
+    }
+
+    /// The same where the caller knows that the device has subgroups: of a browser's, wgpu does not tell.
+    pub async fn open_with(subgroups: bool) -> Result<Rc<Self>> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::BROWSER_WEBGPU;
         let instance = wgpu::Instance::new(descriptor);
@@ -63,7 +78,12 @@ impl Gpu {
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
-        let descriptor = wgpu::DeviceDescriptor { required_limits: limits.clone(), ..Default::default() };
+        let wanted = adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: wanted,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await
@@ -86,13 +106,23 @@ impl Gpu {
             );
         }));
         let info = adapter.get_info();
+        let grouped = subgroups || wanted.contains(wgpu::Features::SUBGROUP);
+        let language = instance.wgsl_language_features();
+        let features = Features {
+            f16: wanted.contains(wgpu::Features::SHADER_F16),
+            subgroup: if grouped { info.subgroup_min_size as usize } else { 0 },
+            packed_dot: language.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+        };
         let software = Cell::new(info.device_type == wgpu::DeviceType::Cpu);
         Ok(Rc::new(Gpu {
             device,
             queue,
             info,
             limits,
+            features: Cell::new(features),
+            tuning: RefCell::default(),
             largest_table: Cell::new(u64::MAX),
+            long: Cell::new(LONG),
             software,
             fault,
             counts: Cell::default(),
@@ -115,6 +145,26 @@ impl Gpu {
     /// Has kernels that come from now on take the shapes that suit a graphics card, whatever this is.
     pub fn shape_for_cards(&self) {
         self.software.set(false);
+    }
+
+    /// What kernels may use of what not every adapter has.
+    pub fn features(&self) -> Features {
+        self.features.get()
+    }
+
+    /// Has kernels that come from now on use nothing else, as if the device had no more.
+    pub fn use_only(&self, features: Features) {
+        self.features.set(self.features.get().and(features));
+    }
+
+    /// The shapes that were found to be the fastest.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning.borrow().clone()
+    }
+
+    /// Has kernels that come from now on take these shapes, where they can.
+    pub fn tune(&self, tuning: Tuning) {
+        *self.tuning.borrow_mut() = tuning;
     }
 
     /// What it was asked to do so far.
@@ -147,6 +197,16 @@ impl Gpu {
     /// Has tables that come from now on be split where they are larger than this, as a smaller device would.
     pub fn split_tables(&self, bytes: u64) {
         self.largest_table.set(bytes);
+    }
+
+    /// Keys of a sequence from which on several workgroups share those of a head.
+    pub(super) fn long(&self) -> usize {
+        self.long.get()
+    }
+
+    /// Has keys be shared so from this many on.
+    pub fn share_keys(&self, from: usize) {
+        self.long.set(from);
     }
 
     /// A buffer of zeros for kernels, of at least `bytes` bytes.
@@ -191,37 +251,57 @@ impl Gpu {
     }
 
     /// The pipeline of a source whose storage bindings are these (true where it writes), followed by its parameters
-    /// and by the step's.
-    pub(super) fn pipeline(&self, label: &str, source: String, written: &[bool]) -> Rc<Pipeline> {
-        if let Some(known) = self.pipelines.borrow().get(&source) {
-            return Rc::clone(known);
+    /// and by the step's. What is `rare` is compiled when it is first used.
+    pub(super) fn pipeline(
+        &self,
+        label: &'static str,
+        source: String,
+        written: &[bool],
+        rare: bool,
+    ) -> Rc<Pipeline> {
+        let known = self.pipelines.borrow().get(source.as_str()).cloned();
+        let pipeline = known.unwrap_or_else(|| {
+            let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
+            let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
+            let entries: Vec<_> =
+                written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
+            let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
+            let layout = self.device.create_bind_group_layout(&descriptor);
+            let source: Rc<str> = source.into();
+            let pipeline = Pipeline { label, source: Rc::clone(&source), layout, made: OnceCell::new() };
+            let pipeline = Rc::new(pipeline);
+            self.pipelines.borrow_mut().insert(source, Rc::clone(&pipeline));
+            pipeline
+        });
+        if !rare {
+            self.made(&pipeline);
         }
-        self.count(|counts| counts.pipelines += 1);
-        let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
-        let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
-        let entries: Vec<_> = written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
-        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
-        let layout = self.device.create_bind_group_layout(&descriptor);
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(label),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(label),
-            source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        });
-        let pipeline = Rc::new(Pipeline { pipeline, layout });
-        self.pipelines.borrow_mut().insert(source, Rc::clone(&pipeline));
         pipeline
+    }
+
+    /// A pipeline, compiled.
+    pub(super) fn made<'a>(&self, pipeline: &'a Pipeline) -> &'a wgpu::ComputePipeline {
+        let Pipeline { label, source, layout, made } = pipeline;
+        made.get_or_init(|| {
+            self.count(|counts| counts.pipelines += 1);
+            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(label),
+                bind_group_layouts: &[Some(layout)],
+                immediate_size: 0,
+            });
+            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(label),
+                source: wgpu::ShaderSource::Wgsl((&**source).into()),
+            });
+            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                cache: None,
+            })
+        })
     }
 
     /// Waits for all work natively. In a browser work goes on by itself, and this does nothing.

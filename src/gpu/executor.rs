@@ -4,7 +4,7 @@ use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
 use super::demand::step_rows;
 use super::device::Gpu;
-use super::kernels::Slot;
+use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
@@ -12,7 +12,7 @@ use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Plan, Rope};
+use crate::plan::{Head, Op, Plan, Rope, Row};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
@@ -39,8 +39,10 @@ pub struct Executor {
     slots: Vec<Slot>,
     logits: Slot,
     ropes: Vec<Rotation>,
-    /// Token and position of each row.
+    /// Token and position of each row, and above the position the number of its text.
     rows: wgpu::Buffer,
+    /// What workgroups leave that share a head's keys.
+    shares: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
     /// For steps with one row of each sequence.
@@ -92,7 +94,7 @@ impl Executor {
         let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
         let (head_rows, vocabulary, read) = match plan.head {
             Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } => (1, plan.slot(x), most),
+            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
         };
         let logits = Slot::new(&gpu, head_rows, vocabulary);
         let mut ropes = Vec::new();
@@ -108,17 +110,12 @@ impl Executor {
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(8 * most as u64);
+        let shares = shares(&gpu, &plan, &layers);
         let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
-        let compile = |one| {
-            let (gpu, plan, weights, slots, layers, ropes) = (&gpu, &plan, &weights, &slots, &layers, &ropes);
-            let (rows, step, logits) = (&rows, &entries, &logits);
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, one }.compile()
-        };
-        let (one, many) = (compile(true)?, compile(false)?);
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
             Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
-            Head::Hidden { .. } => None,
+            Head::Hidden { .. } | Head::Labels { .. } => None,
         };
         gpu.check()?;
         let pool = Pool::new(layers, plan.states.clone());
@@ -130,9 +127,10 @@ impl Executor {
             logits,
             ropes,
             rows,
+            shares,
             entries,
-            one,
-            many,
+            one: Program::default(),
+            many: Program::default(),
             pool,
             lanes: vec![],
             step: None,
@@ -143,8 +141,48 @@ impl Executor {
             chosen_for: None,
             angles: vec![],
         };
+        executor.compile()?;
         executor.reach(0)?;
         Ok(executor)
+    }
+
+    fn compile(&mut self) -> Result<()> {
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, shares, .. } = &*self;
+        let (layers, step) = (&self.pool.layers, &self.entries);
+        let compile = |one| {
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
+        };
+        (self.one, self.many) = (compile(true)?, compile(false)?);
+        Ok(())
+    }
+
+    /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
+    pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
+        self.cancel();
+        let most = step_rows(&plan);
+        let kept =
+            self.slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
+        self.slots.truncate(kept);
+        self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
+        self.plan = plan;
+        self.compile()?;
+        for lane in std::mem::take(&mut self.lanes) {
+            let lane = self.bound(lane.layers, lane.states);
+            self.lanes.push(lane);
+        }
+        self.gpu.check()
+    }
+
+    /// The memory of a sequence, bound to the programs.
+    fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
+        let bind = |program: &Program| {
+            let bind = |dispatch: &Dispatch| {
+                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
+            };
+            program.layers.iter().map(bind).collect()
+        };
+        let (one, many) = (bind(&self.one), bind(&self.many));
+        Lane { layers, states, one, many }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -209,23 +247,35 @@ impl Executor {
         self.send();
         self.drop_results();
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
+        let texts = self.plan.ops.iter().find_map(|op| match op {
+            Op::AddRow { row: row @ Row::Text { .. }, .. } => Some(*row),
+            _ => None,
+        });
+        let (mut positions, first) = (Vec::new(), batch.first().map_or(0, |(cache, _)| cache.lane));
         for (cache, tokens) in batch.iter_mut() {
             self.plan.check_tokens(tokens)?;
-            self.reach(cache.lane)?;
-            let start = cache.len();
-            if start + tokens.len() > self.plan.context_length {
+            if cache.len() + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
             cache.reserve(tokens.len());
-            let (lane, turn) = (cache.lane, cache.turn);
+            // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
+            let (lane, start) =
+                if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
+            self.reach(lane)?;
+            let turn = cache.turn;
             sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
-            rows.extend(tokens.iter().enumerate().map(|(k, token)| [*token, (start + k) as u32]));
+            for (k, token) in tokens.iter().enumerate() {
+                let position = cache.len() + k;
+                let text = texts.map_or(0, |row| row.index(position, &tokens[..k]));
+                positions.push(position);
+                rows.push([*token, position as u32 | (text as u32) << 24]);
+            }
         }
         if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
         self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
-        self.place(rows.iter().map(|[_, position]| *position as usize));
+        self.place(positions.iter().copied());
         self.prepare(rows.len(), sequences);
         Ok(())
     }
@@ -301,12 +351,18 @@ impl Executor {
         match dispatch.scope {
             Scope::Sequences => {
                 for (s, sequence) in step.sequences.iter().enumerate() {
+                    if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
+                        continue;
+                    }
                     let lane = &self.lanes[sequence.lane];
                     let group = if one { &lane.one[k] } else { &lane.many[k] };
                     dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
             }
-            _ => dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows),
+            _ if dispatch.when.holds(step.rows, false) => {
+                dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows);
+            }
+            _ => {}
         }
     }
 
@@ -322,18 +378,19 @@ impl Executor {
             let layers: Vec<_> =
                 self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
-            let states: Vec<_> = states.collect();
-            let bind = |program: &Program| {
-                let bind = |dispatch: &Dispatch| {
-                    dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
-                };
-                program.layers.iter().map(bind).collect()
-            };
-            let (one, many) = (bind(&self.one), bind(&self.many));
-            let lane = Lane { layers, states, one, many };
+            let lane = self.bound(layers, states.collect());
             self.gpu.check()?;
             self.lanes.push(lane);
         }
         Ok(())
     }
+}
+
+/// Memory for what workgroups leave that share a head's keys, as much as the largest attention takes.
+fn shares(gpu: &Gpu, plan: &Plan, layers: &[Layer]) -> wgpu::Buffer {
+    let bytes = |op: &Op| match *op {
+        Op::Attend { cache, heads, .. } => kernels::share_bytes(heads, layers[cache].dim),
+        _ => 0,
+    };
+    gpu.buffer(if gpu.is_software() { 0 } else { plan.ops.iter().map(bytes).max().unwrap_or(0) })
 }

@@ -6,7 +6,7 @@ use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{DeltaRule, Head, Norm, Op, Plan, Rope, SlotId, WeightId};
+use crate::plan::{DeltaRule, Factor, Head, Norm, Op, Plan, Rope, SlotId, WeightId};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -14,6 +14,7 @@ mod fusion;
 mod uses;
 
 /// Dispatches for one kind of step, and for what is asked of its rows.
+#[derive(Default)]
 pub struct Program {
     pub layers: Vec<Dispatch>,
     /// The last norm of the rows that are asked for, unless the head takes it in.
@@ -42,6 +43,8 @@ pub struct Compiler<'a> {
     /// The step's parameters.
     pub step: &'a wgpu::Buffer,
     pub logits: &'a Slot,
+    /// What workgroups leave that share a head's keys.
+    pub shares: &'a wgpu::Buffer,
     /// Whether steps have one row of each sequence.
     pub one: bool,
 }
@@ -53,8 +56,8 @@ impl Compiler<'_> {
         let mut at = 0;
         while at < self.plan.ops.len() - usize::from(self.last_norm().is_some()) {
             match fusion::find(self, at)? {
-                Some((ops, call)) => {
-                    calls.push(call);
+                Some((ops, found)) => {
+                    calls.extend(found);
                     at += ops;
                 }
                 None => {
@@ -114,11 +117,20 @@ impl Compiler<'_> {
             Op::Store { cache, k, v } => {
                 vec![kernels::store(&self.layers[cache], cache, self.slot(k), self.slot(v))]
             }
-            Op::Attend { .. } => vec![kernels::attend(self.gpu, &self.attention(op)?, None)],
+            Op::Attend { .. } if self.one || self.gpu.is_software() => {
+                vec![kernels::attend(self.gpu, &self.attention(op)?)]
+            }
+            Op::Attend { .. } => vec![kernels::attend_tiled(self.gpu, &self.attention(op)?)],
             Op::Activate { f, x } => vec![kernels::activate(f, self.slot(x))],
             Op::Gate { f, x, y } => vec![kernels::gate(f, self.slot(x), self.slot(y))],
             Op::Add { x, y } => vec![kernels::add(self.slot(x), self.slot(y))],
-            Op::Scale { by, x } => vec![kernels::scale(self.slot(x), self.weights.vector(by)?[0])],
+            Op::Scale { by, x } => {
+                let by = match by {
+                    Factor::Weight(by) => self.weights.vector(by)?[0],
+                    Factor::Number(by) => by,
+                };
+                vec![kernels::scale(self.slot(x), by)]
+            }
             Op::Part { x, run, first, out } => {
                 vec![kernels::part(self.slot(x), run, first, self.slot(out))]
             }
@@ -152,11 +164,11 @@ impl Compiler<'_> {
     ) -> Result<Vec<Call>> {
         let matrix = self.weights.matrix(weight)?;
         let product = |part| Product { matrix, part, bias, out };
-        let call = |part| match self.one {
-            true => kernels::products(self.gpu, input, &[product(part)], epilogue, true),
+        let calls = |part| match self.one {
+            true => kernels::products(self.gpu, input, &[product(part)], epilogue),
             false => kernels::matmul(self.gpu, input.x, &product(part), epilogue),
         };
-        Ok(matrix.parts.iter().map(call).collect())
+        Ok(matrix.parts.iter().flat_map(calls).collect())
     }
 
     pub fn attention(&self, op: &Op) -> Result<Attend<'_>> {

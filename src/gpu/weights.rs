@@ -7,6 +7,7 @@ use super::call::Call;
 use super::device::Gpu;
 use super::formats::{BLOCK, Format};
 use super::kernels;
+use super::trial::Trial;
 use crate::error::{Code, Error, Result};
 use crate::gguf::{TensorInfo, TensorType};
 use crate::plan::{Plan, WeightId};
@@ -188,6 +189,23 @@ impl Loading {
             self.arrived.insert(tensor.name.clone(), arriving.finish().map_err(blame)?);
         }
         Ok(())
+    }
+
+    /// Times shapes on the matrices that have come: true if there was something to find out, which kernels take from now
+    /// on. A program's shape is known. `now` tells milliseconds.
+    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+        if self.gpu.is_software() {
+            return Ok(false);
+        }
+        let mut matrices = vec![];
+        for arrived in self.arrived.values() {
+            if let Arrived::Matrix(matrix) = arrived
+                && matrix.parts.len() == 1
+            {
+                matrices.push(matrix);
+            }
+        }
+        Trial { gpu: &self.gpu, matrices, now }.run().await
     }
 
     fn begin(&mut self, tensor: &TensorInfo) -> Result<Arriving> {

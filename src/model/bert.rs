@@ -1,12 +1,19 @@
-//! BERT encoders: all-MiniLM-L6-v2, mxbai-embed-large.
+//! BERT encoders: all-MiniLM-L6-v2, mxbai-embed-large; with a head, classifiers and rerankers.
 //!
-//! x = LN(token + position + type 0); x = LN(x + Wo·attention(x)); x = LN(x + Wdown·gelu(Wup·x)). Every token
-//! sees every other; GELU in its exact form, as the models were trained.
+//! x = LN(token + position + type); x = LN(x + Wo·attention(x)); x = LN(x + Wdown·gelu(Wup·x)). Every token
+//! sees every other; GELU in its exact form, as the models were trained. Of a pair of texts the second has type 1.
+//! A head makes scores of labels: Wout·tanh(Wcls·x + b) + b, or Wout·x + b where the file has one matrix. Scores are
+//! read at the first token; what the head makes of the others costs less than to tell it apart.
 
 use super::Hyper;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
-use crate::plan::{Activation, Builder, Cache, Head, Op, Plan, Row};
+use crate::plan::{Activation, Builder, Cache, Head, Op, Plan, Row, SlotId};
+
+/// The `pooling_type` of files whose model has a head.
+const RANK: u32 = 4;
+/// What `[SEP]` is where a file does not say.
+const SEPARATOR: u32 = 102;
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
@@ -21,8 +28,11 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
 
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: 1.0, out: x });
-    let table = b.matrix("token_types.weight", types, hyper.embedding)?;
-    b.push(Op::AddRow { table, row: Row::Fixed(0), x });
+    if b.has("token_types.weight") {
+        let table = b.matrix("token_types.weight", types, hyper.embedding)?;
+        let separator = hyper.metadata().u32("tokenizer.ggml.seperator_token_id").unwrap_or(SEPARATOR);
+        b.push(Op::AddRow { table, row: Row::Text { separator, last: (types - 1).min(1) }, x });
+    }
     let table = b.matrix("position_embd.weight", positions, hyper.embedding)?;
     b.push(Op::AddRow { table, row: Row::Position, x });
     b.layer_norm("token_embd_norm", eps, x)?;
@@ -46,5 +56,37 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.push(Op::Add { x, y });
         b.layer_norm(&name("layer_output_norm"), eps, x)?;
     }
-    Ok(b.finish(Head::Hidden { x }, hyper.context_length, false))
+    let scores = head(&mut b, hyper, x, y)?;
+    let head = scores.map_or(Head::Hidden { x }, |x| Head::Labels { x });
+    Ok(b.finish(head, hyper.context_length, false))
+}
+
+/// The scores of labels, of a model that has them: one that is said to embed ignores what is left of another head.
+fn head(b: &mut Builder, hyper: &Hyper, x: SlotId, y: SlotId) -> Result<Option<SlotId>> {
+    let pooling = hyper.metadata().u32(&hyper.key("pooling_type"));
+    if pooling.is_some_and(|pooling| pooling != RANK) {
+        return Ok(None);
+    }
+    let has = ["cls", "cls.output"].map(|name| b.has(&format!("{name}.weight")));
+    let (x, name) = match has {
+        [true, true] => {
+            b.linear("cls", x, y)?;
+            b.push(Op::Activate { f: Activation::Tanh, x: y });
+            (y, "cls.output")
+        }
+        [true, false] => (x, "cls"),
+        [false, _] => (x, "cls.output"),
+    };
+    let weight = format!("{name}.weight");
+    let Some(labels) = b.rows(&weight) else {
+        return match pooling {
+            Some(_) => Err(Error::invalid_model("the model ranks, and lacks its head").tensor(weight)),
+            None => Ok(None),
+        };
+    };
+    let labels = usize::try_from(labels).ok().filter(|labels| *labels <= hyper.vocabulary);
+    let labels = labels.ok_or_else(|| Error::invalid_model("the head has too many labels").tensor(weight))?;
+    let scores = b.slot(labels);
+    b.linear(name, x, scores)?;
+    Ok(Some(scores))
 }

@@ -8,7 +8,7 @@
 use super::{Hyper, decoder, rope};
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
-use crate::plan::{Activation, Builder, Cache, Norm, Op, Pairs, Plan, RopeId, SlotId};
+use crate::plan::{Activation, Builder, Cache, Factor, Norm, Op, Pairs, Plan, RopeId, SlotId};
 
 /// The rotary base of layers with a window, where the file does not state it.
 const WINDOWED_BASE: f32 = 10_000.0;
@@ -104,7 +104,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
             b.push(Op::Add { x, y });
         }
         let by = b.vector(&name("layer_output_scale.weight"), 1)?;
-        b.push(Op::Scale { by, x });
+        b.push(Op::Scale { by: Factor::Weight(by), x });
     }
     b.rms_norm("output_norm", hyper.embedding, eps, x, h)?;
     let head = decoder::head(&mut b, hyper, h, cap)?;

@@ -1,5 +1,6 @@
 //! Model families: hyperparameters in, plan out. One file per family.
 
+mod adapter;
 mod bert;
 mod decoder;
 mod gemma;
@@ -8,6 +9,7 @@ mod hyper;
 mod qwen35;
 mod rope;
 
+pub use adapter::Adapters;
 pub use hyper::Hyper;
 
 use crate::error::{Error, Result};

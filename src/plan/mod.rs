@@ -10,7 +10,7 @@ pub use build::Builder;
 use crate::error::{Error, Result};
 
 /// Index into [`Plan::weights`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightId(pub usize);
 
 /// Index into [`Plan::slots`].
@@ -60,6 +60,16 @@ pub enum Head {
     Logits { weight: WeightId, x: SlotId, softcap: Option<f32> },
     /// The hidden state of every token.
     Hidden { x: SlotId },
+    /// Scores of labels, to be read at a text's first token.
+    Labels { x: SlotId },
+}
+
+impl Head {
+    /// What is read at the end.
+    pub fn slot(self) -> SlotId {
+        let (Head::Logits { x, .. } | Head::Hidden { x } | Head::Labels { x }) = self;
+        x
+    }
 }
 
 /// Keys and values of one layer.
@@ -120,6 +130,7 @@ pub enum Activation {
     GeluTanh,
     /// 0.5·x·(1 + erf(x/√2))
     GeluErf,
+    Tanh,
 }
 
 /// Which row of a table is added to a token.
@@ -129,6 +140,30 @@ pub enum Row {
     Position,
     /// Always this row.
     Fixed(usize),
+    /// Of texts that stand one after the other in a sequence, each ending in the token `separator`, the number of the
+    /// one that the token is in; those from row `last` on share that.
+    Text { separator: u32, last: usize },
+}
+
+impl Row {
+    /// The row for the token at `position`, where the step has the tokens `before` it.
+    pub fn index(self, position: usize, before: &[u32]) -> usize {
+        match self {
+            Row::Position => position,
+            Row::Fixed(row) => row,
+            Row::Text { separator, last } => {
+                before.iter().filter(|token| **token == separator).count().min(last)
+            }
+        }
+    }
+}
+
+/// What a slot is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Factor {
+    /// A tensor of one value.
+    Weight(WeightId),
+    Number(f32),
 }
 
 /// How a norm centres and scales.
@@ -165,8 +200,8 @@ pub enum Op {
     Gate { f: Activation, x: SlotId, y: SlotId },
     /// `x += y`
     Add { x: SlotId, y: SlotId },
-    /// `x *= by`, a tensor of one value
-    Scale { by: WeightId, x: SlotId },
+    /// `x *= by`
+    Scale { by: Factor, x: SlotId },
     /// `out` = of each run of `run` values of `x`, as many as fill `out`, from the one numbered `first` on
     Part { x: SlotId, run: usize, first: usize, out: SlotId },
     /// A causal convolution of each column c by itself, in place: `x_t[c] = Σ_j weight[c, j] · x_{t−J+1+j}[c]` with J
@@ -239,7 +274,7 @@ impl Plan {
                     [weight, bias].into_iter().for_each(&mut mark)
                 }
                 Op::MatMul { bias: Some(bias), .. } => mark(bias),
-                Op::Scale { by: weight, .. }
+                Op::Scale { by: Factor::Weight(weight), .. }
                 | Op::Convolve { weight, .. }
                 | Op::DeltaRule(DeltaRule { a: weight, .. }) => mark(weight),
                 _ => {}
@@ -250,7 +285,6 @@ impl Plan {
 
     /// Values per token of what the head reads.
     pub fn embedding_length(&self) -> usize {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.head;
-        self.slot(x)
+        self.slot(self.head.slot())
     }
 }

@@ -108,11 +108,11 @@ impl Generation {
         options: &Options,
         random_seed: u32,
     ) -> Result<Self> {
-        if let Head::Hidden { .. } = executor.plan().head {
+        let Head::Logits { .. } = executor.plan().head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it embeds texts and cannot generate them",
             ));
-        }
+        };
         check_input(executor, prompt, 1)?;
         let room = executor.plan().context_length - prompt.len();
         let limit = options.max_tokens.map_or(room, |limit| (limit as usize).min(room));

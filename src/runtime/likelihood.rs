@@ -1,6 +1,6 @@
 //! How likely a token was, and which would have been likelier.
 
-use super::score::log_probability;
+use super::score::log_normalizer;
 
 /// Of a token that was chosen: natural logarithms of probabilities, as the model has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,9 +13,8 @@ pub struct Likelihood {
 impl Likelihood {
     /// Of `token`, with the `n` likeliest beside it.
     pub fn of(logits: &[f32], token: u32, n: usize) -> Self {
-        let logprob = log_probability(logits, token);
-        // ln p = logit + a constant.
-        let shift = logprob - logits[token as usize];
+        let normalizer = log_normalizer(logits);
+        let logprob = |token: u32| (f64::from(logits[token as usize]) - normalizer) as f32;
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let likelier = |a: &u32, b: &u32| {
             let [x, y] = [*a, *b].map(|token| logits[token as usize]);
@@ -27,8 +26,8 @@ impl Likelihood {
             order.truncate(n);
         }
         order.sort_unstable_by(likelier);
-        let top = order.into_iter().map(|token| (token, logits[token as usize] + shift)).collect();
-        Likelihood { logprob, top }
+        let top = order.into_iter().map(|token| (token, logprob(token))).collect();
+        Likelihood { logprob: logprob(token), top }
     }
 }
 

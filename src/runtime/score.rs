@@ -26,11 +26,11 @@ enum Stage {
 
 impl Score {
     pub fn new(executor: &Executor, tokens: &[u32]) -> Result<Self> {
-        if let Head::Hidden { .. } = executor.plan().head {
+        let Head::Logits { .. } = executor.plan().head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it embeds texts and cannot score them",
             ));
-        }
+        };
         check_input(executor, tokens, 0)?;
         let cache = executor.new_cache();
         Ok(Score { tokens: tokens.to_vec(), cache, stage: Stage::Idle, logits: vec![], logprobs: vec![None] })
@@ -86,6 +86,11 @@ impl Score {
 
 /// ln softmax(logits)[token].
 pub fn log_probability(logits: &[f32], token: u32) -> f32 {
+    (f64::from(logits[token as usize]) - log_normalizer(logits)) as f32
+}
+
+/// ln Σ exp(logit): what a logit has over the logarithm of its token's probability.
+pub fn log_normalizer(logits: &[f32]) -> f64 {
     let maximum = simd::maximum(logits);
     let (fours, rest) = logits.as_chunks::<4>();
     let shift = simd::splat_f32(maximum);
@@ -99,7 +104,7 @@ pub fn log_probability(logits: &[f32], token: u32) -> f32 {
         sum += f64::from(simd::sum_f32(lanes));
     }
     sum += rest.iter().map(|logit| f64::from(logit - maximum).exp()).sum::<f64>();
-    (f64::from(logits[token as usize] - maximum) - sum.ln()) as f32
+    f64::from(maximum) + sum.ln()
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
+use crate::plan::Head;
 use crate::runtime::{Finish, Generation, Kept, Likelihood, Options, Progress, Saving, Score};
-use crate::task::{Embedding, Pooling};
+use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, head};
 use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
@@ -24,7 +25,7 @@ const PAGE: usize = 65_536;
 /// The logarithm of a probability that is as good as none: JSON has no infinity.
 const LOWEST: f32 = -9999.0;
 
-/// Does one run (generate, score, embed) at a time.
+/// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
 pub struct Engine {
     pub(super) model: Model,
@@ -38,7 +39,10 @@ pub struct Engine {
     pub(super) reply: Reply,
     /// Whether what is said in that answer is to have a form.
     pub(super) formed: bool,
-    vector: Vec<f32>,
+    /// What the last classification has left for the next.
+    classified: Option<task::Kept>,
+    /// Those of a finished run, one after the other.
+    vectors: Vec<f32>,
     pub(super) saved: Vec<u8>,
 }
 
@@ -46,6 +50,7 @@ pub(super) enum Run {
     Generation(Box<Generation>),
     Score(Score),
     Embedding(Embedding),
+    Classification(Box<Classification>),
     /// Of a session.
     Saving(u32, Saving),
 }
@@ -72,14 +77,33 @@ impl Engine {
             "vocabSize": tokenizer.vocab_size(),
             "embeddingLength": executor.plan().embedding_length(),
             "pooling": info.pooling.map(Pooling::as_str),
-            "generates": info.pooling.is_none(),
+            "labels": info.labels,
+            "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
+            "generates": matches!(executor.plan().head, Head::Logits { .. }),
+            "chats": self.model.templates.choose(false).is_ok(),
             "device": executor.device(),
             "refusal": refusal,
             "identity": self.model.identity,
-            "layout": executor.layout(),
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
+    }
+
+    /// How sessions are stored now: what was stored in another way is of no use.
+    pub fn layout(&self) -> String {
+        let scales: Vec<f32> = self.model.adapters().map(|(_, scale)| scale).collect();
+        format!("{} {scales:?}", self.model.executor.layout())
+    }
+
+    /// Uses the model's adapters with these scales, one for each. Drops the run in progress, and all keys and values,
+    /// which are those of the model as it was.
+    #[wasm_bindgen(js_name = setAdapters)]
+    pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
+        self.cancel();
+        self.classified = None;
+        self.kept.clear();
+        self.sessions.clear();
+        Ok(self.model.set_adapters(scales)?)
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept, and `peak`, all that was
@@ -190,15 +214,41 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins embedding.
-    pub fn embed(&mut self, tokens: &[u32], options: &str) -> JsResult<()> {
+    /// The tokens of a pair of texts, for a head.
+    #[wasm_bindgen(js_name = tokenizePair)]
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> JsResult<Vec<u32>> {
+        Ok(head::pair(&self.model.tokenizer, query, document)?)
+    }
+
+    /// Begins embedding texts, whose tokens stand one after the other and are as many as `lengths` says.
+    pub fn embed(&mut self, tokens: &[u32], lengths: &[u32], options: &str) -> JsResult<()> {
         self.cancel();
         let options: EmbedOptions = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let pooling = options.pooling.or(self.model.info.pooling).unwrap_or(Pooling::Mean);
         let normalize = options.normalize.unwrap_or(true);
-        self.run =
-            Some(Run::Embedding(Embedding::new(&mut self.model.executor, tokens, pooling, normalize)?));
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::new(&self.model.executor, texts, pooling, normalize)?));
+        Ok(())
+    }
+
+    /// Begins scoring the labels of texts, or pairs of texts, given in the same way.
+    pub fn head(&mut self, tokens: &[u32], lengths: &[u32]) -> JsResult<()> {
+        self.cancel();
+        let texts = texts(tokens, lengths)?;
+        self.run = Some(Run::Embedding(Embedding::of_head(&self.model.executor, texts)?));
+        Ok(())
+    }
+
+    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept. Errors
+    /// name a text by its place, of which there are `first` more before these.
+    pub fn classify(&mut self, task: &str, texts: Vec<String>, first: usize) -> JsResult<()> {
+        self.cancel();
+        let task = Task::from_json(task)?;
+        let Model { executor, tokenizer, templates, .. } = &mut self.model;
+        let prompting = Prompting { tokenizer, templates, clock: clock() };
+        let run = Classification::new(executor, &prompting, task, &texts, first, self.classified.as_ref())?;
+        self.run = Some(Run::Classification(Box::new(run)));
         Ok(())
     }
 
@@ -207,7 +257,8 @@ impl Engine {
         let end = now() + budget_ms;
         let mut slice = self.slice(&mut || now() >= end);
         // What is kept is the first to go where memory is short.
-        if slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory) && self.kept.clear() {
+        let short = slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory);
+        if short && self.kept.clear() | self.classified.take().is_some() {
             slice = self.slice(&mut || now() >= end);
         }
         // What failed leaves nothing that is worth keeping.
@@ -259,10 +310,10 @@ impl Engine {
         Ok((now() - start) / f64::from(steps))
     }
 
-    /// The vector of a finished embedding.
-    #[wasm_bindgen(js_name = takeVector)]
-    pub fn take_vector(&mut self) -> Vec<f32> {
-        std::mem::take(&mut self.vector)
+    /// The vectors of a finished run over texts, equally long, one after the other.
+    #[wasm_bindgen(js_name = takeVectors)]
+    pub fn take_vectors(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.vectors)
     }
 
     /// Ends the run in progress. What it has stored is kept.
@@ -292,7 +343,8 @@ impl Engine {
             owner: None,
             reply: Reply::default(),
             formed: false,
-            vector: Vec::new(),
+            classified: None,
+            vectors: Vec::new(),
             saved: Vec::new(),
         })
     }
@@ -344,16 +396,39 @@ impl Engine {
                     }
                 }
             }
-            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
-                None => json!({ "state": "prefill", "done": 0, "total": 1 }),
-                Some(vector) => {
-                    self.vector = vector;
-                    json!({ "state": "finished" })
+            Some(Run::Embedding(embedding)) => {
+                let finished = embedding.advance(executor, pause)?;
+                let (done, total) = embedding.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => {
+                        self.vectors = embedding.take_vectors().concat();
+                        json!({ "state": "finished" })
+                    }
                 }
-            },
+            }
+            Some(Run::Classification(classification)) => {
+                let finished = classification.advance(executor, pause)?;
+                let (done, total) = classification.progress();
+                match finished {
+                    false => json!({ "state": "prefill", "done": done, "total": total }),
+                    true => json!({ "state": "finished" }),
+                }
+            }
         };
-        if answer["state"] == "finished" {
-            self.cancel();
+        if answer["state"] != "finished" {
+            return Ok(answer);
+        }
+        match self.run.take() {
+            Some(Run::Classification(classification)) => {
+                let (logits, kept) = classification.finish();
+                self.vectors = logits.concat();
+                self.classified = Some(kept);
+            }
+            run => {
+                self.run = run;
+                self.cancel();
+            }
         }
         Ok(answer)
     }
@@ -453,6 +528,22 @@ fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelih
     let mut told = named(token, *logprob);
     told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
     told
+}
+
+/// An adapter, as the page is told.
+fn named((name, scale): (&str, f32)) -> Value {
+    json!({ "name": name, "scale": scale })
+}
+
+/// Texts of these lengths.
+fn texts(mut tokens: &[u32], lengths: &[u32]) -> Result<Vec<Vec<u32>>> {
+    let cut = |length: &u32| {
+        let (text, rest) = tokens.split_at_checked(*length as usize)?;
+        tokens = rest;
+        Some(text.to_vec())
+    };
+    let texts: Option<Vec<_>> = lengths.iter().map(cut).collect();
+    texts.ok_or_else(|| Error::internal("there are fewer tokens than the texts have"))
 }
 
 /// What the page's clock shows.

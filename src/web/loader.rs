@@ -19,6 +19,9 @@ struct Options {
     context_length: Option<usize>,
     #[serde(default)]
     kv_type: KvType,
+    /// Of the adapters, whose files follow.
+    #[serde(default)]
+    adapters: Vec<f32>,
     /// A model that the GPU cannot run goes to the CPU.
     #[serde(default)]
     or_cpu: bool,
@@ -54,7 +57,7 @@ impl Loader {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let loader = loader::Loader::new(options.files, None, options.context_length);
-        let loader = loader.with_kv_type(options.kv_type);
+        let loader = loader.with_kv_type(options.kv_type).with_adapters(&options.adapters);
         let loader = match gpu {
             Some(Gpu(gpu)) if options.or_cpu => loader.on(&gpu).or_on_cpu(),
             Some(Gpu(gpu)) => loader.on(&gpu),

@@ -11,20 +11,39 @@ const DRIVERS: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 const FOLDERS: [&str; 4] =
     ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome", "/usr/lib64/chromium-browser"];
 
+/// Where drivers of the system say what they are.
+const SYSTEM: [&str; 3] = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
+
 /// Opens a GPU. `WISPLM_GPU=system` takes the system's own driver in place of SwiftShader.
 pub fn open() -> Rc<Gpu> {
+    open_on(swiftshader)
+}
+
+/// Opens Mesa's lavapipe, which has what SwiftShader lacks: 16-bit floats and larger subgroups.
+pub fn open_lavapipe() -> Rc<Gpu> {
+    open_on(lavapipe)
+}
+
+fn open_on(driver: fn() -> Option<PathBuf>) -> Rc<Gpu> {
     static CHOOSE: Once = Once::new();
     CHOOSE.call_once(|| {
         let system = std::env::var_os("WISPLM_GPU").is_some_and(|choice| choice == "system");
         let chosen = system || DRIVERS.iter().any(|name| std::env::var_os(name).is_some());
-        if let (false, Some(driver)) = (chosen, swiftshader()) {
+        if let (false, Some(driver)) = (chosen, driver()) {
             // SAFETY: all threads that open a GPU wait here, and nothing else in these tests reads the environment.
             DRIVERS.iter().for_each(|name| unsafe { std::env::set_var(name, &driver) });
         }
     });
     pollster::block_on(Gpu::open()).unwrap_or_else(|error| {
-        panic!("{error}. Tests need a Vulkan loader and Chromium's SwiftShader: run scripts/setup.sh tests")
+        panic!("{error}. Tests need a Vulkan loader, Chromium's SwiftShader and lavapipe: run scripts/setup.sh tests")
     })
+}
+
+fn lavapipe() -> Option<PathBuf> {
+    let files = SYSTEM.iter().filter_map(|folder| Path::new(folder).read_dir().ok()).flatten();
+    let named =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"));
+    files.filter_map(|entry| entry.ok()).map(|entry| entry.path()).find(named)
 }
 
 /// Chromium's software driver.

@@ -28,10 +28,12 @@ export interface Loader {
   free(): void;
 }
 
-/** Does one run (generate, score, embed) at a time, in slices. */
+/** Does one run (generate, score, embed, head) at a time, in slices. */
 export interface Engine {
   info(): string;
   memory(): string;
+  /** One scale for each adapter. */
+  setAdapters(scales: Float32Array): void;
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */
@@ -40,6 +42,8 @@ export interface Engine {
   chat(conversation: string, answered: Uint32Array, options: string): string;
   /** The same in a session, which begins with its first answer; of the conversation, `gone` is left out. */
   send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string;
+  /** How sessions are stored now. */
+  layout(): string;
   cloneSession(session: number, clone: number): void;
   closeSession(session: number): void;
   /** Begins to save a session; when that is finished, its bytes can be taken. */
@@ -62,7 +66,12 @@ export interface Engine {
   /** The tokens of a text that stands within another. */
   tokenizeWithin(text: string): Uint32Array;
   score(tokens: Uint32Array): void;
-  embed(tokens: Uint32Array, options: string): void;
+  tokenizePair(query: string, document: string): Uint32Array;
+  /** Of several texts, `lengths` says how many of the tokens each has. */
+  embed(tokens: Uint32Array, lengths: Uint32Array, options: string): void;
+  head(tokens: Uint32Array, lengths: Uint32Array): void;
+  /** Begins telling the labels of texts, by a model that generates text. The caller has `first` more before these. */
+  classify(task: string, texts: string[], first: number): void;
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;
@@ -74,7 +83,8 @@ export interface Engine {
   dismissOthers(): void;
   /** Milliseconds of one small step over so many sequences at once. */
   trial(sequences: number, steps: number): number;
-  takeVector(): Float32Array;
+  /** Equally long, one after the other. */
+  takeVectors(): Float32Array;
   cancel(): void;
   free(): void;
 }

@@ -4,9 +4,10 @@ import { aborted, WispError } from "../errors.js";
 import type { WireInfo, WireLoad, WireSource } from "../protocol.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding, Engine, Gpu } from "./binding.js";
+import { embed, head } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
 import { loadEngine, type Report } from "./loading.js";
-import { embed, generation } from "./run.js";
+import { generation } from "./run.js";
 import { isReadOnce, type Opened } from "./source.js";
 import { employ, type Helpers } from "./threads.js";
 
@@ -132,7 +133,9 @@ async function step(engine: Engine, info: WireInfo, steps: number, signal: Abort
   if (info.generates) {
     await generation(Uint32Array.of(0), { maxTokens: steps, temperature: 0, ignoreEos: true }, signal)(engine);
   } else {
-    for (let k = 0; k < steps; k++) await embed(engine, info, ["a"], { normalize: false }, signal);
+    const text = (): Promise<unknown> =>
+      info.labels === null ? embed(engine, info, ["a"], { normalize: false }, signal) : head(engine, info, ["a"], signal);
+    for (let k = 0; k < steps; k++) await text();
   }
   return (performance.now() - start) / steps;
 }

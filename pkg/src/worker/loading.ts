@@ -28,9 +28,10 @@ export async function loadEngine(
   report: Report,
   signal: AbortSignal,
 ): Promise<Engine> {
-  const loader = call(() => new Loader(JSON.stringify({ ...model, files: sources.length, orCpu: device === "auto" }), gpu));
+  const files = sources.length - (model.adapters?.length ?? 0);
+  const loader = call(() => new Loader(JSON.stringify({ ...model, files, orCpu: device === "auto" }), gpu));
   let finished = false;
-  const progress = new DownloadProgress(sources, report);
+  const progress = new DownloadProgress(sources, files, report);
   let engine: Engine | undefined;
   for (const [index, source] of sources.entries()) {
     if (signal.aborted) throw aborted(signal);
@@ -125,12 +126,14 @@ function checkSize({ name, size }: Opened, expected: number): void {
 
 class DownloadProgress {
   readonly #sizes: (number | undefined)[];
+  readonly #files: number;
   readonly #report: Report;
   #loaded = 0;
   #current = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(sources: WireSource[], report: Report) {
+  constructor(sources: WireSource[], files: number, report: Report) {
+    this.#files = files;
     this.#sizes = sources.map((source) => (source.kind === "blob" ? source.blob.size : undefined));
     this.#report = report;
   }
@@ -167,9 +170,9 @@ class DownloadProgress {
     this.#timer = undefined;
     const known = this.#sizes.filter((size) => size !== undefined);
     if (known.length === 0) return;
-    // The parts of a split file are about as large as each other.
+    // The parts of a split file are about as large as each other, and adapters small beside them.
     const guess = Math.max(...known);
-    const total = this.#sizes.reduce<number>((sum, size) => sum + (size ?? guess), 0);
+    const total = this.#sizes.reduce<number>((sum, size, i) => sum + (size ?? (i < this.#files ? guess : 0)), 0);
     this.#report("download", this.#loaded, Math.max(total, this.#loaded));
   }
 }

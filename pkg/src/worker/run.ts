@@ -1,7 +1,7 @@
 // One run of the engine, in slices between which messages come in.
 
-import { aborted, invalidArgument, WispError } from "../errors.js";
-import type { WireDelta, WireGenerate, WireGenerated, WireInfo, WireScore, WireText } from "../protocol.js";
+import { aborted, WispError } from "../errors.js";
+import type { WireDelta, WireGenerate, WireGenerated, WireScore, WireText } from "../protocol.js";
 import type { Begun, Engine, Slice } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call, Trap } from "./fault.js";
@@ -130,41 +130,6 @@ export async function score(engine: Engine, text: WireText, signal: AbortSignal)
   call(() => engine.score(tokens));
   const { logprobs = [] } = await complete(engine, signal);
   return { tokens, logprobs };
-}
-
-export async function embed(
-  engine: Engine,
-  info: WireInfo,
-  texts: string[],
-  options: { pooling?: string; normalize: boolean; dimensions?: number },
-  signal: AbortSignal,
-): Promise<Float32Array[]> {
-  const { dimensions, ...others } = options;
-  if (dimensions !== undefined && dimensions > info.embeddingLength) {
-    throw invalidArgument(`dimensions is ${dimensions}, and the model's vectors have ${info.embeddingLength}`, "dimensions");
-  }
-  const vectors: Float32Array[] = [];
-  for (const [index, text] of texts.entries()) {
-    const tokens = tokensOf(engine, text);
-    if (tokens.length > info.contextLength) {
-      const which = texts.length === 1 ? "the text" : `text ${index}`;
-      throw new WispError(
-        "context-overflow",
-        `${which} has ${tokens.length} tokens, the context ${info.contextLength}: split it`,
-      );
-    }
-    call(() => engine.embed(tokens, JSON.stringify(others)));
-    await complete(engine, signal);
-    const vector = call(() => engine.takeVector());
-    vectors.push(dimensions === undefined ? vector : leading(vector, dimensions, options.normalize));
-  }
-  return vectors;
-}
-
-function leading(vector: Float32Array, dimensions: number, normalize: boolean): Float32Array {
-  const part = vector.slice(0, dimensions);
-  const length = Math.hypot(...part);
-  return normalize && length > 0 ? part.map((component) => component / length) : part;
 }
 
 // Reads the clock at the slices. The prompt ends with its last slice, and that one brings the first token.

@@ -17,12 +17,13 @@ import type {
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
+import { classify, embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
 import { type Constraint, Forms } from "./form.js";
 import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
-import { abortedGeneration, chat, embed, generation, score } from "./run.js";
+import { abortedGeneration, chat, generation, score } from "./run.js";
 import { Sessions } from "./sessions.js";
 import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import type { Helpers } from "./threads.js";
@@ -195,12 +196,15 @@ export class Service {
     const run = task(request, this.#sessions, this.#setting!.binding.Sha256, this.#forms, signal, (delta) => {
       losses = 0;
       this.#outside.post({ type: "delta", id, delta });
-    });
+    }, (done, total) => this.#outside.post({ type: "step", id, done, total }));
     for (;;) {
       const ready = this.#ready;
       if (ready === undefined) throw new WispError("internal", "a request came before the model");
       try {
-        return await run(ready);
+        const answer = await run(ready);
+        // An engine that takes the place of this one has them so, too.
+        if (request.kind === "adapters") this.#setting = withAdapters(this.#setting!, request.scales);
+        return answer;
       } catch (error) {
         if (!(error instanceof WispError) || error.code !== "device-lost") throw error;
         losses++;
@@ -257,6 +261,7 @@ function task(
   forms: Forms,
   signal: AbortSignal,
   tell: (delta: WireDelta) => void,
+  told: Told,
 ): (ready: Ready) => Promise<Answers[keyof Answers]> {
   switch (request.kind) {
     case "generate": {
@@ -281,17 +286,30 @@ function task(
       return (ready) => sessions.restore(ready, Sha256, request.session, request.blob);
     case "closeSession":
       return async ({ engine }) => (sessions.close(engine, request.session), null);
+    case "adapters":
+      return async ({ engine }) => {
+        call(() => engine.setAdapters(Float32Array.from(request.scales)));
+        return null;
+      };
     case "countPrompt":
       return async ({ engine }) => call(() => engine.countPrompt(request.conversation));
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+    case "head":
+      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
+    case "classify":
+      return ({ engine }) => classify(engine, request.task, request.texts, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
       return async ({ engine }) => call(() => engine.detokenize(request.tokens));
   }
+}
+
+function withAdapters({ load, ...others }: Setting, adapters: number[]): Setting {
+  return { ...others, load: { ...load, model: { ...load.model, adapters } } };
 }
 
 function gone(why: string, cause: WispError): WispError {

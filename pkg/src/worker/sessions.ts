@@ -72,15 +72,15 @@ export class Sessions {
     call(() => engine.saveSession(session));
     await complete(engine, signal);
     const stored = call(() => engine.takeSaved());
-    const { identity: model, layout, name } = info;
-    return pack({ model, name, layout, defaults, ...talk }, stored, Sha256);
+    const layout = call(() => engine.layout());
+    return pack({ model: info.identity, name: info.name, layout, defaults, ...talk }, stored, Sha256);
   }
 
   /** Begins a session where one was saved. Stored in another way, as by another device, it is computed anew when it goes on. */
   async restore({ engine, info }: Ready, Sha256: Binding["Sha256"], session: number, blob: Blob): Promise<WireSaved> {
     // What is saved at most: two sequences that fill the context, and their tokens.
     const most = 2 * (info.memory.kv + 4 * info.contextLength) + 1024;
-    const { head, stored } = await unpack(blob, info.layout, most, Sha256);
+    const { head, stored } = await unpack(blob, call(() => engine.layout()), most, Sha256);
     if (head.model !== info.identity) {
       throw new WispError("invalid-argument", `the session was saved with another model (${head.name}): restore it there`);
     }

@@ -21,6 +21,7 @@ pub fn activate(f: Activation, x: &mut [f32]) {
         Activation::Sigmoid => map(x, simd::sigmoid),
         Activation::GeluTanh => map(x, simd::gelu_tanh),
         Activation::GeluErf => map(x, simd::gelu_erf),
+        Activation::Tanh => map(x, simd::tanh),
     }
 }
 
@@ -31,6 +32,7 @@ pub fn gate(f: Activation, x: &mut [f32], y: &[f32]) {
         Activation::Sigmoid => zip(x, y, |x, y| simd::mul_f32(simd::sigmoid(x), y)),
         Activation::GeluTanh => zip(x, y, |x, y| simd::mul_f32(simd::gelu_tanh(x), y)),
         Activation::GeluErf => zip(x, y, |x, y| simd::mul_f32(simd::gelu_erf(x), y)),
+        Activation::Tanh => zip(x, y, |x, y| simd::mul_f32(simd::tanh(x), y)),
     }
 }
 

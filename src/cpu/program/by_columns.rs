@@ -8,7 +8,7 @@ use super::split::{Product, deal};
 use super::{At, Columns, Kept, Place, Program, Split, Step, is_quantized, recurrence, runs};
 use crate::cpu::weights::Weights;
 use crate::error::{Error, Result};
-use crate::plan::{DeltaRule, Head, Op, Plan, SlotId};
+use crate::plan::{DeltaRule, Op, Plan, SlotId};
 
 /// The steps for `threads` threads that split a step by its columns.
 pub fn by_columns(plan: &Plan, weights: &Weights, threads: usize) -> Result<Program> {
@@ -30,8 +30,7 @@ pub fn by_columns(plan: &Plan, weights: &Weights, threads: usize) -> Result<Prog
             (op, _) => compiler.op(op)?,
         }
     }
-    let (Head::Logits { x, .. } | Head::Hidden { x }) = plan.head;
-    let result = compiler.whole(x);
+    let result = compiler.whole(plan.head.slot());
     let program = Program { steps: compiler.steps, splits: compiler.splits, result };
     program.check(plan, threads)?;
     Ok(program)

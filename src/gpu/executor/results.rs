@@ -103,11 +103,11 @@ impl Executor {
     /// The logits of some rows of the last step, one row of the vocabulary's length after the other: true when they
     /// are there, false as long as they are on their way. Nothing else is done between.
     pub fn logits(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
-        if let Head::Hidden { .. } = self.plan.head {
+        let Head::Logits { .. } = self.plan.head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it has no head to generate or score with",
             ));
-        }
+        };
         if rows.len() > HEAD_ROWS {
             return Err(Error::internal(format!("logits of {} rows at once", rows.len())));
         }
@@ -117,8 +117,7 @@ impl Executor {
 
     /// The hidden states of some rows of the last step, in the same way.
     pub fn hidden(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
-        let (Head::Logits { x, .. } | Head::Hidden { x }) = self.plan.head;
-        let source = self.slots[x.0].clone();
+        let source = self.slots[self.plan.head.slot().0].clone();
         self.result(&source, rows.start, Wanted::States(rows), out)
     }
 
@@ -194,7 +193,9 @@ impl Executor {
                         self.encode(&mut pass, dispatch, k, step, one);
                     }
                 }
-                for dispatch in after.into_iter().flatten() {
+                for dispatch in
+                    after.into_iter().flatten().filter(|dispatch| dispatch.when.holds(rows.len(), false))
+                {
                     dispatch.encode(&self.gpu, &mut pass, None, HEAD, rows.len());
                 }
             }

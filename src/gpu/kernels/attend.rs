@@ -4,16 +4,19 @@
 //! score comes.
 //!
 //! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
-//! Nobody reads what another workgroup stores: each begins with the row's own key and value.
+//! Nobody reads what another workgroup stores: each begins with the row's own key and value. Of many keys several
+//! workgroups take a share each, and `merge.wgsl` puts their results together.
 
 use super::{PUT, Slot, THREADS, fold, word, word_of};
-use crate::gpu::call::{Call, Scope};
+use crate::gpu::call::{Call, FEW, Scope, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::sequence::Layer;
 use crate::plan::Pairs;
 
 /// Threads of a workgroup that every device has.
 const MOST_THREADS: usize = 256;
+/// Workgroups that share the keys of a head where these are many.
+const SPLITS: usize = 8;
 
 /// An attention.
 pub struct Attend<'a> {
@@ -39,14 +42,34 @@ pub struct Fused<'a> {
     pub rotation: Option<(Pairs, usize, &'a wgpu::Buffer)>,
 }
 
-/// An attention by itself, or with what comes before it.
-pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
-    let Attend { layer, index, heads, scale, softcap, causal, q, out } = attend;
+/// An attention by itself, of a row at a time.
+pub fn attend(gpu: &Gpu, attend: &Attend) -> Call {
+    single(gpu, attend, None, None)
+}
+
+/// An attention with what comes before it, for one row of each sequence. Where keys are many they are shared out among
+/// several workgroups of a head: heads alone are too few for a card.
+pub fn attend_fused(gpu: &Gpu, attend: &Attend, fused: &Fused, shares: &wgpu::Buffer) -> Vec<Call> {
+    if gpu.is_software() {
+        return vec![single(gpu, attend, Some(fused), None)];
+    }
+    vec![
+        single(gpu, attend, Some(fused), None).when(When::Short),
+        single(gpu, attend, Some(fused), Some(shares)).when(When::Long),
+        merge(attend, shares).when(When::Long),
+    ]
+}
+
+/// Bytes of what the splits of `heads` heads of [`FEW`] rows leave.
+pub fn share_bytes(heads: usize, dim: usize) -> u64 {
+    4 * (FEW * heads * SPLITS * (dim + 2)) as u64
+}
+
+fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgpu::Buffer>) -> Call {
+    let Attend { layer, heads, out, .. } = attend;
     let words = layer.words();
     // A step of one row has few workgroups, and its threads many positions.
     let threads = if fused.is_some() && !gpu.is_software() { MOST_THREADS } else { THREADS };
-    let cap = softcap
-        .map_or("score".to_owned(), |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))"));
     // On a processor a thread takes a row of its own where there are many: its neighbours read the same keys.
     let serial = fused.is_none() && gpu.is_software();
     let prepare = match fused {
@@ -54,25 +77,23 @@ pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
         None if serial => word_of("q"),
         None => fold(threads) + &word_of("q") + include_str!("attend_query.wgsl"),
     };
+    let splits = if shares.is_some() { SPLITS } else { 1 };
+    let finish = match shares {
+        None => "let divisor = total;\n  let to = row * params.out_stride + head * DIM;".to_owned(),
+        Some(_) => include_str!("attend_share.wgsl").to_owned(),
+    };
     let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
         .replace("$SUMS", &words.div_ceil(threads).to_string())
         .replace("$TEAMS", &(threads / words).max(1).to_string())
-        .replace("$capped", &cap)
-        .replace("$end", if *causal { "position + 1u" } else { "now.start + now.rows" })
+        .replace("$SPLITS", &splits.to_string())
+        .replace("$finish", &finish)
+        .replace("$capped", &attend.capped())
+        .replace("$begin", attend.begin())
+        .replace("$end", attend.end())
         .replace("$known", if fused.is_some() { "position" } else { "end" });
-    let mut call = Call::new("attend", [layer.source(), prepare, body].concat(), *heads)
-        .tiles(if serial { THREADS as u32 } else { 1 })
-        .scope(Scope::Sequences)
-        .reads("q", "f32", &q.buffer)
-        .layer(*index, fused.is_some())
-        .writes("out", "f32", &out.buffer)
-        .param("heads", layer.heads)
-        .param("share", heads / layer.heads)
-        .param("capacity", layer.capacity)
-        .param("window", layer.window.unwrap_or(0))
-        .param("q_stride", q.stride)
-        .param("out_stride", out.stride)
-        .number("scale", *scale);
+    let call = Call::new("attend", [layer.source(), prepare, body].concat(), heads * splits)
+        .tiles(if serial { THREADS as u32 } else { 1 });
+    let mut call = attend.bind(call, shares.unwrap_or(&out.buffer), fused.is_some());
     let Some(Fused { k, v, norms, rotation }) = fused else { return call };
     call = call
         .reads("k", "f32", &k.buffer)
@@ -89,6 +110,53 @@ pub fn attend(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>) -> Call {
         call = call.reads("vectors", "f32", &vectors).number("eps", *eps);
     }
     call
+}
+
+/// What the splits have left, put together.
+fn merge(attend: &Attend, shares: &wgpu::Buffer) -> Call {
+    let Attend { layer, heads, out, .. } = attend;
+    let (dim, splits) = (layer.dim, SPLITS);
+    let sizes = format!("const DIM = {dim}u;\nconst SPLITS = {splits}u;\nconst STRIDE = {}u;\n", dim + 2);
+    Call::new("merge", sizes + include_str!("merge.wgsl"), *heads)
+        .scope(Scope::Sequences)
+        .reads("splits", "f32", shares)
+        .writes("out", "f32", &out.buffer)
+        .param("heads", *heads)
+        .param("out_stride", out.stride)
+}
+
+impl Attend<'_> {
+    /// WGSL of a score's cap.
+    pub fn capped(&self) -> String {
+        let cap = |cap| format!("{cap:?} * tanh(clamp(score / {cap:?}, -10.0, 10.0))");
+        self.softcap.map_or("score".to_owned(), cap)
+    }
+
+    /// WGSL of where what a row at `position` sees ends.
+    pub fn end(&self) -> &'static str {
+        if self.causal { "position + 1u" } else { "now.start + now.rows" }
+    }
+
+    /// WGSL of where it begins that a row without a window sees.
+    pub fn begin(&self) -> &'static str {
+        if self.causal { "0u" } else { "now.start" }
+    }
+
+    /// Binds queries, keys and values, and where results go.
+    pub fn bind(&self, call: Call, out: &wgpu::Buffer, writes: bool) -> Call {
+        let Attend { layer, heads, q, .. } = self;
+        call.scope(Scope::Sequences)
+            .reads("q", "f32", &q.buffer)
+            .layer(self.index, writes)
+            .writes("out", "f32", out)
+            .param("heads", layer.heads)
+            .param("share", heads / layer.heads)
+            .param("capacity", layer.capacity)
+            .param("window", layer.window.unwrap_or(0))
+            .param("q_stride", q.stride)
+            .param("out_stride", self.out.stride)
+            .number("scale", self.scale)
+    }
 }
 
 /// WGSL that readies the query and the row's own key and value.

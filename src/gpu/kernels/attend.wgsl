@@ -1,6 +1,8 @@
 // Words of the output that a thread sums up, and how many threads sum up the same, each over some of the positions.
 const SUMS = $SUMSu;
 const TEAMS = $TEAMSu;
+// Workgroups that share the positions of a head.
+const SPLITS = $SPLITSu;
 
 var<workgroup> query: array<Values, WORDS>;
 var<workgroup> weights: array<f32, THREADS>;
@@ -36,15 +38,18 @@ fn highest(value: f32, lane: u32) -> f32 {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let head = group.x;
+  let head = group.x / SPLITS;
+  let split = group.x % SPLITS;
   let kv_head = head / params.share;
   let row = now.first + group.y;
   let position = now.start + group.y;
-  // Positions that are seen, and those of them that are to be read.
+  // Positions that are seen, and those of them that are to be read: of the split, its share.
   let end = $end;
-  let begin = select(0u, end - min(end, params.window), params.window > 0u);
-  let known = $known;
-  prepare(head, kv_head, row, position, lane);
+  let seen_from = select($begin, end - min(end, params.window), params.window > 0u);
+  let share = ($known - seen_from + SPLITS - 1u) / SPLITS;
+  let begin = seen_from + split * share;
+  let known = min(begin + share, $known);
+  prepare(head, kv_head, row, position, split, lane);
   // With more words than threads there is one team.
   let team = select(lane / WORDS, 0u, WORDS >= THREADS);
   let word = select(lane % WORDS, lane, WORDS >= THREADS);
@@ -95,10 +100,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       sums[0] += teams[n * WORDS + lane];
     }
   }
+  $finish
   for (var n = 0u; n < SUMS; n += 1u) {
     let i = n * THREADS + word;
-    let value = sums[n] / total;
-    let to = row * params.out_stride + head * DIM;
+    let value = sums[n] / divisor;
     for (var c = i * VALUES; i < WORDS && c < min(i * VALUES + VALUES, DIM); c += 1u) {
       out[to + c] = value[c % VALUES];
     }

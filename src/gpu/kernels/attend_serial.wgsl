@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let row = now.first + index;
   let position = now.start + index;
   let end = $end;
-  let begin = select(0u, end - min(end, params.window), params.window > 0u);
+  let begin = select($begin, end - min(end, params.window), params.window > 0u);
   for (var i = 0u; i < WORDS; i += 1u) {
     query[i] = q_word(row * params.q_stride + head * DIM, i) * params.scale;
   }

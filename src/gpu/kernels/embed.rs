@@ -14,8 +14,9 @@ pub fn embed(matrix: &Matrix, scale: f32, rows: &wgpu::Buffer, out: &Slot) -> Ve
 /// Adds a row.
 pub fn add_row(matrix: &Matrix, row: Row, rows: &wgpu::Buffer, x: &Slot) -> Vec<Call> {
     let index = match row {
-        Row::Position => "tokens[row].y".to_owned(),
+        Row::Position => "tokens[row].y % 0x1000000u".to_owned(),
         Row::Fixed(row) => format!("{row}u"),
+        Row::Text { .. } => "tokens[row].y / 0x1000000u".to_owned(),
     };
     gather(matrix, &index, 1.0, "+=", rows, x)
 }

@@ -1,4 +1,4 @@
-// `tokens` has the token and the position of each row.
+// `tokens` has the token and the position of each row, and above its position the number of the text that it is in.
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = now.first + group.y;

@@ -14,3 +14,8 @@ fn unpack(word: u32, largest: f32) -> Values {
 fn magnitude(values: Values) -> f32 {
   return 0.0;
 }
+
+// Four values, the i-th of a key or value that begins at `at`.
+fn four_at(at: u32, i: u32) -> vec4<f32> {
+  return vec4<f32>(word_at(at, i * 2u), word_at(at, i * 2u + 1u));
+}

@@ -15,3 +15,8 @@ fn magnitude(values: Values) -> f32 {
   let all = abs(values);
   return max(max(all.x, all.y), max(all.z, all.w));
 }
+
+// Four values, the i-th of a key or value that begins at `at`.
+fn four_at(at: u32, i: u32) -> vec4<f32> {
+  return word_at(at, i);
+}

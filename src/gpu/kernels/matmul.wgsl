@@ -6,19 +6,6 @@ fn dots(w: vec4<f32>, x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>
   return vec4<f32>(dot(w, x0), dot(w, x1), dot(w, x2), dot(w, x3));
 }
 
-fn put(token: u32, row: u32, sum: f32) {
-  if (token < now.rows && row < params.rows) {
-    $assign
-  }
-}
-
-fn put4(token: u32, row: u32, sums: vec4<f32>) {
-  put(token, row, sums.x);
-  put(token + 1u, row, sums.y);
-  put(token + 2u, row, sums.z);
-  put(token + 3u, row, sums.w);
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = place(group) * 64u;

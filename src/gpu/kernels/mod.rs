@@ -1,6 +1,7 @@
 //! The kernels: one per file, each with its formula, its grid and the reason for it.
 
 mod attend;
+mod attend_tiled;
 mod choose;
 mod convolve;
 mod delta_rule;
@@ -14,16 +15,17 @@ mod repack;
 mod rotate;
 mod store;
 
-pub use attend::{Attend, Fused, attend};
+pub use attend::{Attend, Fused, attend, attend_fused, share_bytes};
+pub use attend_tiled::attend_tiled;
 pub use choose::{Choose, MOST as MOST_CANDIDATES, blocks, choose};
 pub use convolve::convolve;
 pub use delta_rule::{DeltaRule, delta_rule};
 pub use elementwise::{activate, add, gate, scale};
 pub use embed::{add_row, embed};
-pub use matmul::matmul;
+pub use matmul::{Tile, matmul, tiled};
 pub use norm::norm;
 pub use part::part;
-pub use products::{Epilogue, Input, Product, gated, products};
+pub use products::{Epilogue, Input, Product, Shape, gated, products, tried};
 pub use repack::repack;
 pub use rotate::rotate;
 pub use store::{PUT, store, word, word_of};
@@ -82,6 +84,7 @@ fn function(f: Activation) -> &'static str {
         Activation::Sigmoid => include_str!("sigmoid.wgsl"),
         Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
         Activation::GeluErf => include_str!("gelu_erf.wgsl"),
+        Activation::Tanh => include_str!("tanh.wgsl"),
     }
 }
 

@@ -5,8 +5,9 @@
 //! summed up beside the products, which costs no other dispatch.
 
 use super::{Slot, THREADS, bind, function, unpackers};
-use crate::gpu::call::Call;
+use crate::gpu::call::{Call, FEW, When};
 use crate::gpu::device::Gpu;
+use crate::gpu::features::Extension;
 use crate::gpu::weights::{Matrix, Part};
 use crate::plan::Activation;
 use std::fmt::Write;
@@ -23,26 +24,65 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape for a matrix of `rows` outputs with `blocks` blocks each, in a step of one row or of many.
-    fn of(gpu: &Gpu, rows: usize, blocks: usize, one: bool) -> Self {
+    /// The shape for steps of one row with a matrix of these outputs, of `blocks` blocks each.
+    fn of(gpu: &Gpu, matrix: &Matrix, rows: usize) -> Self {
         if gpu.is_software() {
-            return if one { SOFTWARE } else { SOFTWARE_MANY };
+            return SOFTWARE;
         }
-        let lanes = (1 << blocks.max(1).ilog2()).min(32);
+        let most = 1 << matrix.blocks().max(1).ilog2();
         // Outputs that share the reads of x leave fewer workgroups.
-        let wanted = if rows >= 2048 { 4 } else { 2 };
-        Shape { lanes, rows: wanted.min(lanes), tokens: 1 }
+        let shape = gpu.tuning().shape(matrix.format.kind.name());
+        let shape = shape.unwrap_or(Shape { lanes: 32, rows: if rows >= 2048 { 4 } else { 2 }, tokens: 1 });
+        let lanes = shape.lanes.min(most);
+        Shape { lanes, rows: shape.rows.min(lanes), tokens: 1 }
+    }
+
+    /// The same threads, each with several rows of x: what is read of the matrix once is used for all of them.
+    fn with_tokens(self, tokens: usize, sums: usize) -> Self {
+        // Weights of two outputs and a row of x are as much as registers hold.
+        Shape { tokens, rows: self.rows.min(2 / sums), ..self }
+    }
+
+    /// Whether kernels can have it.
+    pub fn is_legal(&self) -> bool {
+        let Shape { lanes, rows, .. } = *self;
+        lanes.is_power_of_two()
+            && lanes <= THREADS
+            && (1..=8).contains(&rows)
+            && (rows <= lanes || lanes == 1)
     }
 
     /// Outputs of a workgroup.
     fn outputs(self) -> usize {
         THREADS / self.lanes * self.rows
     }
+
+    /// Whether threads hand their sums to each other, in place of writing them to memory.
+    fn exchanges(self, gpu: &Gpu) -> bool {
+        self.lanes > 1 && self.lanes <= gpu.features().subgroup
+    }
 }
 
 /// Processors have few threads, and pay for barriers.
 const SOFTWARE: Shape = Shape { lanes: 1, rows: 4, tokens: 1 };
 const SOFTWARE_MANY: Shape = Shape { lanes: 1, rows: 2, tokens: 8 };
+
+/// Rows of the steps for which there are shapes between one row and tiles: first, last, which is also how many of them a
+/// thread has.
+const FEW_ROWS: [(usize, usize); 3] = [(2, 4), (5, 8), (9, FEW)];
+
+/// Calls for one row, for few, and for so many that there is no other shape for them.
+fn of_steps(gpu: &Gpu, one: Shape, sums: usize, call: impl Fn(Shape) -> Call) -> Vec<Call> {
+    if gpu.is_software() {
+        return vec![call(one)];
+    }
+    let few = FEW_ROWS.map(|(first, last)| call(one.with_tokens(last, sums)).when(When::Rows(first, last)));
+    let ends = [
+        call(one).when(When::Rows(0, 1)),
+        call(one.with_tokens(8, sums)).when(When::Rows(FEW + 1, usize::MAX)),
+    ];
+    few.into_iter().chain(ends).collect()
+}
 
 /// What is multiplied.
 pub struct Input<'a> {
@@ -93,19 +133,59 @@ impl Epilogue {
     }
 }
 
-/// Up to three products of the same x.
-pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue, one: bool) -> Call {
-    let blocks = all[0].matrix.blocks();
+/// Up to three products of the same x, for steps with one row of each sequence.
+pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue) -> Vec<Call> {
     let most = all.iter().map(|product| product.part.rows).max().unwrap_or(0);
-    let shape = Shape::of(gpu, most, blocks, one);
+    let vectors = Vectors::new(gpu, input, all);
+    of_steps(gpu, Shape::of(gpu, all[0].matrix, most), 1, |shape| {
+        summed(gpu, shape, input, all, &vectors, epilogue)
+    })
+}
+
+/// One product in the shape that suits prompts on a processor.
+pub fn many(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
+    let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
+    summed(gpu, SOFTWARE_MANY, &input, all, &Vectors::new(gpu, &input, all), epilogue)
+}
+
+/// One product for one row, and for each number of rows that counts as few.
+pub fn few(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec<Call> {
+    let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
+    let (one, vectors) = (Shape::of(gpu, product.matrix, product.part.rows), Vectors::new(gpu, &input, all));
+    let shapes = [(one, 0, 1)]
+        .into_iter()
+        .chain(FEW_ROWS.map(|(first, last)| (one.with_tokens(last, 1), first, last)));
+    let call = |(shape, first, last)| {
+        summed(gpu, shape, &input, all, &vectors, epilogue).when(When::Rows(first, last))
+    };
+    shapes.map(call).collect()
+}
+
+/// One product with one row, in a shape that is tried.
+pub fn tried(gpu: &Gpu, shape: Shape, x: &Slot, product: &Product) -> Call {
+    let shape = Shape { lanes: shape.lanes.min(1 << product.matrix.blocks().max(1).ilog2()), ..shape };
+    let shape = Shape { rows: shape.rows.min(shape.lanes), ..shape };
+    let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
+    summed(gpu, shape, &input, all, &Vectors::new(gpu, &input, all), Epilogue::Store)
+}
+
+fn summed(
+    gpu: &Gpu,
+    shape: Shape,
+    input: &Input,
+    all: &[Product],
+    vectors: &Vectors,
+    epilogue: Epilogue,
+) -> Call {
+    let blocks = all[0].matrix.blocks();
+    let exchanges = shape.exchanges(gpu);
     let groups = |product: &Product| product.part.rows.div_ceil(shape.outputs());
-    let mut vectors = Vectors::new(input);
     let (mut functions, mut branches) = (String::new(), String::new());
     for (k, product) in all.iter().enumerate() {
-        let bias = product.bias.map(|bias| format!(" + vector({} + row)", vectors.push(bias, product.part)));
+        let bias = product.bias.map(|_| format!(" + vector({}u + row)", vectors.biases[k]));
         let sum = format!("total{k}{}", bias.unwrap_or_default());
         let out = format!("out{k}[token * params.stride{k} + params.first{k} + row]");
-        functions += &summing(shape, input, &[k], &epilogue.assign(&out, &sum));
+        functions += &summing(shape, exchanges, input, &[k], &epilogue.assign(&out, &sum));
         let call = format!("product{k}(token0, index, lane);");
         branches += &if k + 1 == all.len() {
             format!("  {call}\n")
@@ -115,10 +195,13 @@ pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue, o
             )
         };
     }
-    let body = source(input, shape, 1, &functions, &branches);
+    let body = source(input, shape, exchanges, 1, &functions, &branches);
     let body = unpackers(all.iter().map(|product| product.matrix)) + &epilogue.source() + &body;
     let mut call = Call::new("products", body, all.iter().map(groups).sum()).tiles(shape.tokens as u32);
-    call = inputs(gpu, call, input, vectors, blocks);
+    call = inputs(call, input, vectors, blocks);
+    if exchanges {
+        call = call.uses(Extension::Subgroups);
+    }
     for (k, product) in all.iter().enumerate() {
         call = bind(call, k, product.matrix, product.part)
             .writes(format!("out{k}"), "f32", &product.out.buffer)
@@ -132,15 +215,33 @@ pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue, o
 }
 
 /// out = f(gate·x) · (up·x): both sums of an output in the same threads.
-pub fn gated(gpu: &Gpu, input: &Input, f: Activation, [gate, up]: [&Matrix; 2], out: &Slot) -> Call {
+pub fn gated(gpu: &Gpu, input: &Input, f: Activation, pair: [&Matrix; 2], out: &Slot) -> Vec<Call> {
+    let vectors = Vectors::new(gpu, input, &[]);
+    of_steps(gpu, Shape::of(gpu, pair[0], pair[0].rows), 2, |shape| {
+        both(gpu, shape, input, &vectors, f, pair, out)
+    })
+}
+
+fn both(
+    gpu: &Gpu,
+    shape: Shape,
+    input: &Input,
+    vectors: &Vectors,
+    f: Activation,
+    [gate, up]: [&Matrix; 2],
+    out: &Slot,
+) -> Call {
     let rows = gate.parts[0].rows;
-    let shape = Shape::of(gpu, rows, gate.blocks(), true);
+    let exchanges = shape.exchanges(gpu);
     let assign = "out0[token * params.stride0 + row] = f(total0) * total1;";
-    let functions = summing(shape, input, &[0, 1], assign);
-    let body = source(input, shape, 2, &functions, "  product0(token0, index, lane);\n");
+    let functions = summing(shape, exchanges, input, &[0, 1], assign);
+    let body = source(input, shape, exchanges, 2, &functions, "  product0(token0, index, lane);\n");
     let body = unpackers([gate, up]) + function(f) + &body;
-    let call = Call::new("gated", body, rows.div_ceil(shape.outputs()));
-    let mut call = inputs(gpu, call, input, Vectors::new(input), gate.blocks());
+    let call = Call::new("gated", body, rows.div_ceil(shape.outputs())).tiles(shape.tokens as u32);
+    let mut call = inputs(call, input, vectors, gate.blocks());
+    if exchanges {
+        call = call.uses(Extension::Subgroups);
+    }
     for (k, matrix) in [gate, up].into_iter().enumerate() {
         call = bind(call, k, matrix, &matrix.parts[0]).weights(matrix.bytes_of(matrix.rows));
     }
@@ -149,7 +250,7 @@ pub fn gated(gpu: &Gpu, input: &Input, f: Activation, [gate, up]: [&Matrix; 2], 
 
 /// WGSL of a function `product`k that makes the sums `total` of matrices `ks`, of which k is the first, and does
 /// `assign` with them for each `row` of its own and each `token`.
-fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
+fn summing(shape: Shape, exchanges: bool, input: &Input, ks: &[usize], assign: &str) -> String {
     let Shape { lanes, rows, tokens } = shape;
     let (k, normed) = (ks[0], input.norm.is_some());
     let mut text = String::new();
@@ -176,6 +277,11 @@ fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
         line(format_args!("    let w{k}_{r} = unpack{k}(at{r} + b);"));
     }
     for t in 0..tokens {
+        // Rows that are not there cost nothing: all threads know of them.
+        let guarded = lanes > 1 && t > 0;
+        if guarded {
+            line(format_args!("    if (token0 + {t}u < now.rows) {{"));
+        }
         match normed {
             true => {
                 line(format_args!(
@@ -188,15 +294,26 @@ fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
         for (k, r) in each(ks, rows) {
             line(format_args!("    sum{k}_{r}_{t} += times({}, x{t});", unpacked(k, r)));
         }
+        if guarded {
+            line(format_args!("    }}"));
+        }
     }
     line(format_args!("  }}"));
-    let factor = |squares: String| if normed { format!(" * factor({squares})") } else { String::new() };
-    if lanes == 1 {
+    if lanes == 1 || exchanges {
+        // All threads of a group have all its sums then; the n-th writes the n-th output.
+        for t in (0..tokens).filter(|_| normed) {
+            line(format_args!("  let factor{t} = factor(together(squares{t}));"));
+        }
         for (t, r) in (0..tokens).flat_map(|t| (0..rows).map(move |r| (t, r))) {
-            line(format_args!("  if (row0 + {r}u < params.rows{k} && token0 + {t}u < now.rows) {{"));
+            for k in ks {
+                let factor = if normed { format!(" * factor{t}") } else { String::new() };
+                line(format_args!("  let all{k}_{r}_{t} = together(sum{k}_{r}_{t}){factor};"));
+            }
+            let own = if exchanges { format!("own == {r}u && ") } else { String::new() };
+            line(format_args!("  if ({own}row0 + {r}u < params.rows{k} && token0 + {t}u < now.rows) {{"));
             line(format_args!("    let row = row0 + {r}u;\n    let token = token0 + {t}u;"));
             for k in ks {
-                line(format_args!("    let total{k} = sum{k}_{r}_{t}{};", factor(format!("squares{t}"))));
+                line(format_args!("    let total{k} = all{k}_{r}_{t};"));
             }
             line(format_args!("    {assign}\n  }}"));
         }
@@ -215,7 +332,7 @@ fn summing(shape: Shape, input: &Input, ks: &[usize], assign: &str) -> String {
             line(format_args!("    let token = token0 + {t}u;"));
             for (m, k) in ks.iter().enumerate() {
                 let at = tokens + (t * ks.len() + m) * rows;
-                let factor = factor(format!("folded({t}u, first)"));
+                let factor = if normed { format!(" * factor(folded({t}u, first))") } else { String::new() };
                 line(format_args!("    let total{k} = folded({at}u + own, first){factor};"));
             }
             line(format_args!("    {assign}\n  }}"));
@@ -231,42 +348,63 @@ fn each(ks: &[usize], n: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The source of a kernel whose functions sum up `sums` products at once.
-fn source(input: &Input, shape: Shape, sums: usize, functions: &str, branches: &str) -> String {
-    let partials = if shape.lanes == 1 { 1 } else { THREADS * (sums * shape.rows + 1) * shape.tokens };
+fn source(
+    input: &Input,
+    shape: Shape,
+    exchanges: bool,
+    sums: usize,
+    functions: &str,
+    branches: &str,
+) -> String {
+    let folds = shape.lanes > 1 && !exchanges;
+    let partials = if folds { THREADS * (sums * shape.rows + 1) * shape.tokens } else { 0 };
+    let fold = match folds {
+        true => include_str!("products_fold.wgsl").replace("$PARTIALS", &partials.to_string()),
+        false => together(shape.lanes),
+    };
     include_str!("products.wgsl")
         .replace("$LANES", &shape.lanes.to_string())
         .replace("$TOKENS", &shape.tokens.to_string())
-        .replace("$PARTIALS", &partials.to_string())
+        .replace("$fold", &fold)
         .replace("$normed", if input.norm.is_some() { include_str!("normed_block.wgsl") } else { "" })
         .replace("$functions", functions)
         .replace("$branches", branches)
 }
 
+/// WGSL of a sum over `lanes` neighbouring threads, which exchange it.
+pub fn together(lanes: usize) -> String {
+    let add = |k| format!("  sum += subgroupShuffleXor(sum, {}u);\n", 1 << k);
+    let adds: String = (0..lanes.ilog2()).map(add).collect();
+    format!("fn together(value: f32) -> f32 {{\n  var sum = value;\n{adds}  return sum;\n}}\n")
+}
+
 /// Norm weights and biases, in one buffer: bindings are few.
-struct Vectors(Vec<f32>);
+struct Vectors {
+    buffer: wgpu::Buffer,
+    /// Where each product's bias begins.
+    biases: Vec<usize>,
+}
 
 impl Vectors {
-    fn new(input: &Input) -> Self {
+    fn new(gpu: &Gpu, input: &Input, all: &[Product]) -> Self {
         let mut values = input.norm.map_or(vec![], |(weight, _)| weight.to_vec());
         values.resize(values.len().next_multiple_of(32), 0.0);
-        Vectors(values)
-    }
-
-    /// Where a part's share of a bias begins.
-    fn push(&mut self, bias: &[f32], part: &Part) -> String {
-        let at = self.0.len();
-        self.0.extend_from_slice(&bias[part.first..part.first + part.rows]);
-        format!("{at}u")
+        let mut biases = vec![];
+        for Product { part, bias, .. } in all {
+            biases.push(values.len());
+            values.extend(bias.iter().flat_map(|bias| &bias[part.first..part.first + part.rows]));
+        }
+        values.resize(values.len().next_multiple_of(4).max(4), 0.0);
+        let buffer = gpu.buffer(4 * values.len() as u64);
+        gpu.write(&buffer, 0, bytemuck::cast_slice(&values));
+        Vectors { buffer, biases }
     }
 }
 
-fn inputs(gpu: &Gpu, mut call: Call, input: &Input, Vectors(mut values): Vectors, blocks: usize) -> Call {
-    values.resize(values.len().next_multiple_of(4).max(4), 0.0);
-    let vectors = gpu.buffer(4 * values.len() as u64);
-    gpu.write(&vectors, 0, bytemuck::cast_slice(&values));
+fn inputs(mut call: Call, input: &Input, vectors: &Vectors, blocks: usize) -> Call {
     call = call
         .reads("x", "vec4<f32>", &input.x.buffer)
-        .reads("vectors", "vec4<f32>", &vectors)
+        .reads("vectors", "vec4<f32>", &vectors.buffer)
         .param("blocks", blocks)
         .param("x_stride", input.x.fours());
     if let Some((weight, eps)) = input.norm {

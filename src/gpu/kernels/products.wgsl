@@ -1,7 +1,5 @@
 const LANES = $LANESu;
 
-var<workgroup> partial: array<f32, $PARTIALSu>;
-
 fn vector(i: u32) -> f32 {
   return vectors[i / 4u][i % 4u];
 }
@@ -11,15 +9,7 @@ fn times(w: Block, x: Block) -> f32 {
     + dot(w.e, x.e) + dot(w.f, x.f) + dot(w.g, x.g) + dot(w.h, x.h);
 }
 
-// Σ of the LANES values of a group of threads, of which the first is thread `first`, in the `which`-th 64 partial sums.
-fn folded(which: u32, first: u32) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < LANES; i += 1u) {
-    sum += partial[which * 64u + first + i];
-  }
-  return sum;
-}
-
+$fold
 // Where the row of a token begins; of the last one for those after it.
 fn base_of(token: u32) -> u32 {
   return (now.first + min(token, now.rows - 1u)) * params.x_stride;

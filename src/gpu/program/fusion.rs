@@ -13,8 +13,8 @@ use crate::plan::{Norm, Op, RopeId, SlotId, WeightId};
 /// Matrices of a dispatch: with x, vectors and their outputs they are the 8 bindings that every device has.
 const MOST_PRODUCTS: usize = 3;
 
-/// Ops that are fused, and their call.
-type Found = Option<(usize, Call)>;
+/// Ops that are fused, and their calls: one, or one for each kind of step.
+type Found = Option<(usize, Vec<Call>)>;
 
 struct Pattern {
     /// Whether it is only for steps with one row of each sequence.
@@ -98,8 +98,8 @@ fn gated(compiler: &Compiler, at: usize) -> Result<Found> {
         && is_dead(compiler.plan, b, end)
         && source.may_go(compiler, end)
     {
-        let call = kernels::gated(compiler.gpu, &source.input, f, [gate, up], compiler.slot(a));
-        return Ok(Some((end - at, call)));
+        let calls = kernels::gated(compiler.gpu, &source.input, f, [gate, up], compiler.slot(a));
+        return Ok(Some((end - at, calls)));
     }
     Ok(None)
 }
@@ -121,7 +121,7 @@ fn products(compiler: &Compiler, at: usize) -> Result<Found> {
     if all.is_empty() || !source.may_go(compiler, end) {
         return Ok(None);
     }
-    Ok(Some((end - at, kernels::products(compiler.gpu, &source.input, &all, Epilogue::Store, true))))
+    Ok(Some((end - at, kernels::products(compiler.gpu, &source.input, &all, Epilogue::Store))))
 }
 
 /// A product that is added to something, or activated
@@ -135,8 +135,7 @@ fn product_and_more(compiler: &Compiler, at: usize) -> Result<Found> {
         Some(&Op::Activate { f, x: activated }) if activated == out => (out, Epilogue::Activate(f)),
         _ => return Ok(None),
     };
-    let mut calls = compiler.product(op, compiler.slot(x), compiler.slot(to), epilogue)?;
-    Ok(if calls.len() == 1 { calls.pop().map(|call| (2, call)) } else { None })
+    Ok(Some((2, compiler.product(op, compiler.slot(x), compiler.slot(to), epilogue)?)))
 }
 
 /// A norm whose result is added to something
@@ -151,7 +150,7 @@ fn norm_and_add(compiler: &Compiler, at: usize) -> Result<Found> {
     {
         let weight = compiler.weights.vector(weight)?;
         let call = kernels::norm(compiler.gpu, weight, None, eps, compiler.slot(x), compiler.slot(to), true);
-        return Ok(Some((2, call)));
+        return Ok(Some((2, vec![call])));
     }
     Ok(None)
 }
@@ -206,5 +205,6 @@ fn attention(compiler: &Compiler, at: usize) -> Result<Found> {
         (compiler.plan.ropes[rope.0].pairs, rotation.rope.frequencies.len(), &rotation.angles)
     });
     let fused = Fused { k: compiler.slot(k), v: compiler.slot(v), norms, rotation };
-    Ok(Some((end - at, kernels::attend(compiler.gpu, &compiler.attention(attend)?, Some(&fused)))))
+    let calls = kernels::attend_fused(compiler.gpu, &compiler.attention(attend)?, &fused, compiler.shares);
+    Ok(Some((end - at, calls)))
 }

@@ -1,6 +1,6 @@
 //! Which slots ops read and write, to know what a fusion may leave out.
 
-use crate::plan::{DeltaRule, Head, Op, Plan, SlotId};
+use crate::plan::{DeltaRule, Op, Plan, SlotId};
 
 /// The slots that an op reads.
 fn reads(op: &Op) -> Vec<SlotId> {
@@ -39,6 +39,5 @@ pub fn is_dead(plan: &Plan, slot: SlotId, at: usize) -> bool {
             return true;
         }
     }
-    let (Head::Logits { x, .. } | Head::Hidden { x }) = plan.head;
-    x != slot
+    plan.head.slot() != slot
 }

@@ -1,7 +1,7 @@
 // What is in the package, and what tools say of it.
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,7 @@ import { formatMessage } from "publint/utils";
 import { pack, run } from "./project.mjs";
 
 const tool = (path) => fileURLToPath(new URL(`../node_modules/${path}`, import.meta.url));
+const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads"].map((variant) => `wisplm-${variant}.wasm`);
 
@@ -24,7 +25,7 @@ after(() => packed?.remove());
 
 test("the tarball holds the package and nothing else", (t) => {
   t.diagnostic(packed.files.join(", "));
-  const wanted = ["index.js", "index.d.ts", "worker.js", "isolation.js", "isolation.d.ts", "isolation-worker.js", ...BUILDS].map((name) => `dist/${name}`);
+  const wanted = ["index.js", "index.d.ts", "worker.js", "isolation.js", "isolation.d.ts", "isolation-worker.js", "openai.js", "openai.d.ts", ...BUILDS].map((name) => `dist/${name}`);
   for (const path of [...wanted, "package.json", "LICENSE-MIT", "LICENSE-APACHE"]) assert.ok(packed.files.includes(path), path);
   const odd = packed.files.filter((path) => !/^(dist\/[^/]+\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-(MIT|APACHE))$/.test(path));
   assert.deepEqual(odd, []);
@@ -95,8 +96,20 @@ export async function use(file: File): Promise<string> {
 }
 `,
     );
-    const options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom,dom.iterable,dom.asynciterable"];
-    const args = [tool("typescript/bin/tsc"), ...options, "--module", module, "--moduleResolution", resolution, source];
-    await run(process.execPath, args, { cwd: folder });
+    await compile(source, resolution, module);
   });
+}
+
+test("wisplm/openai can be used where OpenAI's client is", { timeout: 60_000 }, async () => {
+  symlinkSync(tool("openai"), join(folder, "node_modules/openai"));
+  const source = join(folder, "openai.types.ts");
+  copyFileSync(here("openai.types.ts"), source);
+  // The types of `openai` name packages that are not there.
+  await compile(source, "bundler", "esnext", "--skipLibCheck");
+});
+
+async function compile(source, resolution, module, ...more) {
+  const options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom,dom.iterable,dom.asynciterable"];
+  const args = [tool("typescript/bin/tsc"), ...options, "--module", module, "--moduleResolution", resolution, ...more, source];
+  await run(process.execPath, args, { cwd: folder });
 }

@@ -1,0 +1,7 @@
+let divisor = 1.0;
+  let share_at = ((row * params.heads * params.share + head) * SPLITS + split) * (DIM + 2u);
+  if (lane == 0u) {
+    out[share_at] = most;
+    out[share_at + 1u] = total;
+  }
+  let to = share_at + 2u;

@@ -1,0 +1,219 @@
+//! What graphics cards run, and every form of it that one may have: on lavapipe, which has all that forms are made of.
+
+mod support;
+
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Instant;
+use support::gpu::open_lavapipe;
+use support::models::{fixture, json, load_fixture_on, load_fixture_with, numbers, tokens};
+use support::numbers::largest_error;
+use support::products::{ROUNDING, check};
+use support::scores::{errors, mean_error, score_in_steps};
+use wisplm::cpu::KvType;
+use wisplm::executor::Cache;
+use wisplm::gpu::{Features, Gpu, Tile, Tuning};
+use wisplm::loader::Loader;
+use wisplm::selftest;
+use wisplm::task::{Embedding, Pooling};
+
+/// Mean |Δ log-probability| that products in 32 bits may cost beside keys and values in 16, products in 16, and bytes.
+const PLAIN: f32 = 0.002;
+const HALF: f32 = 0.02;
+const PACKED: f32 = 0.06;
+
+/// A card with these features.
+fn card(features: Features) -> Rc<Gpu> {
+    let gpu = open_lavapipe();
+    gpu.shape_for_cards();
+    gpu.use_only(features);
+    assert_eq!(gpu.features(), gpu.features().and(features), "lavapipe has less");
+    gpu
+}
+
+const NONE: Features = Features { f16: false, subgroup: 0, packed_dot: false };
+const ALL: Features = Features { f16: true, subgroup: 8, packed_dot: true };
+
+fn tuned(gpu: &Gpu, products: &[(&str, [usize; 2])], tile: Option<Tile>) {
+    let products = products.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();
+    gpu.tune(Tuning { products, tile });
+}
+
+/// Prompts in tiles, few rows, and single ones, which each have kernels of their own.
+const STEPS: [usize; 5] = [100, 16, 7, 3, 1];
+
+#[test]
+fn models_score_the_same_with_every_feature_and_without_it() {
+    let some = [
+        ("no feature", NONE, None, PLAIN),
+        ("subgroups", Features { subgroup: 8, ..NONE }, None, PLAIN),
+        ("shader-f16", Features { f16: true, ..NONE }, None, HALF),
+        ("packed dot", Features { packed_dot: true, ..NONE }, Some(Tile::Packed), PACKED),
+        ("all", ALL, Some(Tile::Packed), PACKED),
+        ("all, 16 bits", ALL, None, HALF),
+    ];
+    for (what, features, tile, most) in some {
+        let gpu = card(features);
+        // Groups of threads that are as small as subgroups.
+        tuned(&gpu, &[("F32", [8, 4]), ("F16", [8, 2])], tile);
+        println!("{what}");
+        let name = if features == ALL { "gemma3-0" } else { "llama-0" };
+        let errors = errors(&gpu, name, &STEPS);
+        assert!(errors.iter().all(|error| *error <= most), "{what}, {name}: {errors:?}");
+        // Single rows are not in tiles.
+        assert!(errors[4] <= PLAIN, "{what}, {name}: {errors:?}");
+    }
+}
+
+#[test]
+fn products_of_all_formats_are_those_of_the_weights() {
+    // On both sides of a tile of outputs, and of rows; one row, and few.
+    check(&card(NONE), &[65], &[1, 5, 33], ROUNDING);
+}
+
+/// How far off a sum of up to 768 products of numbers between −1 and 1, which is about ±9, may be: rounded to 16-bit
+/// floats, and to bytes, on both sides.
+const ROUNDING_HALF: f32 = 0.03;
+const ROUNDING_PACKED: f32 = 0.25;
+
+#[test]
+fn narrow_tiles_of_all_formats_are_near_them() {
+    check(&card(Features { f16: true, ..NONE }), &[65], &[33], ROUNDING_HALF);
+    let gpu = card(Features { packed_dot: true, ..NONE });
+    tuned(&gpu, &[], Some(Tile::Packed));
+    check(&gpu, &[65], &[33], ROUNDING_PACKED);
+}
+
+/// Keys that several workgroups share.
+#[test]
+fn shared_keys_score_as_those_of_one_workgroup() {
+    for name in ["llama-0", "gemma3-0"] {
+        let gpu = card(NONE);
+        let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let mut scores = [usize::MAX, 20].map(|from| {
+            gpu.share_keys(from);
+            score_in_steps(&mut load_fixture_on(&gpu, &format!("tiny/{name}.gguf")), &text, 1)
+        });
+        let [alone, shared] = &mut scores;
+        let error = largest_error(shared, alone);
+        println!("{name}: {error}");
+        assert!(error <= 1e-4 && shared != alone, "{name}: {error}");
+    }
+}
+
+/// A shape that kernels cannot have, as another version may have left it, is not taken.
+#[test]
+fn shapes_that_cannot_be_are_left_out() {
+    let gpu = card(NONE);
+    for shape in [[0, 0], [128, 4], [2, 4]] {
+        tuned(&gpu, &[("F32", shape), ("F16", shape)], Some(Tile::Half));
+        let errors = errors(&gpu, "llama-0", &[1]);
+        assert!(errors[0] <= PLAIN, "{shape:?}: {errors:?}");
+    }
+    assert_eq!(Tuning::parse("{\"tile\": 7}"), Tuning::default());
+}
+
+/// Caps, windows, heads of other sizes, encoders, keys of bytes: in tiles of rows, with and without exchanges.
+#[test]
+fn attention_in_tiles_is_the_same_in_every_family() {
+    for features in [NONE, ALL] {
+        let gpu = card(features);
+        for name in ["gemma2-0", "phi3-0", "qwen35-0"] {
+            let most = if features == ALL { HALF } else { PLAIN };
+            let errors = errors(&gpu, name, &[100]);
+            assert!(errors[0] <= most, "{name}: {errors:?}");
+        }
+        let (answers, mut model) = (json("tiny/bert-0.json"), load_fixture_on(&gpu, "tiny/bert-0.gguf"));
+        let mut run =
+            Embedding::new(&model.executor, vec![tokens(&answers["tokens"])], Pooling::Mean, true).unwrap();
+        while !run.advance(&mut model.executor, &mut || false).unwrap() {}
+        let got = run.take_vectors().concat();
+        let want = numbers(&answers["embedding"]["mean"]);
+        let length = want.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let cosine = got.iter().zip(&want).map(|(a, b)| a * b / length).sum::<f32>();
+        assert!(cosine >= 0.9999, "{cosine}");
+    }
+    let mut model = load_fixture_with(&card(NONE), "tiny/llama-0.gguf", KvType::Q8_0);
+    let answers = json("tiny/llama-0.json");
+    let scores = score_in_steps(&mut model, &tokens(&answers["tokens"]), 100);
+    let error = mean_error(&scores, &numbers(&answers["logprobs"]));
+    assert!(error <= 0.01, "keys of 8 bits: {error}");
+}
+
+/// Steps of one token of several sequences, which read each weight once for all of them.
+#[test]
+fn sequences_decoded_at_once_answer_as_each_alone() {
+    let gpu = card(ALL);
+    let mut model = load_fixture_on(&gpu, "tiny/llama-0.gguf");
+    let text = tokens(&json("tiny/llama-0.json")["tokens"]);
+    for count in [3, 10] {
+        let mut decode = |ranges: &[usize]| -> (Vec<f32>, u64) {
+            let mut caches: Vec<Cache> = ranges.iter().map(|_| model.executor.new_cache()).collect();
+            let mut logits = vec![];
+            let mut weights = 0;
+            for step in 0..4 {
+                let parts = ranges.iter().map(|k| &text[k + step..k + step + 1]);
+                let mut batch: Vec<(&mut Cache, &[u32])> = caches.iter_mut().zip(parts).collect();
+                model.executor.begin(&mut batch).unwrap();
+                let mut caches: Vec<&mut Cache> = caches.iter_mut().collect();
+                assert!(model.executor.advance(&mut caches, &mut || false).unwrap());
+                let before = gpu.counts().weights;
+                assert!(model.executor.logits(0..ranges.len(), &mut logits).unwrap());
+                weights = gpu.counts().weights - before;
+            }
+            (logits, weights)
+        };
+        let ranges: Vec<usize> = (0..count).collect();
+        let alone: Vec<(Vec<f32>, u64)> = ranges.iter().map(|k| decode(&[*k])).collect();
+        let (together, weights) = decode(&ranges);
+        assert_eq!(weights, alone[0].1, "bytes of weights that a step reads");
+        let want: Vec<f32> = alone.into_iter().flat_map(|(logits, _)| logits).collect();
+        let error = largest_error(&together, &want);
+        assert!(error <= 1e-4, "{count} sequences: {error}");
+    }
+}
+
+/// Trials find shapes that kernels can have, once: what they have found is not tried again, and models run with it.
+#[test]
+fn shapes_are_tried_once_on_a_card_and_never_on_a_program() {
+    let load = |gpu: &Rc<Gpu>| {
+        let bytes = std::fs::read(fixture("tiny/llama-0.gguf")).unwrap();
+        let mut loader = Loader::new(1, None, None).on(gpu);
+        loader.push(&bytes).unwrap();
+        loader
+    };
+    let now = || Instant::now().duration_since(*BEGAN).as_secs_f64() * 1e3;
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let gpu = card(ALL);
+    assert!(pollster::block_on(load(&gpu).tune(now)).unwrap());
+    let found = gpu.tuning();
+    println!("{}", found.to_json());
+    assert!(found.tile.is_some() && !found.products.is_empty());
+    assert!(found.products.keys().all(|format| found.shape(format).is_some()));
+    assert_eq!(Tuning::parse(&found.to_json()), found);
+    let errors = errors(&gpu, "llama-0", &[100, 1]);
+    assert!(errors.iter().all(|error| *error <= PACKED), "{errors:?}");
+
+    let next = card(ALL);
+    next.tune(found);
+    let loader = load(&next);
+    let before = next.counts();
+    assert!(!pollster::block_on(loader.tune(now)).unwrap());
+    assert_eq!(next.counts(), before);
+
+    let program = open_lavapipe();
+    let loader = load(&program);
+    let before = program.counts();
+    assert!(!pollster::block_on(loader.tune(now)).unwrap());
+    assert_eq!((program.counts(), program.tuning()), (before, Tuning::default()));
+}
+
+#[test]
+fn cards_pass_the_self_test_with_products() {
+    for features in [NONE, ALL] {
+        let gpu = card(features);
+        let start = Instant::now();
+        pollster::block_on(selftest::check(&gpu)).unwrap();
+        println!("{:.1?}, {} pipelines", start.elapsed(), gpu.counts().pipelines);
+    }
+}
