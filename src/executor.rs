@@ -287,6 +287,13 @@ impl Executor {
         plan.states.is_empty() && !windows
     }
 
+    /// Frees what sequences that have ended leave to others.
+    pub fn release(&mut self) {
+        if let Executor::Gpu(executor) = self {
+            executor.release();
+        }
+    }
+
     /// How many of `remaining` tokens the next step should take.
     pub fn step_tokens(&self, remaining: usize) -> usize {
         match self {

@@ -66,9 +66,11 @@ impl Desk {
         (answer, usage)
     }
 
-    /// An answer of 12 tokens. Sequences that cannot go back are forked at `point`.
+    /// An answer of 12 tokens. Sequences with states are forked at `point`, those with windows at the prompt's end.
     fn ask(&mut self, prompt: &[u32], point: usize) -> (Vec<u32>, usize) {
-        let parts = !self.model.executor.goes_back();
+        let executor = &self.model.executor;
+        let point = if executor.plan().states.is_empty() { prompt.len() } else { point };
+        let parts = !executor.goes_back();
         let run = self.begin(prompt, 12).forked_at(Vec::from_iter(parts.then_some(point)));
         let (answer, usage) = self.finish(run);
         assert_eq!((usage.prompt, usage.answer), (prompt.len(), answer.len()));
@@ -301,9 +303,9 @@ fn an_answer_that_does_not_slide_ends_with_the_context() {
     let (mut desk, text) = load(None, "llama-0", 64);
     let mut run = desk.begin(&text[..40], 100);
     loop {
-        match run.advance(&mut desk.model.executor, &desk.model.tokenizer, &mut || false).unwrap() {
-            Progress::Finished { finish, .. } => break assert_eq!(finish, Finish::Length),
-            _ => {}
+        let progress = run.advance(&mut desk.model.executor, &desk.model.tokenizer, &mut || false);
+        if let Progress::Finished { finish, .. } = progress.unwrap() {
+            break assert_eq!(finish, Finish::Length);
         }
     }
     assert_eq!((run.usage().answer, run.usage().slid), (24, 0));

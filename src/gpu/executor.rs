@@ -13,7 +13,7 @@ use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
 use crate::plan::{Head, Op, Plan, Rope, Row};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -49,7 +49,7 @@ pub struct Executor {
     one: Program,
     many: Program,
     pool: Rc<Pool>,
-    lanes: Vec<Lane>,
+    lanes: HashMap<usize, Lane>,
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
@@ -132,7 +132,7 @@ impl Executor {
             one: Program::default(),
             many: Program::default(),
             pool,
-            lanes: vec![],
+            lanes: HashMap::new(),
             step: None,
             under_way: VecDeque::new(),
             readback,
@@ -166,9 +166,9 @@ impl Executor {
         self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
         self.plan = plan;
         self.compile()?;
-        for lane in std::mem::take(&mut self.lanes) {
+        for (number, lane) in std::mem::take(&mut self.lanes) {
             let lane = self.bound(lane.layers, lane.states);
-            self.lanes.push(lane);
+            self.lanes.insert(number, lane);
         }
         self.gpu.check()
     }
@@ -214,7 +214,7 @@ impl Executor {
         self.send();
         let fork = cache.fork();
         self.reach(fork.lane)?;
-        let (from, to) = (&self.lanes[cache.lane], &self.lanes[fork.lane]);
+        let (from, to) = (&self.lanes[&cache.lane], &self.lanes[&fork.lane]);
         self.gpu.submit(|encoder| {
             for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
                 for (at, len) in layer.places(cache.stored(layer)) {
@@ -354,7 +354,7 @@ impl Executor {
                     if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
                         continue;
                     }
-                    let lane = &self.lanes[sequence.lane];
+                    let lane = &self.lanes[&sequence.lane];
                     let group = if one { &lane.one[k] } else { &lane.many[k] };
                     dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
@@ -372,15 +372,21 @@ impl Executor {
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
     }
 
-    /// Makes memory for sequences up to number `lane`.
-    fn reach(&mut self, lane: usize) -> Result<()> {
-        while self.lanes.len() <= lane {
+    /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
+    pub fn release(&mut self) {
+        let Executor { lanes, pool, .. } = self;
+        lanes.retain(|lane, _| !pool.is_spare(*lane));
+    }
+
+    /// Makes memory for the sequence of this number, unless there is some from one that has ended.
+    fn reach(&mut self, number: usize) -> Result<()> {
+        if !self.lanes.contains_key(&number) {
             let layers: Vec<_> =
                 self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
             let lane = self.bound(layers, states.collect());
             self.gpu.check()?;
-            self.lanes.push(lane);
+            self.lanes.insert(number, lane);
         }
         Ok(())
     }

@@ -88,6 +88,11 @@ impl Pool {
         Rc::new(Pool { layers, states, free: RefCell::default(), next: Cell::default() })
     }
 
+    /// Whether nobody uses a sequence's memory, nor will the next one.
+    pub(super) fn is_spare(&self, lane: usize) -> bool {
+        self.free.borrow().split_last().is_some_and(|(_, spare)| spare.contains(&lane))
+    }
+
     /// Bytes of the memory of a sequence.
     pub fn bytes(&self) -> u64 {
         let layers: u64 = self.layers.iter().map(Layer::bytes).sum();

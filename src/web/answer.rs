@@ -57,7 +57,7 @@ impl Engine {
         let mut fitted =
             chat::fit(templates, tokenizer, &conversation, clock, overflow, gone, context, answer)?;
         let rest = conversation.without_messages(fitted.gone.messages);
-        let mut points = self.partings(&rest, &fitted.prompt.tokens, clock);
+        let mut points = self.partings(Some(&rest), &fitted.prompt.tokens, clock);
         fitted.cut(&mut points);
         let tokens = fitted.prompt.tokens;
         let slides = (overflow == Overflow::Slide).then_some(fitted.head);
@@ -103,20 +103,35 @@ impl Engine {
     #[wasm_bindgen(js_name = closeSession)]
     pub fn close_session(&mut self, session: u32) {
         self.sessions.remove(&session);
+        self.model.executor.release();
     }
 }
 
 impl Engine {
-    /// Where the prompts of a conversation part that goes on otherwise: before its last message, and before the answer,
-    /// which templates show otherwise later. Only sequences that cannot go back have to be forked there.
-    pub(super) fn partings(&self, conversation: &Conversation, prompt: &[u32], clock: Clock) -> Vec<usize> {
+    /// Where a run over a prompt is forked, for prompts that part from it. Only sequences that cannot go back have to be:
+    /// those with windows at the prompt's end, from where they go back over a step; those with states where the prompts
+    /// of its conversation part, before its last message and before the answer, which templates show otherwise later.
+    pub(super) fn partings(
+        &self,
+        conversation: Option<&Conversation>,
+        prompt: &[u32],
+        clock: Clock,
+    ) -> Vec<usize> {
         let Model { executor, templates, tokenizer, .. } = &self.model;
         if executor.goes_back() {
             return vec![];
         }
+        if executor.plan().states.is_empty() {
+            return vec![prompt.len()];
+        }
+        let Some(conversation) = conversation else {
+            // The same prompt again, or one with another end: a token is always left to compute.
+            return prompt.len().checked_sub(1).into_iter().collect();
+        };
         let all = conversation.messages.len();
         let shared = |count| chat::shared(templates, tokenizer, conversation, count, prompt, clock);
         let mut points: Vec<usize> = (all.saturating_sub(1).max(1)..=all).map(shared).collect();
+        points.sort_unstable();
         points.dedup();
         points.retain(|point| (1..prompt.len()).contains(point));
         points

@@ -140,7 +140,7 @@ impl Engine {
         let Model { templates, tokenizer, .. } = &self.model;
         let clock = clock();
         let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
-        let points = self.partings(&conversation, &prompt.tokens, clock);
+        let points = self.partings(Some(&conversation), &prompt.tokens, clock);
         let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, ..Asked::default() };
         Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }
@@ -149,9 +149,7 @@ impl Engine {
     /// `answered`, and by the same options, the seed among them.
     pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<String> {
         self.cancel();
-        let parts = !self.model.executor.goes_back();
-        // The same prompt again, or one with another end: a token is always left to compute.
-        let points = prompt.len().checked_sub(1).filter(|_| parts).into_iter().collect();
+        let points = self.partings(None, prompt, clock());
         let asked = Asked { tokens: prompt.to_vec(), points, ..Asked::default() };
         Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }

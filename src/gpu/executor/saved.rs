@@ -79,7 +79,7 @@ impl Executor {
 
     /// Where it lies what is stored of a sequence: buffers, offsets and lengths in bytes.
     fn parts(&self, cache: &Cache) -> Vec<(&wgpu::Buffer, u64, u64)> {
-        let lane = &self.lanes[cache.lane];
+        let lane = &self.lanes[&cache.lane];
         let mut parts = vec![];
         for (layer, buffer) in self.pool.layers.iter().zip(&lane.layers) {
             parts.extend(layer.places(cache.stored(layer)).map(|(at, len)| (buffer, at, len)));
