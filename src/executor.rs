@@ -80,9 +80,9 @@ impl Loading {
     }
 
     /// Times shapes of kernels on the weights, now that they are there; see [`gpu::Loading::tune`].
-    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+    pub async fn tune(&self, now: fn() -> f64) -> Result<Option<String>> {
         match self {
-            Loading::Cpu(_) => Ok(false),
+            Loading::Cpu(_) => Ok(None),
             Loading::Gpu(loading) => loading.tune(now).await,
         }
     }

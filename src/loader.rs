@@ -166,9 +166,9 @@ impl Loader {
         Ok(())
     }
 
-    /// Finds the fastest shapes of a GPU's kernels, once all bytes are there: true if they were not known. `now` tells
-    /// milliseconds.
-    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+    /// Finds the fastest shapes of a GPU's kernels, once all bytes are there. Answers what [`crate::gpu::Tuning::parse`]
+    /// understands if they were not known. `now` tells milliseconds.
+    pub async fn tune(&self, now: fn() -> f64) -> Result<Option<String>> {
         self.intake.loading.tune(now).await
     }
 

@@ -61,7 +61,7 @@ export class Job {
     this.#notice.hidden = true;
     this.#button.textContent = "Stop";
     try {
-      say((await this.#work(mine.signal, (text, share) => say(text, share))) ?? "");
+      say((await this.#work(mine.signal, say)) ?? "");
     } catch (error) {
       if (isAbort(error)) say("Stopped.");
       else {

@@ -43,7 +43,7 @@ export class Classify {
   #model = null;
   #texts = field("Texts", { hint: "One a line.", rows: 8, value: sampleTexts.join("\n") });
   #labels = field("Classes", { hint: "Separated by commas.", rows: 2, value: "billing, delivery, technical problem, praise" });
-  #examples = field("Examples", { placeholder: "billing: Can you send me an invoice?" });
+  #examples = field("Examples", { hint: "One a line.", placeholder: "billing: Can you send me an invoice?" });
   #column = element("select", { "aria-label": "Column of the file" });
   #columnField = element("label", { class: "inline-label", hidden: true }, "Column ", this.#column);
   #table = [];
@@ -95,6 +95,9 @@ export class Classify {
     if (fits && !this.#examples.box.value.trim()) this.#examples.box.value = sampleExamples.join("\n");
     this.#examples.node.querySelector("label").textContent = fits ? "Examples" : "Examples, if you like";
     this.#examples.box.rows = fits ? 8 : 4;
+    this.#examples.node.querySelector(".hint").textContent = fits
+      ? "One a line. A head is fitted to them, here, in a moment."
+      : "One a line. A small model needs them; an embedding model makes the most of them.";
     this.#snippet.refresh();
   }
 
@@ -130,13 +133,13 @@ export class Classify {
     if (texts.length === 0) throw amiss("There is nothing to sort", "Paste some texts, one a line, or open a CSV file.");
     this.#rows = [];
     this.#body.replaceChildren();
-    const classify = await this.#classifier(labels, examples, signal, say);
+    const classifier = await this.#classifier(labels, examples, signal, say);
     this.#output.hidden = false;
     const began = performance.now();
     for (let at = 0; at < texts.length; at += batch) {
       const part = texts.slice(at, at + batch);
       say(`${at} of ${texts.length}`, at / texts.length);
-      const answers = await classify(part);
+      const answers = await classifier.classify(part, { signal });
       part.forEach((text, i) => this.#add(text, answers[i]));
     }
     const seconds = (performance.now() - began) / 1000;
@@ -151,7 +154,7 @@ export class Classify {
     if (writes(model.info) || model.info.labels) {
       if (labels.length < 2) throw amiss("Two classes at least", "Name them, separated by commas.");
       const few = examples.length > 0 && !model.info.labels ? { examples } : {};
-      return (texts) => model.classify(texts, labels, { ...few, signal });
+      return model.classifier({ labels, ...few });
     }
     const { fitClassifier } = await import("./pkg/index.js");
     const steps = { embed: "Reading the examples", fit: "Fitting" };
@@ -161,7 +164,7 @@ export class Classify {
     });
     const { accuracy, examples: count } = classifier.report;
     this.#note = ` Fitted to ${count} examples, cross-validated: ${Math.round(accuracy * 100)} % right.`;
-    return (texts) => classifier.classify(texts, { signal });
+    return classifier;
   }
 
   #add(text, scores) {

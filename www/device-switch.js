@@ -37,7 +37,7 @@ export class DeviceSwitch {
 
   /** Says what a model runs on, or without one what it would. */
   showUse(info) {
-    byId("device-use").textContent = info ? inUse(info, this.#report) : this.#expected();
+    byId("device-use").textContent = info ? inUse(info) : this.#expected();
   }
 
   #expected() {
@@ -58,8 +58,6 @@ export class DeviceSwitch {
   }
 }
 
-function inUse({ device }, report) {
-  if (device.kind === "wasm") return `${device.description}. In use: ${device.features.join(", ")}.`;
-  const features = report?.webgpu.features ?? [];
-  return `${device.description}. ${features.length ? `It offers ${features.join(", ")}.` : ""}`;
+function inUse({ device: { description, features } }) {
+  return `${description}. ${features.length ? `In use: ${features.join(", ")}.` : ""}`;
 }

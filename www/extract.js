@@ -8,9 +8,9 @@ import { duration } from "./words.js";
 const sampleSchema = {
   type: "object",
   properties: {
-    name: { type: "string" },
+    name: { type: "string", maxLength: 40 },
     email: { type: "string", format: "email" },
-    product: { type: "string" },
+    product: { type: "string", maxLength: 40 },
     urgency: { enum: ["low", "medium", "high"] },
   },
   required: ["name", "email", "product", "urgency"],
@@ -32,7 +32,7 @@ export class Extract {
   constructor() {
     this.#job = new Job("Extract", (signal) => this.#run(signal));
     this.#snippet = new Snippet(() => this.#code());
-    this.#schema.box.addEventListener("input", () => this.#snippet.refresh());
+    for (const { box } of [this.#schema, this.#text]) box.addEventListener("input", () => this.#snippet.refresh());
     const result = element("pre", { class: "result", tabindex: "0", "aria-label": "JSON", role: "region", "aria-live": "polite" }, this.#result);
     this.node.append(
       heading("Text in, JSON out", "The answer satisfies the schema, always. Whether it is true is up to the model: a small one is often wrong."),
@@ -71,6 +71,7 @@ export class Extract {
 
 const model = await load("models/SmolLM2-135M-Instruct.Q4_1.gguf");
 const schema = ${this.#schema.box.value.trim()};
+const text = ${JSON.stringify(this.#text.box.value)};
 const value = await model.extract(text, schema);
 console.log(value);`;
   }

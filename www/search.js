@@ -54,18 +54,19 @@ export class Search {
   }
 
   async #run(signal, say) {
+    const model = this.#model;
     const documents = [...new Set(lines(this.#documents.box.value))];
     const query = this.#query.value.trim();
     if (documents.length === 0) throw amiss("There is nothing to search in", "Paste some texts, one a line.");
     if (!query) throw amiss("There is nothing to look for", "Write a question or a few words.");
     const fresh = documents.filter((text) => !this.#vectors.has(text));
     const began = performance.now();
-    const vectors = await this.#model.embed(fresh, {
+    const vectors = await model.embed(fresh, {
       signal,
       onProgress: ({ done, total }) => say(`Embedding ${done} of ${total}`, done / total),
     });
     fresh.forEach((text, i) => this.#vectors.set(text, vectors[i]));
-    const asked = await this.#model.embed(query, { signal });
+    const asked = await model.embed(query, { signal });
     const ranking = documents
       .map((text) => ({ text, score: this.#vectors.get(text).reduce((sum, value, i) => sum + value * asked[i], 0) }))
       .sort((a, b) => b.score - a.score);

@@ -116,14 +116,15 @@ export class Talk {
     for (let round = 1; ; round++) {
       let result;
       try {
-        result = await this.#write(turn, this.#model.chat(asked, { ...options, tools }));
+        const enough = round === mostRounds ? { toolChoice: "none" } : {};
+        result = await this.#write(turn, this.#model.chat(asked, { ...options, tools, ...enough }));
       } catch (error) {
         if (error.code !== "invalid-argument" || round > 1) throw error;
         this.#takesTools = false;
         turn.note("This model's chat template has no place for tools: it answers without.");
         return this.#write(turn, this.#model.chat(messages, options));
       }
-      if (result.finishReason !== "tool-calls" || round === mostRounds) return result;
+      if (result.finishReason !== "tool-calls") return result;
       const outputs = result.toolCalls.map(callTool);
       result.toolCalls.forEach((call, i) => turn.call(call, outputs[i]));
       asked.push(...exchange(result.toolCalls, outputs));
@@ -172,7 +173,6 @@ export class Talk {
 
   #ending(result) {
     if (!result || result.finishReason === "abort") return "Stopped.";
-    if (result.finishReason === "tool-calls") return "The model calls tools again and again.";
     if (result.finishReason !== "length") return "";
     const { promptTokens, completionTokens } = result.usage;
     return promptTokens + completionTokens >= this.#model.info.contextLength

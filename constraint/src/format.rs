@@ -35,7 +35,11 @@ impl Format {
     pub(crate) fn grammar(self) -> Result<TopLevelGrammar> {
         Ok(match self {
             Format::Schema(schema) => TopLevelGrammar::from_json_schema(compact(schema)?),
-            Format::Regex(regex) => TopLevelGrammar::from_regex(&regex),
+            Format::Regex(regex) => {
+                // Digits and word characters are ASCII's, as in JavaScript.
+                let regex = llguidance::regex_to_lark(&regex, "dw");
+                TopLevelGrammar::from_lark(format!("start: /{regex}/"))
+            }
             Format::Choices(choices) if choices.is_empty() => {
                 return Err(Error::invalid("format.choices is empty: give one choice at least"));
             }

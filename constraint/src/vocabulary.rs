@@ -32,7 +32,12 @@ impl TokenizerEnv for Environment {
     }
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.tokenize_with_greedy_fallback(bytes, |text| self.tokenizer.tokens(text))
+        self.trie.tokenize_with_greedy_fallback(bytes, |text| {
+            let tokens = self.tokenizer.tokens(text);
+            // A vocabulary may lack a text, and spell it otherwise or as nothing: its own bytes are what is prescribed.
+            let spelled = tokens.iter().flat_map(|token| self.trie.token(*token));
+            if spelled.eq(text.as_bytes()) { tokens } else { self.trie.greedy_tokenize(text.as_bytes()) }
+        })
     }
 }
 

@@ -42,13 +42,14 @@ export interface ToolCall {
 }
 
 /** A conversation as JSON, for the engine. */
-export function conversation(messages: unknown, { tools, reasoning, continueAssistant }: ChatOptions = {}): string {
+export function conversation(messages: unknown, { tools, toolChoice, reasoning, continueAssistant }: ChatOptions = {}): string {
   if (!Array.isArray(messages)) throw invalidArgument("messages must be an array of { role, content }", "messages");
   try {
     return JSON.stringify(
       {
         messages,
         ...(tools !== undefined && { tools }),
+        ...(toolChoice !== undefined && { toolChoice }),
         ...(reasoning !== undefined && { reasoning }),
         ...(continueAssistant !== undefined && { continueAssistant }),
       },

@@ -1,7 +1,7 @@
 // Values out of texts, as a schema has them.
 
 import type { Message } from "./chat.js";
-import { invalidArgument, WispError } from "./errors.js";
+import { aborted, invalidArgument, WispError } from "./errors.js";
 import type { Format } from "./format.js";
 import type { Generation } from "./generation.js";
 import { type ExtractOptions, extractOptions, text } from "./options.js";
@@ -66,7 +66,7 @@ export async function extract(ask: Ask, chats: boolean, input: unknown, schema: 
   const format = { schema: json };
   const answer = ask(prompt, { format, maxTokens, temperature: 0, ...(signal && { signal }) });
   const { text: value, finishReason } = await answer.result;
-  signal?.throwIfAborted();
+  if (finishReason === "abort") throw aborted(signal);
   if (finishReason === "length") {
     throw new WispError("context-overflow", `the value was not complete after ${maxTokens} tokens: raise maxTokens, or bound the schema's texts and lists`);
   }

@@ -3,7 +3,7 @@ export { probe } from "./probe.js";
 export { WispError } from "./errors.js";
 export { fitClassifier, restoreClassifier } from "./fit/classifier.js";
 export type { Embedder, FitReport, FittedClassifier } from "./fit/classifier.js";
-export type { Example, FitOptions, FittedClassifyOptions } from "./fit/options.js";
+export type { Example, FitOptions } from "./fit/options.js";
 export type { SavedClassifier } from "./fit/saved.js";
 export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";

@@ -68,7 +68,7 @@ function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefine
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, constraint, device, threads, cache = true, contextLength, kvType, adapters = [], signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
+  { modules, constraint, device, threads, cache = true, autotune = true, contextLength, kvType, adapters = [], signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
     Pick<WireLoad, "modules" | "constraint" | "device" | "threads">,
 ): Promise<Model> {
   const all = [...files, ...adapters.flatMap(({ source }) => sources([source]))];
@@ -154,6 +154,6 @@ export function loadWith(
       ...(kvType !== undefined && { kvType }),
       ...(adapters.length > 0 && { adapters: adapters.map(({ scale = 1 }) => scale) }),
     };
-    post({ type: "load", load: { modules, constraint, device, threads, sources: wires, cache, model } }, transfer);
+    post({ type: "load", load: { modules, constraint, device, threads, sources: wires, cache, autotune, model } }, transfer);
   });
 }

@@ -62,7 +62,10 @@ export interface ModelInfo {
     readonly description: string;
     /** How many compute; one where the GPU does. With `threads: "auto"` as many as helped when the model was loaded. */
     readonly threads: number;
-    /** What of WebAssembly is in use, such as `"simd128"`, `"relaxed-simd"` and `"threads"`. */
+    /**
+     * What is in use that not every browser has: of WebAssembly, such as `"simd128"`, `"relaxed-simd"` and `"threads"`; of
+     * a GPU, `"shader-f16"`, `"subgroups"` and `"packed_4x8_integer_dot_product"`.
+     */
     readonly features: readonly string[];
   };
   /**
@@ -201,8 +204,8 @@ export class WorkerModel implements Model {
 
   chat(messages: readonly Message[], options?: ChatOptions): Generation {
     try {
-      const { signal, tools, reasoning, continueAssistant, ...others } = chatOptions(options);
-      const asked = conversation(messages, { tools, reasoning, continueAssistant });
+      const { signal, tools, toolChoice, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, toolChoice, reasoning, continueAssistant });
       return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);

@@ -53,6 +53,13 @@ export interface LoadOptions {
   adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
   cache?: boolean;
+  /**
+   * Whether, on a GPU, shapes of kernels are tried out on the model's own weights when a format of weights is met for the
+   * first time, and the fastest kept in the browser's private file system, under the adapter's name. It takes some tenths of
+   * a second, once. It may turn to products in bytes for prompts, as the processor's are, where those are much faster: set it
+   * `false` to have the same kernels always. Nothing is tried without `cache`. Default `true`.
+   */
+  autotune?: boolean;
   /** Called as the load goes on. */
   onProgress?: (progress: LoadProgress) => void;
   /** Ends the load, and releases everything it holds. */
@@ -101,10 +108,15 @@ export interface GenerateOptions {
 /** What an answer in a conversation takes. */
 export interface ChatOptions extends GenerateOptions {
   /**
-   * Functions that the model may ask for; it decides whether. Refused where its template has no place for them, or its way
-   * of writing calls is not known.
+   * Functions that the model may ask for. Refused where its template has no place for them, or its way of writing calls is
+   * not known. Of most models calls have the form that the schemas prescribe: where it writes them as JSON.
    */
   tools?: readonly Tool[];
+  /**
+   * Whether it has to: `"auto"`, the default, leaves it to the model; with `"none"` it is not told of them; `"required"` and
+   * a name have it call one, or that one.
+   */
+  toolChoice?: "auto" | "none" | "required" | { name: string };
   /**
    * Whether the model reasons before it answers; by default as its template says. Refused where the model cannot do
    * otherwise.
@@ -253,6 +265,12 @@ const string: Check = (value, option) => {
   if (typeof value !== "string") throw wrong(option, "a string", value);
 };
 
+const choice: Check = (value, option) => {
+  if (["auto", "none", "required"].includes(value as string)) return;
+  if (typeof value === "object" && value !== null) return void checked(value, { name: string }, option);
+  throw wrong(option, '"auto", "none", "required" or { name }', value);
+};
+
 const strings: Check = (value, option) => {
   if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw wrong(option, "an array of strings", value);
 };
@@ -309,6 +327,7 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
         });
       },
       cache: flag,
+      autotune: flag,
       onProgress: callback,
       signal,
       assets: (value, option) => {
@@ -350,15 +369,23 @@ const generation: Record<string, Check> = {
   signal,
 };
 
+const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, reasoning: flag };
+
 export function generateOptions(options?: GenerateOptions): GenerateOptions {
   return checked(options, generation, "generate");
 }
 
 export function chatOptions(options?: ChatOptions): ChatOptions {
-  return checked(options, { ...generation, tools: objects, reasoning: flag, continueAssistant: flag }, "chat");
+  return formed(checked(options, { ...sending, continueAssistant: flag }, "chat"));
 }
 
-const sending: Record<string, Check> = { ...generation, tools: objects, reasoning: flag };
+/** Refuses two forms of one answer. */
+export function formed<T extends SendOptions>(set: T): T {
+  if (set.format !== undefined && (set.tools ?? []).length > 0 && set.toolChoice !== "none") {
+    throw invalidArgument('format and tools do not go together: leave one out, or set toolChoice to "none"', "format");
+  }
+  return set;
+}
 
 export function sendOptions(options?: SendOptions): SendOptions {
   return checked(options, sending, "send");

@@ -35,6 +35,8 @@ export interface WireLoad {
   /** The model's files, then those of its adapters, one for each scale in `model.adapters`. */
   sources: WireSource[];
   cache: boolean;
+  /** Whether shapes of a GPU's kernels are tried out, and what was found is kept. */
+  autotune: boolean;
   /** What `Loader` takes beside the number of files. */
   model: { contextLength?: number; kvType?: string; adapters?: number[] };
 }
@@ -219,7 +221,7 @@ export interface Answers {
 export interface WirePlace {
   device: "wasm" | "webgpu";
   memory: WireMemory;
-  /** Of WebAssembly. */
+  /** Of WebAssembly, or of the GPU where that computes. */
   features: string[];
   threads: number;
   /** The GPU's name, where that computes. */

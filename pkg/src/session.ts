@@ -4,7 +4,7 @@ import { conversation, type Message } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
-import { sendOptions, sessionOptions, type SendOptions, type SessionOptions, wired } from "./options.js";
+import { formed, sendOptions, sessionOptions, type SendOptions, type SessionOptions, wired } from "./options.js";
 import type { WireRequest } from "./protocol.js";
 
 /**
@@ -98,8 +98,8 @@ export class WorkerSession implements Session {
   send(message: string | Message, options?: SendOptions): Generation {
     try {
       if (this.#closed !== undefined) throw this.#closed;
-      const { signal, tools, reasoning, ...others } = { ...this.#defaults, ...sendOptions(options) };
-      const asked = conversation([messageOf(message)], { tools, reasoning });
+      const { signal, tools, toolChoice, reasoning, ...others } = formed({ ...this.#defaults, ...sendOptions(options) });
+      const asked = conversation([messageOf(message)], { tools, toolChoice, reasoning });
       const request = { kind: "send" as const, session: this.#number, conversation: asked, options: wired(others) };
       const run = Run.start(this.#link, request, signal, (said) => {
         this.#messages = [...this.#messages, ...(said as Message[])];

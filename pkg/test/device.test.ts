@@ -5,7 +5,7 @@ import { test } from "node:test";
 import type { FromWorker, ToWorker, WireLoad, WireRequest, WireSource } from "../src/protocol.js";
 import type { WebGpuReport } from "../src/webgpu.js";
 import { type Outside, Service } from "../src/worker/service.js";
-import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, modelFile, typed } from "./fakes.js";
+import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, FakeStorage, modelFile, typed } from "./fakes.js";
 
 type Device = "auto" | "wasm" | "webgpu";
 type Of<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;
@@ -18,25 +18,29 @@ interface Options {
   sources?: WireSource[];
   gpu?: () => never;
   hire?: () => void;
+  storage?: FakeStorage;
+  autotune?: boolean;
 }
 
 /** A service that loads, and what it posts. */
 class Bench {
   readonly posted: FromWorker[] = [];
   readonly #service: Service;
+  readonly binding: ReturnType<typeof fakeBinding>;
   #waiting: (() => void)[] = [];
 
   constructor(device: Device, make: (device: "wasm" | "webgpu") => FakeEngine, options: Options = {}) {
-    const { adapter = () => ADAPTER, sources = [BLOB], gpu, hire } = options;
+    const { adapter = () => ADAPTER, sources = [BLOB], gpu, hire, storage, autotune = true } = options;
+    this.binding = fakeBinding(make, gpu);
     const outside: Outside = {
       post: (message) => {
         this.posted.push(message);
         for (const look of this.#waiting) look();
       },
-      storage: undefined,
+      storage,
       locks: undefined,
       start: async () => ({
-        binding: fakeBinding(make, gpu),
+        binding: this.binding,
         features: ["simd128"],
         hire: () => (hire?.(), { size: 0, problem: undefined, end: async () => {} }),
       }),
@@ -44,7 +48,7 @@ class Bench {
       adapter: async () => adapter(),
     };
     this.#service = new Service(outside);
-    const load: WireLoad = { modules: [], constraint: "https://host.test/c.wasm", device, threads: { count: 1, exact: true }, sources, cache: false, model: {} };
+    const load: WireLoad = { modules: [], constraint: "https://host.test/c.wasm", device, threads: { count: 1, exact: true }, sources, cache: true, autotune, model: {} };
     this.send({ type: "load", load });
   }
 
@@ -94,7 +98,25 @@ test("a real GPU is taken, and needs no helpers", async () => {
   let hired = 0;
   const { place } = await new Bench("auto", () => new FakeEngine(), { hire: () => hired++ }).loaded();
   assert.deepEqual([place.device, place.adapter, place.threads, place.notices], ["webgpu", "Fake GPU", 1, []]);
+  assert.deepEqual(place.features, ["shader-f16"], "of the GPU, not of WebAssembly");
   assert.equal(hired, 0);
+});
+
+test("shapes are tried on the first visit alone, where what was found can be kept, and not if they are not wanted", async () => {
+  const storage = new FakeStorage();
+  const visit = async (options: Options): Promise<{ tries: number; kept: string[] }> => {
+    const bench = new Bench("auto", () => new FakeEngine(), options);
+    await bench.loaded();
+    const kept = [...storage.files].map(([, bytes]) => new TextDecoder().decode(bytes));
+    return { tries: bench.binding.seen.filter((what) => what === "tune").length, kept };
+  };
+  assert.deepEqual(await visit({ storage, autotune: false }), { tries: 0, kept: [] });
+  assert.deepEqual(await visit({}), { tries: 0, kept: [] });
+  assert.deepEqual(await visit({ storage }), { tries: 1, kept: ["found"] });
+  storage.files.forEach((_, name) => storage.files.set(name, new TextEncoder().encode("found before")));
+  assert.deepEqual(await visit({ storage }), { tries: 1, kept: ["found before"] }, "the engine has nothing to find");
+  const other = (): WebGpuReport => ({ ...ADAPTER, description: "Another GPU" });
+  assert.deepEqual((await visit({ storage, adapter: other })).kept, ["found before", "found"]);
 });
 
 test("where auto does not take the GPU, it says why, and webgpu fails with the same", async () => {

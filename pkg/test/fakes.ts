@@ -117,6 +117,11 @@ export class FakeEngine implements Engine {
     return begins(prompt.length);
   }
 
+  callForm(conversation: string): string | undefined {
+    const forced = conversation.includes('"toolChoice":"required"');
+    return forced ? JSON.stringify({ choices: ["CALL"] }) : undefined;
+  }
+
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
   chat(conversation: string, answered: Uint32Array, options: string): string {
     const prompt = this.#prompt(conversation);
@@ -333,7 +338,7 @@ export const ADAPTER: WebGpuReport = {
 /** `make` makes the engine of each load. */
 export function fakeBinding(
   make: FakeEngine | ((device: "wasm" | "webgpu") => FakeEngine) = new FakeEngine(),
-  gpu: () => Gpu = () => ({ free: () => {}, [Symbol.dispose]: () => {} }),
+  gpu: () => Gpu = () => ({ features: () => ["shader-f16"], free: () => {}, [Symbol.dispose]: () => {} }),
 ): Binding & { seen: string[] } {
   const seen: string[] = [];
   class Loader {
@@ -365,6 +370,11 @@ export function fakeBinding(
       this.#bytes = 0;
       this.#head = "";
     }
+    async tune(): Promise<string | undefined> {
+      seen.push("tune");
+      return known.tuning === undefined ? "found" : undefined;
+    }
+
     finish(): Engine {
       this.nextFile();
       if (typeof make !== "function") return make;
@@ -384,7 +394,13 @@ export function fakeBinding(
     }
     free(): void {}
   }
-  const Gpu = { open: async () => gpu() };
+  let known: { tuning?: string } = {};
+  const Gpu = {
+    open: async (told: string) => {
+      known = JSON.parse(told) as { tuning?: string };
+      return gpu();
+    },
+  };
   return { Gpu, Loader, Sha256, seen, help: () => {}, helperLost: () => {}, dismissHelpers: () => {} };
 }
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
+import type { Generation } from "../src/generation.js";
 import { loadOptions, type LoadProgress } from "../src/options.js";
 import type { Outside } from "../src/worker/service.js";
 import { begins, fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
@@ -148,6 +149,8 @@ test("a conversation is answered, its reasoning apart", async () => {
   });
 });
 
+const answered = async (generation: Generation): Promise<string> => (await generation.result).text;
+
 test("calls of tools come at the end, each with a name", async () => {
   await using(load(blob()), async (model) => {
     const tools = [{ type: "function", function: { name: "sum" } }] as const;
@@ -160,6 +163,7 @@ test("calls of tools come at the end, each with a name", async () => {
     const events = [];
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
+    assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
   });
 });
 
@@ -173,7 +177,9 @@ test("a conversation that is none is refused", async () => {
       [[{ role: "user", content: "{{" }], {}],
       [[], { tools: {} }, "tools"],
       [[], { tools: ["sum"] }, "tools"],
-      [[], { toolChoice: "auto" }, "toolChoice"],
+      [[], { toolChoice: "any" }, "toolChoice"],
+      [[], { toolChoice: { tool: "sum" } }, "tool"],
+      [[], { tools: [{}], format: { choices: ["A"] } }, "format"],
       [[], { reasoning: "yes" }, "reasoning"],
       [[], { continueAssistant: 1 }, "continueAssistant"],
     ];

@@ -2,6 +2,7 @@
 //!
 //! A format is told by what the template mentions. What looks like a call and cannot be read stays text.
 
+use super::form::{Piece, Script};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -24,6 +25,8 @@ pub struct Format {
     pub open: &'static str,
     /// What an answer begins with that is nothing but a call.
     pub whole: Option<&'static str>,
+    /// How calls can be prescribed.
+    pub script: Option<Script>,
     read: fn(&str) -> Option<Vec<ToolCall>>,
 }
 
@@ -35,19 +38,96 @@ impl Format {
 }
 
 const FORMATS: &[Format] = &[
-    Format { signs: &["<|tool_call>", "<tool_call|>"], open: "<|tool_call>", whole: None, read: gemma },
-    Format { signs: &["[TOOL_CALLS]", "[ARGS]"], open: "[TOOL_CALLS]", whole: None, read: ministral },
-    Format { signs: &["[TOOL_CALLS]"], open: "[TOOL_CALLS]", whole: None, read: mistral },
-    Format { signs: &["<tool_call>", "<function="], open: "<tool_call>", whole: None, read: tagged },
-    Format { signs: &["<tool_call>"], open: "<tool_call>", whole: None, read: hermes },
-    Format { signs: &["<|python_tag|>"], open: "<|python_tag|>", whole: Some("{"), read: llama },
+    Format {
+        signs: &["<|tool_call>", "<tool_call|>"],
+        open: "<|tool_call>",
+        whole: None,
+        script: None,
+        read: gemma,
+    },
+    Format {
+        signs: &["[TOOL_CALLS]", "[ARGS]"],
+        open: "[TOOL_CALLS]",
+        whole: None,
+        script: Some(MINISTRAL),
+        read: ministral,
+    },
+    Format {
+        signs: &["[TOOL_CALLS]"],
+        open: "[TOOL_CALLS]",
+        whole: None,
+        script: Some(MISTRAL),
+        read: mistral,
+    },
+    Format {
+        signs: &["<tool_call>", "<function="],
+        open: "<tool_call>",
+        whole: None,
+        script: None,
+        read: tagged,
+    },
+    Format { signs: &["<tool_call>"], open: "<tool_call>", whole: None, script: Some(HERMES), read: hermes },
+    Format {
+        signs: &["<|python_tag|>"],
+        open: "<|python_tag|>",
+        whole: Some("{"),
+        script: Some(LLAMA),
+        read: llama,
+    },
     Format {
         signs: &["\"parameters\": dictionary of argument name"],
         open: "<|python_tag|>",
         whole: Some("{"),
+        script: Some(LLAMA),
         read: llama,
     },
 ];
+
+const HERMES: Script = Script {
+    open: &["<tool_call>", "\n"],
+    call: &[
+        Piece::Text("{\"name\": "),
+        Piece::Quoted,
+        Piece::Text(", \"arguments\": "),
+        Piece::Arguments,
+        Piece::Text("}"),
+    ],
+    between: Some(&["\n", "</tool_call>", "\n", "<tool_call>", "\n"]),
+    close: &["\n", "</tool_call>"],
+};
+
+const LLAMA: Script = Script {
+    open: &[],
+    call: &[
+        Piece::Text("{\"name\": "),
+        Piece::Quoted,
+        Piece::Text(", \"parameters\": "),
+        Piece::Arguments,
+        Piece::Text("}"),
+    ],
+    between: None,
+    close: &[],
+};
+
+const MISTRAL: Script = Script {
+    open: &["[TOOL_CALLS]", "["],
+    call: &[
+        Piece::Text("{\"name\": "),
+        Piece::Quoted,
+        Piece::Text(", \"arguments\": "),
+        Piece::Arguments,
+        Piece::Text("}"),
+    ],
+    between: Some(&[", "]),
+    close: &["]"],
+};
+
+const MINISTRAL: Script = Script {
+    open: &["[TOOL_CALLS]"],
+    call: &[Piece::Name, Piece::Text("[ARGS]"), Piece::Arguments],
+    between: Some(&["[TOOL_CALLS]"]),
+    close: &[],
+};
 
 /// The format of the model that the template belongs to.
 pub fn format_of(template: &str) -> Option<&'static Format> {

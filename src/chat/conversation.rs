@@ -19,6 +19,8 @@ pub struct Conversation {
     pub messages: Vec<Value>,
     /// Definitions of functions, as JSON Schema in the form that the OpenAI API has.
     pub tools: Option<Vec<Value>>,
+    /// Whether to call one; whatever the model thinks right if absent.
+    pub tool_choice: Option<Choice>,
     /// Texts to answer from, for the templates that have a place for them.
     pub documents: Option<Vec<Value>>,
     /// Whether to reason before answering; the template's own choice if absent.
@@ -26,6 +28,19 @@ pub struct Conversation {
     /// Whether the last message is the beginning of the answer.
     #[serde(default)]
     pub continue_assistant: bool,
+}
+
+/// Which tools an answer calls.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Choice {
+    Auto,
+    None,
+    Required,
+    #[serde(untagged)]
+    Tool {
+        name: String,
+    },
 }
 
 impl Conversation {
@@ -53,6 +68,14 @@ impl Conversation {
             parse_arguments(message);
         }
         conversation.tools = conversation.tools.filter(|tools| !tools.is_empty());
+        match (&conversation.tool_choice, &conversation.tools) {
+            // What the model does not know of it does not call.
+            (Some(Choice::None), _) => conversation.tools = None,
+            (Some(Choice::Required | Choice::Tool { .. }), None) => {
+                return Err(Error::invalid_argument("toolChoice: there are no tools"));
+            }
+            _ => {}
+        }
         if conversation.tools.iter().flatten().any(|tool| !tool.is_object()) {
             return Err(Error::invalid_argument("tools: each must be an object"));
         }

@@ -11,6 +11,7 @@ mod calls;
 mod clock;
 mod conversation;
 mod fit;
+mod form;
 mod methods;
 mod pyjson;
 mod reply;
@@ -21,6 +22,7 @@ pub use calls::ToolCall;
 pub use clock::Clock;
 pub use conversation::Conversation;
 pub use fit::{Fitted, Gone, Overflow, fit};
+pub use form::Onset;
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
@@ -89,6 +91,16 @@ fn encode(
         tokens.insert(0, bos);
     }
     Ok((text, tokens))
+}
+
+/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed.
+pub fn form(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+) -> Result<Option<(String, Onset)>> {
+    let Some(_) = conversation.tools else { return Ok(None) };
+    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation)
 }
 
 /// Whether a conversation may ask for an answer without reasoning.

@@ -113,6 +113,11 @@ impl Reply {
         matches!(self.stage, Stage::Reasoning { .. })
     }
 
+    /// Whether what comes next is part of a call.
+    pub fn is_calling(&self) -> bool {
+        self.stage == Stage::Calls
+    }
+
     /// Takes a token and the text that came of it. Some models' tags are control tokens, which have no text.
     pub fn push_token(&mut self, tokenizer: &Tokenizer, token: u32, text: &str) -> Parts {
         let tag = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));

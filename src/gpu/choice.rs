@@ -62,7 +62,15 @@ impl Chooser {
         let draw = gpu.buffer(4 * Draw::default().words().len() as u64);
         let adjustments = gpu.buffer(8 * logits.width as u64);
         let maxima = gpu.buffer(4 * kernels::blocks(logits.width) as u64);
-        let buffers = Choose { logits, draw: &draw, adjustments: &adjustments, maxima: &maxima, tokens };
+        let candidates = gpu.buffer(kernels::CANDIDATES_BYTES);
+        let buffers = Choose {
+            logits,
+            draw: &draw,
+            adjustments: &adjustments,
+            maxima: &maxima,
+            candidates: &candidates,
+            tokens,
+        };
         let dispatches = kernels::choose(&buffers).map(|call| call.compile(gpu, step)).into();
         let readbacks = (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect();
         let (gpu, tokens, under_way) = (Rc::clone(gpu), tokens.clone(), VecDeque::new());

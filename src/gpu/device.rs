@@ -293,12 +293,18 @@ impl Gpu {
                 label: Some(label),
                 source: wgpu::ShaderSource::Wgsl((&**source).into()),
             });
+            // Kernels read nothing of a workgroup's memory that they have not written: to fill it with zeros takes
+            // SwiftShader's compiler seconds. A browser does it all the same, by a loop.
+            let compilation_options = wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            };
             self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(label),
                 layout: Some(&pipeline_layout),
                 module: &module,
                 entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                compilation_options,
                 cache: None,
             })
         })

@@ -150,7 +150,9 @@ impl Loading {
         if tensor.rows() == 1 {
             return crate::cpu::Loading::check(tensor);
         }
-        format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name))
+        let known = format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name));
+        // Of what nothing computes with, the CPU's refusal says so.
+        known.or_else(|error| crate::cpu::Loading::check(tensor).and(Err(error)))
     }
 
     /// Makes room for a tensor, before its bytes have come: where there is too little, that is known soon.
@@ -191,11 +193,11 @@ impl Loading {
         Ok(())
     }
 
-    /// Times shapes on the matrices that have come: true if there was something to find out, which kernels take from now
-    /// on. A program's shape is known. `now` tells milliseconds.
-    pub async fn tune(&self, now: fn() -> f64) -> Result<bool> {
+    /// Times shapes on the matrices that have come, if there is something to find out. Kernels take what was found from
+    /// now on; it is also the answer, as JSON. A program's shapes are known. `now` tells milliseconds.
+    pub async fn tune(&self, now: fn() -> f64) -> Result<Option<String>> {
         if self.gpu.is_software() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut matrices = vec![];
         for arrived in self.arrived.values() {
@@ -205,7 +207,8 @@ impl Loading {
                 matrices.push(matrix);
             }
         }
-        Trial { gpu: &self.gpu, matrices, now }.run().await
+        let found = Trial { gpu: &self.gpu, matrices, now }.run().await?;
+        Ok(found.then(|| self.gpu.tuning().to_json()))
     }
 
     fn begin(&mut self, tensor: &TensorInfo) -> Result<Arriving> {

@@ -28,7 +28,8 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
 
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: 1.0, out: x });
-    if b.has("token_types.weight") {
+    // DistilBERT has one type, and no table.
+    if types > 1 || b.has("token_types.weight") {
         let table = b.matrix("token_types.weight", types, hyper.embedding)?;
         let separator = hyper.metadata().u32("tokenizer.ggml.seperator_token_id").unwrap_or(SEPARATOR);
         b.push(Op::AddRow { table, row: Row::Text { separator, last: (types - 1).min(1) }, x });

@@ -132,19 +132,22 @@ impl Tokenizer {
         self.matcher.shield(&self.vocabulary, text, mark)
     }
 
+    /// `spaced` says whether a text, at the start and behind a special token, gets a space in front where the vocabulary
+    /// is such.
     fn encode_fragments(
         &self,
         text: &str,
         special: bool,
         mark: Option<char>,
-        mut begins: bool,
+        spaced: bool,
     ) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
+        let mut begins = spaced;
         for fragment in self.matcher.cut(&self.vocabulary, text, special) {
             match fragment {
                 Fragment::Token(id) => {
                     ids.push(id);
-                    begins = true;
+                    begins = spaced;
                 }
                 Fragment::Text(text) => {
                     let bare = mark.filter(|&mark| text.contains(mark)).map(|mark| text.replace(mark, ""));
@@ -251,6 +254,11 @@ impl Tokenizer {
             self.append_bytes(token, &mut bytes);
         }
         Some(bytes)
+    }
+
+    /// The token of this name.
+    pub fn token_id(&self, name: &str) -> Option<u32> {
+        self.vocabulary.id(name)
     }
 
     /// The name of the token in the vocabulary, such as `<|im_end|>` or `Ġthe`.

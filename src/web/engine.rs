@@ -3,7 +3,7 @@
 use super::JsResult;
 use super::answer::Asked;
 use super::helper::core;
-use crate::chat::{self, Clock, Conversation, Parts, Reply};
+use crate::chat::{self, Clock, Conversation, Onset, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -37,8 +37,8 @@ pub struct Engine {
     pub(super) owner: Option<u32>,
     /// Tells the parts of the answer that is being generated.
     pub(super) reply: Reply,
-    /// Whether what is said in that answer is to have a form.
-    pub(super) formed: bool,
+    /// When the form of that answer begins, if it has one.
+    pub(super) onset: Option<Onset>,
     /// What the last classification has left for the next.
     classified: Option<task::Kept>,
     /// Those of a finished run, one after the other.
@@ -133,15 +133,22 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
+    /// The form of the tool calls in an answer to a conversation, as `Tokens.compile` takes it, if they have one.
+    #[wasm_bindgen(js_name = callForm)]
+    pub fn call_form(&self, conversation: &str) -> JsResult<Option<String>> {
+        Ok(self.form(conversation)?.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
+    }
+
     /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
     pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<String> {
         self.cancel();
+        let onset = self.onset_of(conversation)?;
         let conversation = Conversation::from_json(conversation)?;
         let Model { templates, tokenizer, .. } = &self.model;
         let clock = clock();
         let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
         let points = self.partings(Some(&conversation), &prompt.tokens, clock);
-        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, ..Asked::default() };
+        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, onset, ..Asked::default() };
         Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }
 
@@ -340,11 +347,21 @@ impl Engine {
             sessions: HashMap::new(),
             owner: None,
             reply: Reply::default(),
-            formed: false,
+            onset: None,
             classified: None,
             vectors: Vec::new(),
             saved: Vec::new(),
         })
+    }
+
+    fn form(&self, conversation: &str) -> Result<Option<(String, Onset)>> {
+        let conversation = Conversation::from_json(conversation)?;
+        chat::form(&self.model.templates, &self.model.tokenizer, &conversation)
+    }
+
+    /// When the form of an answer to a conversation begins, if it has one.
+    pub(super) fn onset_of(&self, conversation: &str) -> Result<Onset> {
+        Ok(self.form(conversation)?.map_or(Onset::Answer, |(_, onset)| onset))
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -373,8 +390,8 @@ impl Engine {
         let answer = match &mut self.run {
             None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                let formed = self.formed;
-                generate(generation, &mut self.reply, formed, executor, &self.model.tokenizer, pause)?
+                let onset = self.onset;
+                generate(generation, &mut self.reply, onset, executor, &self.model.tokenizer, pause)?
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -432,6 +449,15 @@ impl Engine {
     }
 }
 
+/// Whether the form of an answer has begun.
+pub(super) fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
+    match onset {
+        None => false,
+        Some(Onset::Answer) => !reply.is_reasoning(),
+        Some(Onset::Calls) => reply.is_calling(),
+    }
+}
+
 fn no_run() -> Error {
     Error::internal("no run was begun")
 }
@@ -441,7 +467,7 @@ fn no_run() -> Error {
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
-    formed: bool,
+    onset: Option<Onset>,
     executor: &mut Executor,
     tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
@@ -460,7 +486,7 @@ fn generate(
                 tokens.push(token);
                 likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
                 shown += reply.push_token(tokenizer, token, &text);
-                generation.set_formed(formed && !reply.is_reasoning());
+                generation.set_formed(has_begun(onset, reply));
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
@@ -558,7 +584,7 @@ pub(super) fn clock() -> Clock {
 }
 
 /// Milliseconds of the worker's clock.
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     #[wasm_bindgen]
     extern "C" {
         #[wasm_bindgen(js_namespace = performance, js_name = now)]

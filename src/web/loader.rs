@@ -1,5 +1,6 @@
 //! Loading, from the worker's side.
 
+use super::engine::now;
 use super::{Engine, JsResult};
 use crate::cpu::KvType;
 use crate::error::Error;
@@ -27,6 +28,16 @@ struct Options {
     or_cpu: bool,
 }
 
+/// What the worker knows of a GPU.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// Whether the device has subgroups.
+    subgroups: bool,
+    /// What `Loader.tune` has found on this adapter.
+    tuning: Option<String>,
+}
+
 /// An open WebGPU device.
 #[wasm_bindgen]
 pub struct Gpu(Rc<gpu::Gpu>);
@@ -34,10 +45,20 @@ pub struct Gpu(Rc<gpu::Gpu>);
 #[wasm_bindgen]
 impl Gpu {
     /// Opens the fastest adapter that there is, and sees whether it computes what it should.
-    pub async fn open() -> JsResult<Gpu> {
-        let gpu = gpu::Gpu::open().await?;
+    pub async fn open(known: String) -> JsResult<Gpu> {
+        let Known { subgroups, tuning } = serde_json::from_str(&known)
+            .map_err(|error| Error::invalid_argument(format!("known: {error}")))?;
+        let gpu = gpu::Gpu::open_with(subgroups).await?;
+        if let Some(tuning) = tuning {
+            gpu.tune(gpu::Tuning::parse(&tuning));
+        }
         selftest::check(&gpu).await?;
         Ok(Gpu(gpu))
+    }
+
+    /// What kernels use of what not every adapter has, by WebGPU's names.
+    pub fn features(&self) -> Vec<String> {
+        self.0.features().names().into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -96,6 +117,11 @@ impl Loader {
     #[wasm_bindgen(js_name = expectedBytes)]
     pub fn expected_bytes(&self) -> Option<f64> {
         self.loader.expected_bytes().map(|bytes| bytes as f64)
+    }
+
+    /// Finds the fastest shapes of kernels, once all bytes are there; answers what to keep if they were not known.
+    pub async fn tune(&self) -> JsResult<Option<String>> {
+        Ok(self.loader.tune(now).await?)
     }
 
     pub fn finish(self) -> JsResult<Engine> {

@@ -93,6 +93,42 @@ test("search by meaning, and classes by example, with the embedding model", { ti
   await page.close();
 });
 
+test("classes and JSON, with the model that writes", { timeout: 120_000 }, async (t) => {
+  const page = await openView("classify", [1280, 800]);
+  await button(page, /^classify$/i).click();
+  const status = page.getByRole("status").filter({ visible: true, hasText: "a second" });
+  await status.waitFor({ timeout: 60_000 });
+  report(t, await status.textContent());
+  assert.equal(await page.locator("tbody tr").count(), 6);
+  assert.match(await code(page), /model\.classify\(texts, labels\)/);
+
+  // Enough texts that it can be stopped among them.
+  await page.getByRole("textbox", { name: "Texts" }).fill("Where is my parcel?\n".repeat(300));
+  await button(page, /^classify$/i).click();
+  await page.locator("tbody tr").first().waitFor();
+  await button(page, /^stop$/i).click();
+  await page.getByRole("status").filter({ visible: true, hasText: "Stopped." }).waitFor();
+  assert.ok((await page.locator("tbody tr").count()) < 300, "what was done is kept, and no more comes");
+
+  await page.getByRole("link", { name: "Extract" }).click();
+  await button(page, /^extract$/i).click();
+  await page.getByRole("status").filter({ visible: true, hasText: /^In / }).waitFor({ timeout: 60_000 });
+  const json = await page.getByRole("region", { name: "JSON" }).textContent();
+  report(t, json.replace(/\s+/g, " "));
+  const value = JSON.parse(json);
+  assert.deepEqual(Object.keys(value), ["name", "email", "product", "urgency"]);
+  assert.ok(["low", "medium", "high"].includes(value.urgency));
+  await page.getByRole("textbox", { name: "Schema" }).fill("{");
+  await button(page, /^extract$/i).click();
+  const alert = page.getByRole("alert").filter({ visible: true, hasText: "The schema is not JSON" });
+  await alert.waitFor();
+  await page.getByRole("textbox", { name: "Schema" }).fill('{ "type": "number", "minimum": 2, "maximum": 1 }');
+  await button(page, /^extract$/i).click();
+  await page.getByRole("alert").filter({ visible: true, hasText: "cannot be had" }).waitFor();
+  assert.deepEqual(page.problems, []);
+  await page.close();
+});
+
 // A model whose template has tools is too large for a test: this one calls both of the demo's, and repeats what it is told.
 const CALLER = `
   const info = { architecture: "llama", name: "Caller", parameters: 1e9, quantization: "F32", contextLength: 4096, trainedContextLength: 4096,

@@ -149,7 +149,7 @@ async function tryDevices(script, { from = site, options = {} } = {}) {
       const tried = {};
       for (const device of ["auto", "webgpu"]) {
         try {
-          const model = await load("/tiny/llama-0.gguf", { device, ...options });
+          const model = await load("/tiny/llama-0.gguf", { device, autotune: false, ...options });
           const { text } = await model.generate("ab", { temperature: 0, maxTokens: 8 }).result;
           tried[device] = { text, ...model.info };
           await model.close();
@@ -180,6 +180,8 @@ test("auto does without a software adapter and says why; it takes a GPU", { time
     assert.equal(auto.device.description, "WebGPU, acme anvil");
     assert.equal(auto.text, plain.webgpu.text);
   }
+  assert.ok(plain.webgpu.device.features.includes("subgroups"), "of the GPU");
+  assert.ok(plain.auto.device.features.includes("simd128"), "of WebAssembly");
   const { auto } = await tryDevices(DISGUISE, { options: { device: "auto", threads: 1 } });
   assert.deepEqual([auto.device.kind, auto.notices], ["wasm", []], "who asks for threads asks for the processor");
 });
@@ -190,6 +192,15 @@ test("a GPU that computes wrongly, is slow or too small is refused, and auto doe
       script: `const { createShaderModule } = GPUDevice.prototype;
         GPUDevice.prototype.createShaderModule = function (of) {
           return createShaderModule.call(this, { ...of, code: of.code.replaceAll("exp(", "cos(") });
+        };`,
+      words: /computes wrongly/,
+      code: "unsupported-device",
+    },
+    // Products alone are wrong: a program is not tested for that, a card is.
+    products: {
+      script: `const { createShaderModule } = GPUDevice.prototype;
+        GPUDevice.prototype.createShaderModule = function (of) {
+          return createShaderModule.call(this, { ...of, code: of.code.replaceAll("dot(w.c, x.c)", "dot(w.c, x.d)") });
         };`,
       words: /computes wrongly/,
       code: "unsupported-device",
@@ -220,4 +231,37 @@ test("a GPU that computes wrongly, is slow or too small is refused, and auto doe
     else assert.deepEqual([webgpu.name, webgpu.code], ["WispError", code], name);
     if (code !== undefined) assert.match(webgpu.message, words, name);
   }
+});
+
+test("shapes are tried on a card's first visit, and kept for the next", { timeout: 240_000 }, async (t) => {
+  const page = await browser.open(site);
+  await inWorker(page, DISGUISE);
+  const kept = () =>
+    run(page, async () => {
+      const texts = [];
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("wisplm", { create: true });
+      for await (const [name, handle] of folder.entries()) {
+        if (name.endsWith(".text")) texts.push(await (await handle.getFile()).text());
+      }
+      return texts;
+    });
+  const visit = (autotune) =>
+    run(
+      page,
+      async ({ load }, { autotune }) => {
+        const model = await load("/tiny/llama-0.gguf", { device: "webgpu", ...(autotune !== undefined && { autotune }) });
+        const { text } = await model.generate("ab", { temperature: 0, maxTokens: 4 }).result;
+        await model.close();
+        return text;
+      },
+      { autotune },
+    );
+  const untried = await visit(false);
+  assert.deepEqual(await kept(), []);
+  assert.equal(await visit(), untried);
+  const [found, ...others] = await kept();
+  report(t, found);
+  assert.deepEqual(others, []);
+  assert.ok(Object.keys(JSON.parse(found).products).length > 0);
+  await page.close();
 });

@@ -2,19 +2,23 @@
 //! the bandwidth that streaming reads have, prefill in operations per second, both beside what they computed.
 //!
 //!     cargo run --release -p bench-gpu -- [--shapes A,B] [--formats Q4_K,Q8_0] [--tokens N] [--prompt N]
+//!
+//! With `--estimate yes`, exact counts of a token, and a model of its time on some machines, in place of measurements.
 
+mod cost;
 mod shapes;
 mod stream;
 mod weights;
 
 use shapes::{SHAPES, Shape};
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Instant;
 use wisplm::cpu::KvType;
 use wisplm::error::{Error, Result};
 use wisplm::executor::{Cache, Draw, Executor, Loading};
 use wisplm::gguf::TensorType;
-use wisplm::gpu::Gpu;
+use wisplm::gpu::{Counts, Gpu};
 
 const CONTEXT: usize = 2048;
 /// Tokens before anything is timed: the driver compiles what is used first.
@@ -27,13 +31,14 @@ struct Settings {
     formats: Vec<TensorType>,
     tokens: usize,
     prompt: usize,
+    estimate: bool,
 }
 
 fn settings() -> std::result::Result<Settings, String> {
     // The first shape is for a look where there is no card.
     let (mut shapes, mut formats): (Vec<&Shape>, _) =
         (SHAPES.iter().skip(1).collect(), vec![TensorType::Q4_K, TensorType::Q8_0]);
-    let (mut tokens, mut prompt) = (128, 512);
+    let (mut tokens, mut prompt, mut estimate) = (128, 512, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {
         let value = arguments.next().ok_or(format!("{option} needs a value"))?;
@@ -54,10 +59,11 @@ fn settings() -> std::result::Result<Settings, String> {
             }
             "--tokens" => tokens = number()?,
             "--prompt" => prompt = number()?,
+            "--estimate" => estimate = value == "yes",
             _ => return Err(format!("there is no option {option}")),
         }
     }
-    Ok(Settings { shapes, formats, tokens, prompt })
+    Ok(Settings { shapes, formats, tokens, prompt, estimate })
 }
 
 fn load(shape: &Shape, format: TensorType, mut loading: Loading) -> Result<Executor> {
@@ -65,7 +71,37 @@ fn load(shape: &Shape, format: TensorType, mut loading: Loading) -> Result<Execu
     for tensor in &tensors {
         weights::fill(tensor, |offset, bytes| loading.push(tensor, offset, bytes))?;
     }
+    let began = Instant::now();
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    if let Some(found) = pollster::block_on(loading.tune(|| BEGAN.elapsed().as_secs_f64() * 1e3))? {
+        println!("{}: {found}, found in {:.1?}", shape.name, began.elapsed());
+    }
     loading.finish(shape.plan(&tensors, CONTEXT)?, KvType::F16)
+}
+
+/// Counts what a token takes that the GPU chooses, and prints what that would take elsewhere.
+fn estimate(gpu: &Rc<Gpu>, shape: &Shape, format: TensorType) -> Result<()> {
+    let mut executor = load(shape, format, Loading::gpu(gpu))?;
+    let mut cache = executor.new_cache();
+    let greedy = Draw { top_k: 1, ..Draw::default() };
+    executor.begin(&mut [(&mut cache, &[1])])?;
+    while !executor.advance(&mut [&mut cache], &mut || false)? {}
+    executor.choose(0, &greedy, None)?;
+    while executor.chosen()?.is_none() {}
+    let before = gpu.counts();
+    executor.follow(&mut cache, &greedy)?;
+    while executor.chosen()?.is_none() {}
+    let after = gpu.counts();
+    println!("{} {}:", shape.name, format.name());
+    cost::print(&Counts {
+        dispatches: after.dispatches - before.dispatches,
+        submits: after.submits - before.submits,
+        weights: after.weights - before.weights,
+        written: after.written - before.written,
+        read: after.read - before.read,
+        ..Counts::default()
+    });
+    Ok(())
 }
 
 /// Reads `tokens`, and answers the logits of the last.
@@ -161,6 +197,21 @@ fn main() {
         eprintln!("{error}");
         std::process::exit(1);
     });
+    if settings.estimate {
+        println!(
+            "{}: counts of a token, and a model of its time (prices from published measurements)",
+            gpu.name()
+        );
+        for (shape, format) in
+            settings.shapes.iter().flat_map(|s| settings.formats.iter().map(move |f| (s, f)))
+        {
+            if let Err(error) = estimate(&gpu, shape, *format) {
+                eprintln!("{} {}: {error}", shape.name, format.name());
+                std::process::exit(1);
+            }
+        }
+        return;
+    }
     let ceiling = stream::bandwidth(1 << 30);
     println!("{}: streaming reads {:.1} GB/s", gpu.name(), ceiling / 1e9);
     for shape in &settings.shapes {

@@ -1,10 +1,11 @@
 // A classifier that is fitted where it is used: a logistic head on a model's embeddings.
 
+import type { Classifier } from "../classify.js";
 import { WispError, invalidArgument } from "../errors.js";
 import type { LabelScore } from "../head.js";
 import type { Model } from "../model.js";
-import type { EmbedOptions } from "../options.js";
-import { type Example, examplesOf, type FitOptions, fitOptions, type FittedClassifyOptions, fittedClassifyOptions } from "./options.js";
+import { type ClassifyRunOptions, classifyRunOptions, type EmbedOptions } from "../options.js";
+import { type Example, examplesOf, type FitOptions, fitOptions } from "./options.js";
 import { fit, type Sample, score, softmax, type Weights } from "./logistic.js";
 import { Pace } from "./pace.js";
 import { PROBE, read, type SavedClassifier, VERSION } from "./saved.js";
@@ -28,15 +29,9 @@ export interface FitReport {
   readonly folds: number;
 }
 
-/** A logistic head on a model's embeddings. */
-export interface FittedClassifier {
-  /** In the order in which the examples have them. */
-  readonly labels: readonly string[];
+/** A logistic head on a model's embeddings. Labels are in the order in which the examples have them. */
+export interface FittedClassifier extends Classifier {
   readonly report: FitReport;
-  /** The labels of a text, the likeliest first; their scores sum to 1. */
-  classify(text: string, options?: FittedClassifyOptions): Promise<LabelScore[]>;
-  /** The same of several texts. */
-  classify(texts: readonly string[], options?: FittedClassifyOptions): Promise<LabelScore[][]>;
   /** All of it but the model, for `JSON.stringify` and `restoreClassifier`. */
   toJSON(): SavedClassifier;
 }
@@ -45,7 +40,7 @@ export interface FittedClassifier {
 export type Embedder = Pick<Model, "embed" | "info">;
 
 /** Vectors have length 1: from one that hardly tells anything apart to one that knows every example by heart. */
-const PENALTIES = [1, 0.3, 0.1, 0.03, 0.01, 0.003];
+const PENALTIES = [0.3, 0.05, 0.01, 0.002];
 /** So near the minimum that probabilities have their third digit. */
 const TOLERANCE = 1e-4;
 /** Vectors of one text by two quantizations of a model are nearer than this; by two models they are not. */
@@ -125,10 +120,10 @@ class Head implements FittedClassifier {
     this.#parts = parts;
   }
 
-  classify(text: string, options?: FittedClassifyOptions): Promise<LabelScore[]>;
-  classify(texts: readonly string[], options?: FittedClassifyOptions): Promise<LabelScore[][]>;
-  async classify(input: string | readonly string[], options?: FittedClassifyOptions): Promise<LabelScore[] | LabelScore[][]> {
-    const asked = fittedClassifyOptions(options);
+  classify(text: string, options?: ClassifyRunOptions): Promise<LabelScore[]>;
+  classify(texts: readonly string[], options?: ClassifyRunOptions): Promise<LabelScore[][]>;
+  async classify(input: string | readonly string[], options?: ClassifyRunOptions): Promise<LabelScore[] | LabelScore[][]> {
+    const asked = classifyRunOptions(options);
     const single = typeof input === "string";
     const texts = single ? [input] : input;
     if (!Array.isArray(texts)) throw invalidArgument("text must be a string or an array of strings", "text");

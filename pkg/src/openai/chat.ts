@@ -1,7 +1,6 @@
 // `chat.completions`: conversations.
 
-import type { GenerationResult, Message, TokenLogprob, ToolCall } from "../index.js";
-import type { ChatOptions } from "./pending.js";
+import type { ChatOptions, GenerationResult, Message, TokenLogprob, ToolCall } from "../index.js";
 import { Batch, head, usageOf } from "./batch.js";
 import { APIError, refused } from "./error.js";
 import { ofChoice } from "./logprobs.js";

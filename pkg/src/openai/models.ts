@@ -4,6 +4,9 @@ import type { Model } from "../index.js";
 import { APIError, refused } from "./error.js";
 import type { ModelEntry } from "./types.js";
 
+/** What the client needs of a model. */
+export type ServedModel = Pick<Model, "info" | "chat" | "generate" | "embed" | "countTokens" | "detokenize">;
+
 /** A page of a list: the only one. */
 export interface Page<Item> {
   readonly object: "list";
@@ -14,15 +17,15 @@ export interface Page<Item> {
 /** The models of a client, by name. */
 export class Registry {
   readonly names: readonly string[];
-  readonly #models: Readonly<Record<string, Model>>;
+  readonly #models: Readonly<Record<string, ServedModel>>;
 
-  constructor(models: Readonly<Record<string, Model>>) {
+  constructor(models: Readonly<Record<string, ServedModel>>) {
     this.#models = models;
     this.names = Object.keys(models);
   }
 
   /** The model of that name; without one, the only model. */
-  find(name: string | undefined): { id: string; model: Model } {
+  find(name: string | undefined): { id: string; model: ServedModel } {
     const known = this.names.map((id) => JSON.stringify(id)).join(", ");
     if (name === undefined && this.names.length > 1) throw refused("model", `model must name one of ${known}`);
     const id = name ?? this.names[0]!;

@@ -1,6 +1,6 @@
 // Parameters, each of which becomes an option of the model or is refused: none is ignored.
 
-import type { ChatOptions } from "./pending.js";
+import type { ChatOptions } from "../index.js";
 import { refused } from "./error.js";
 
 /** What parameters come to: options of the model, and what the client itself attends to. */

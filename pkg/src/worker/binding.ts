@@ -10,6 +10,8 @@ export interface Sha256 {
 
 /** An open WebGPU device. */
 export interface Gpu {
+  /** What its kernels use of what not every adapter has. */
+  features(): string[];
   free(): void;
   [Symbol.dispose](): void;
 }
@@ -23,6 +25,8 @@ export interface Loader {
   nextFile(): void;
   /** The size of the current file, once its header is read. */
   expectedBytes(): number | undefined;
+  /** Finds the fastest shapes of a GPU's kernels, once all bytes are there; answers what to keep if they were not known. */
+  tune(): Promise<string | undefined>;
   /** Ends the last file, and consumes the loader. */
   finish(): Engine;
   free(): void;
@@ -40,6 +44,8 @@ export interface Engine {
   generate(prompt: Uint32Array, answered: Uint32Array, options: string): string;
   /** The same for an answer to a conversation. */
   chat(conversation: string, answered: Uint32Array, options: string): string;
+  /** The form of the tool calls in that answer, if they have one. */
+  callForm(conversation: string): string | undefined;
   /** The same in a session, which begins with its first answer; of the conversation, `gone` is left out. */
   send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string;
   /** How sessions are stored now. */
@@ -92,7 +98,7 @@ export interface Engine {
 export interface Binding {
   Sha256: new () => Sha256;
   /** Opens the fastest adapter, and sees whether it computes what it should. */
-  Gpu: { open(): Promise<Gpu> };
+  Gpu: { open(known: string): Promise<Gpu> };
   /** For the CPU, or for a GPU, which it consumes. */
   Loader: new (options: string, gpu?: Gpu) => Loader;
   /** Makes the calling worker a helper; returns when it is dismissed. */

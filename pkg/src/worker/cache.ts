@@ -63,9 +63,20 @@ export class Cache {
   }
 
   async entry(url: string): Promise<Entry> {
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(url));
-    const key = Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return new Entry(this.#folder, key, url);
+    return new Entry(this.#folder, await keyOf(url), url);
+  }
+
+  /** A text that is no download. */
+  async text(name: string): Promise<string | undefined> {
+    try {
+      return await (await (await this.#folder.getFileHandle(`${await keyOf(name)}.text`)).getFile()).text();
+    } catch {
+      return undefined;
+    }
+  }
+
+  async keepText(name: string, text: string): Promise<void> {
+    await writeText(await this.#folder.getFileHandle(`${await keyOf(name)}.text`, { create: true }), text);
   }
 
   /** Bytes that may still be stored; unknown is no limit. */
@@ -169,16 +180,7 @@ export class Entry {
   }
 
   async #write(note: Note): Promise<void> {
-    const handle = await this.#folder.getFileHandle(`${this.key}.json`, { create: true });
-    const file = await handle.createSyncAccessHandle();
-    try {
-      const bytes = new TextEncoder().encode(JSON.stringify(note));
-      file.truncate(0);
-      put(file, bytes, 0);
-      file.flush();
-    } finally {
-      file.close();
-    }
+    await writeText(await this.#folder.getFileHandle(`${this.key}.json`, { create: true }), JSON.stringify(note));
   }
 }
 
@@ -252,6 +254,23 @@ export class Writer {
   #close(): void {
     if (this.#open) this.#data.close();
     this.#open = false;
+  }
+}
+
+/** A file's name, which says nothing. */
+async function keyOf(name: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
+  return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function writeText(handle: FileHandle, text: string): Promise<void> {
+  const file = await handle.createSyncAccessHandle();
+  try {
+    file.truncate(0);
+    put(file, new TextEncoder().encode(text), 0);
+    file.flush();
+  } finally {
+    file.close();
   }
 }
 

@@ -4,6 +4,7 @@ import { aborted, WispError } from "../errors.js";
 import type { WireInfo, WireLoad, WireSource } from "../protocol.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding, Engine, Gpu } from "./binding.js";
+import type { Tunings } from "./tuning.js";
 import { embed, head } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
 import { loadEngine, type Report } from "./loading.js";
@@ -34,6 +35,8 @@ export interface Setting {
   report: Report;
   signal: AbortSignal;
   notice(text: string): void;
+  /** Where what trials find on a GPU is kept; without it there are none. */
+  tunings: Tunings | undefined;
 }
 
 /** A model that is ready. */
@@ -41,13 +44,15 @@ export interface Ready {
   engine: Engine;
   info: WireInfo;
   threads: number;
-  /** The GPU's name, where that computes. */
+  /** The GPU's name and what its kernels use of it, where that computes. */
   adapter?: string;
+  gpuFeatures?: string[];
 }
 
 interface OpenGpu {
   gpu: Gpu;
   name: string;
+  features: string[];
 }
 
 /** Loads a model where it is to run; with `"auto"`, where it can. */
@@ -65,12 +70,15 @@ export async function bring(setting: Setting): Promise<Ready> {
   }
 }
 
-async function openGpu({ load, binding, adapter, notice }: Setting): Promise<OpenGpu | undefined> {
+async function openGpu({ load, binding, adapter, notice, tunings }: Setting): Promise<OpenGpu | undefined> {
   const any = load.device === "webgpu";
   try {
-    const { available, description, reason } = await adapter();
+    const { available, description, reason, features: offered } = await adapter();
     if (!available || (reason !== undefined && !any)) throw new WispError("unsupported-device", reason ?? "there is no adapter");
-    return { gpu: await binding.Gpu.open(), name: description };
+    const subgroups = offered.includes("subgroups") && addSubgroups();
+    const tuning = await tunings?.of(description);
+    const gpu = await binding.Gpu.open(JSON.stringify({ subgroups, tuning }));
+    return { gpu, name: description, features: call(() => gpu.features()) };
   } catch (thrown) {
     const error = translated(thrown);
     if (any || error instanceof Trap) throw error;
@@ -79,15 +87,33 @@ async function openGpu({ load, binding, adapter, notice }: Setting): Promise<Ope
   }
 }
 
+interface Adapters {
+  prototype: { features: Set<string>; requestDevice(of?: { requiredFeatures?: string[] }): Promise<unknown> };
+}
+
+/** Has adapters open with subgroups where they have some, which wgpu would not ask for: whether that could be done. */
+let addSubgroups = (): boolean => {
+  const { prototype } = (globalThis as { GPUAdapter?: Adapters }).GPUAdapter ?? {};
+  if (prototype === undefined) return false;
+  const { requestDevice } = prototype;
+  prototype.requestDevice = function (of = {}) {
+    const more = this.features.has("subgroups") ? ["subgroups"] : [];
+    return requestDevice.call(this, { ...of, requiredFeatures: [...(of.requiredFeatures ?? []), ...more] });
+  };
+  addSubgroups = () => true;
+  return true;
+};
+
 function without(reason: string): string {
   return `WebGPU is not used: ${reason}`;
 }
 
 async function loadOn(setting: Setting, gpu: OpenGpu | undefined): Promise<Ready> {
-  const { load, binding, hire, open, report, signal, notice } = setting;
+  const { load, binding, hire, open, report, signal, notice, tunings } = setting;
   // They come while the model is being downloaded.
   if (gpu === undefined) hire();
-  const engine = await loadEngine(binding, load, gpu?.gpu, open, report, signal);
+  const keep = gpu && tunings && ((found: string) => tunings.keep(gpu.name, found));
+  const engine = await loadEngine(binding, load, gpu?.gpu, open, report, signal, keep);
   try {
     const info = JSON.parse(call(() => engine.info())) as WireInfo;
     report("warmup", 0, 1);
@@ -103,7 +129,7 @@ async function loadOn(setting: Setting, gpu: OpenGpu | undefined): Promise<Ready
     // What cannot be read again has no other place to go.
     if (load.device === "auto" && !load.sources.some(isReadOnce)) await keepsPace(engine, info, signal);
     report("warmup", 1, 1);
-    return { engine, info, threads: 1, adapter: gpu?.name ?? "" };
+    return { engine, info, threads: 1, adapter: gpu?.name ?? "", gpuFeatures: gpu?.features ?? [] };
   } catch (error) {
     if (!(error instanceof Trap)) call(() => engine.free());
     throw error;

@@ -27,6 +27,7 @@ export async function loadEngine(
   open: (source: WireSource, index: number) => Promise<Opened>,
   report: Report,
   signal: AbortSignal,
+  keep: ((found: string) => Promise<void>) | undefined,
 ): Promise<Engine> {
   const files = sources.length - (model.adapters?.length ?? 0);
   const loader = call(() => new Loader(JSON.stringify({ ...model, files, orCpu: device === "auto" }), gpu));
@@ -51,6 +52,10 @@ export async function loadEngine(
       } else {
         progress.finish();
         report("prepare", 0, 1);
+        if (keep !== undefined) {
+          const found = await call(() => loader.tune());
+          if (found !== undefined) await keep(found);
+        }
         finished = true;
         engine = call(() => loader.finish());
         report("prepare", 1, 1);

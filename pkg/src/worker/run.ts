@@ -62,21 +62,27 @@ export function generation(prompt: WireText, options: WireGenerate, signal: Abor
   return answer(begin, options, signal, tell, forms);
 }
 
-/** An answer to a conversation, in the same way. */
+/** An answer to a conversation, in the same way. Where no form is asked for, calls of tools have their own. */
 export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
   const begin: Begin = (engine, answered, options) => {
     return JSON.parse(call(() => engine.chat(conversation, answered, options))) as Begun;
   };
-  return answer(begin, options, signal, tell, forms);
+  return answer(begin, options, signal, tell, forms, (engine) => call(() => engine.callForm(conversation)));
 }
 
 /** An answer, as what to do with an engine. */
-export function answer(begin: Begin, { format, ...options }: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
+export function answer(
+  begin: Begin,
+  { format, ...options }: WireGenerate,
+  signal: AbortSignal,
+  tell: Tell,
+  forms: Forms | undefined,
+  callForm: (engine: Engine) => string | undefined = () => undefined,
+): Run {
   const watch = new Watch();
   const answered: number[] = [];
   // Drawn here, so that every engine draws the same tokens.
   const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-  const seeded = JSON.stringify({ seed, ...options, ...(format !== undefined && { formed: true }) });
   let guide: Guide | undefined;
   const see = (slice: Slice): void => {
     watch.see(slice);
@@ -87,11 +93,13 @@ export function answer(begin: Begin, { format, ...options }: WireGenerate, signa
     tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
   };
   return async (engine) => {
+    const form = format ?? callForm(engine);
     // Tokens that nobody chooses have no likelihoods that could be told.
-    if (format !== undefined) guide ??= await forms?.guide(engine, format, options["logprobs"] === undefined, signal);
+    if (form !== undefined) guide ??= await forms?.guide(engine, form, options["logprobs"] === undefined, signal);
     const lead = (slice: Slice): void => {
       if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
     };
+    const seeded = JSON.stringify({ seed, ...options, ...(form !== undefined && { formed: true }) });
     const { promptTokens, cachedTokens } = begin(engine, Uint32Array.from(answered), seeded);
     try {
       if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);

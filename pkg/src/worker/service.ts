@@ -27,6 +27,7 @@ import { abortedGeneration, chat, generation, score } from "./run.js";
 import { Sessions } from "./sessions.js";
 import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import type { Helpers } from "./threads.js";
+import { tunings } from "./tuning.js";
 
 /** How often the GPU may be lost in a request without a token between. */
 const MOST_LOSSES = 3;
@@ -124,7 +125,8 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice };
+      const kept = load.cache && load.autotune ? tunings(this.#outside.storage) : undefined;
+      const setting: Setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice, tunings: kept };
       this.#setting = setting;
       this.#ready = await bring(setting);
       post({ type: "loaded", info: this.#ready.info, place: this.#place() });
@@ -242,8 +244,8 @@ export class Service {
   }
 
   #place(): WirePlace {
-    const { info, threads, adapter } = this.#ready!;
-    const { features } = this.#setting!;
+    const { info, threads, adapter, gpuFeatures } = this.#ready!;
+    const features = gpuFeatures ?? this.#setting!.features;
     const place = { device: info.device, memory: memoryOf(this.#ready!), features, threads, notices: this.#notices };
     return adapter === undefined ? place : { ...place, adapter };
   }

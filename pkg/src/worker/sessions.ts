@@ -28,17 +28,17 @@ export class Sessions {
     const asked = JSON.parse(conversation) as { messages: unknown[] };
     let begun: Begun | undefined;
     let [text, reasoning] = ["", ""];
+    const whole = (): string => JSON.stringify({ ...asked, messages: [...this.#talk(session).messages, ...asked.messages] });
     const begin: Begin = (engine, answered, options) => {
-      const { messages, overflow, gone } = this.#talk(session);
-      const whole = JSON.stringify({ ...asked, messages: [...messages, ...asked.messages] });
-      const json = call(() => engine.send(session, whole, answered, options, JSON.stringify(overflow), JSON.stringify(gone)));
+      const { overflow, gone } = this.#talk(session);
+      const json = call(() => engine.send(session, whole(), answered, options, JSON.stringify(overflow), JSON.stringify(gone)));
       return (begun = JSON.parse(json) as Begun);
     };
     const hear: Tell = (delta) => {
       [text, reasoning] = [text + delta.text, reasoning + delta.reasoning];
       tell(delta);
     };
-    const run = answer(begin, options, signal, hear, forms);
+    const run = answer(begin, options, signal, hear, forms, (engine) => call(() => engine.callForm(whole())));
     return async (engine) => {
       const end = await run(engine);
       const talk = this.#talk(session);

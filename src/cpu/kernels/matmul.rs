@@ -4,10 +4,10 @@
 //! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
 //! while the rows pass.
 
-use super::{Product, Unpacked, product_of};
+use super::{Product, Unpacked, WIDE, product_of};
 use crate::cpu::activations::{Quantized, TILE};
 use crate::error::{Error, Result};
-use crate::quant::{BLOCK, Matrix, PANEL};
+use crate::quant::{BLOCK, Matrix, PANEL, Panel};
 use std::ops::Range;
 
 /// The products of some panels of `matrix` with some rows of activations, given as f32 (padded with zeros) and as
@@ -41,15 +41,25 @@ pub fn multiply(
             }
             continue;
         }
-        if let Product::Int8 { unpack, .. } = product {
-            unpack(panel, unpacked);
+        let mut widened = None;
+        match product {
+            Product::Int8 { unpack, .. } => unpack(panel, unpacked),
+            Product::Float { widen: Some(widen), .. } if rows.len() >= 2 * TILE => {
+                widen(panel, &mut unpacked.wide);
+                widened = Some(Panel { codes: bytemuck::cast_slice(&unpacked.wide), scales: &[] });
+            }
+            Product::Float { .. } => {}
         }
         for index in rows.start / TILE..rows.end.div_ceil(TILE) {
             let taken = rows.start.max(index * TILE)..rows.end.min((index + 1) * TILE);
             match product {
                 Product::Int8 { tile, .. } => tile(unpacked, quantized.tile(index), &mut values),
                 Product::Float { tile, .. } if taken.len() == TILE => {
-                    tile(panel, &std::array::from_fn(|t| float(index * TILE + t)), &mut values);
+                    let rows = std::array::from_fn(|t| float(index * TILE + t));
+                    match widened {
+                        Some(wide) => WIDE(wide, &rows, &mut values),
+                        None => tile(panel, &rows, &mut values),
+                    }
                 }
                 Product::Float { one, .. } => {
                     for row in taken.clone() {

@@ -45,8 +45,13 @@ pub enum Product {
     Float {
         one: fn(Panel, &[&[f32]; 1], &mut [Outputs; 1]),
         tile: fn(Panel, &[&[f32]; TILE], &mut [Outputs; TILE]),
+        /// Readies a panel for many tiles, where that is worth it: as one of F32, which [`WIDE`] multiplies.
+        widen: Option<fn(Panel, &mut Vec<f32>)>,
     },
 }
+
+/// The product of four rows with a panel that was widened.
+pub const WIDE: fn(Panel, &[&[f32]; TILE], &mut [Outputs; TILE]) = float::product::<quant::F32, TILE>;
 
 /// One line of the table of products.
 struct Kernel {
@@ -75,17 +80,17 @@ fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) 
     quantized::tile::<R>(unpacked, rows, out);
 }
 
-const fn float<F: Format + float::Values>() -> Kernel {
+const fn float<F: Format + float::Values>(widen: Option<fn(Panel, &mut Vec<f32>)>) -> Kernel {
     Kernel {
         kind: F::KIND,
-        product: Product::Float { one: float::product::<F, 1>, tile: float::product::<F, TILE> },
+        product: Product::Float { one: float::product::<F, 1>, tile: float::product::<F, TILE>, widen },
     }
 }
 
 static KERNELS: &[Kernel] = &[
-    float::<quant::F32>(),
-    float::<quant::F16>(),
-    float::<quant::Bf16>(),
+    float::<quant::F32>(None),
+    float::<quant::F16>(Some(float::widen::<quant::F16>)),
+    float::<quant::Bf16>(Some(float::widen::<quant::Bf16>)),
     int8::<quant::Q4_0, Single<Nibbles, FromEight>>(),
     int8::<quant::Q4_1, Pair<Nibbles>>(),
     int8::<quant::Q5_0, Single<FiveBits, FromSixteen>>(),

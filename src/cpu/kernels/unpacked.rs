@@ -26,6 +26,8 @@ pub struct Unpacked {
     len: usize,
     blocks: Vec<Block>,
     rescale: f32,
+    /// Of formats that are no integers: see [`super::Product::Float`].
+    pub wide: Vec<f32>,
 }
 
 impl Unpacked {

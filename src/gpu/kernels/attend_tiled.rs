@@ -33,7 +33,7 @@ pub fn attend_tiled(gpu: &Gpu, attend: &Attend) -> Call {
         true => together(SLICES),
         false => format!("var<workgroup> partial: array<f32, {}>;\n", all * keys * SLICES),
     };
-    let Parts { prepare, score, combine, weigh, sum, finish } = Parts::new(rows, own, exchanges);
+    let Parts { prepare, score, combine, weigh, sum, finish } = Parts::new(rows, fours, exchanges);
     let body = include_str!("attend_tiled.wgsl")
         .replace("$partial", &partial)
         .replace("$capped", &attend.capped())
@@ -63,7 +63,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(rows: usize, own: usize, exchanges: bool) -> Self {
+    fn new(rows: usize, fours: usize, exchanges: bool) -> Self {
+        let own = fours.div_ceil(SLICES);
         let mut parts = Parts::default();
         let Parts { prepare, score, combine, weigh, sum, finish } = &mut parts;
         let line = |text: &mut String, arguments: std::fmt::Arguments| {
@@ -71,7 +72,10 @@ impl Parts {
             let _ = writeln!(text, "      {arguments}");
         };
         for n in 0..own {
-            let vector = format!("let k{n} = tile[j * FOURS + {}u + slice];", SLICES * n);
+            let at = format!("j * FOURS + {}u + slice", SLICES * n);
+            // Beyond the last of few columns is what nobody has written.
+            let at = if fours.is_multiple_of(SLICES) { at } else { format!("min({at}, KEYS * FOURS - 1u)") };
+            let vector = format!("let k{n} = tile[{at}];");
             line(score, format_args!("{vector}"));
             line(sum, format_args!("{vector}"));
         }

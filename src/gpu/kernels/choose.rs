@@ -20,9 +20,14 @@ pub struct Choose<'a> {
     pub adjustments: &'a wgpu::Buffer,
     /// Of each block its largest value.
     pub maxima: &'a wgpu::Buffer,
+    /// Tokens that may be among the first: as workgroup memory they would take SwiftShader's compiler a second.
+    pub candidates: &'a wgpu::Buffer,
     /// Token and position of each row of the next step, of which the first gets the token.
     pub tokens: &'a wgpu::Buffer,
 }
+
+/// Bytes of the candidates of a choice.
+pub const CANDIDATES_BYTES: u64 = 4 * (MOST * SPAN) as u64;
 
 /// Blocks of a vocabulary, filled up to whole workgroups.
 pub fn blocks(vocabulary: usize) -> usize {
@@ -30,9 +35,9 @@ pub fn blocks(vocabulary: usize) -> usize {
 }
 
 pub fn choose(buffers: &Choose) -> [Call; 2] {
-    let Choose { logits, draw, adjustments, maxima, tokens } = buffers;
+    let Choose { logits, draw, adjustments, maxima, candidates, tokens } = buffers;
     let (vocabulary, blocks) = (logits.width, blocks(logits.width));
-    let shared = format!("const SPAN = {SPAN}u;\nconst CANDIDATES = {}u;\n", MOST * SPAN);
+    let shared = format!("const SPAN = {SPAN}u;\n");
     let body = |text: &str| [&shared, include_str!("choice.wgsl"), text].concat();
     let call = |label, text, groups| {
         Call::new(label, text, groups)
@@ -47,6 +52,8 @@ pub fn choose(buffers: &Choose) -> [Call; 2] {
     let choose = include_str!("choose.wgsl").replace("$MOST", &MOST.to_string());
     [
         call("maxima", body(include_str!("maxima.wgsl")), blocks / THREADS),
-        call("choose", body(&choose), 1).writes("tokens", "u32", tokens),
+        call("choose", body(&choose), 1)
+            .writes("candidates", "u32", candidates)
+            .writes("tokens", "u32", tokens),
     ]
 }

@@ -7,7 +7,6 @@ const MOST = $MOSTu;
 var<workgroup> bins: array<atomic<u32>, 16>;
 var<workgroup> blocks: array<u32, MOST>;
 var<workgroup> found: atomic<u32>;
-var<workgroup> candidates: array<u32, CANDIDATES>;
 var<workgroup> count: atomic<u32>;
 var<workgroup> ranked: array<u32, MOST>;
 
@@ -86,6 +85,10 @@ fn drawn(size: u32) -> u32 {
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let k = min(draw[0].k, params.vocabulary);
+  if (lane == 0u) {
+    atomicStore(&found, 0u);
+    atomicStore(&count, 0u);
+  }
   let least = bound(k, lane);
   if (lane < MOST) {
     ranked[lane] = 0u;
@@ -106,6 +109,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       candidates[atomicAdd(&count, 1u)] = token;
     }
   }
+  storageBarrier();
   workgroupBarrier();
   let all = atomicLoad(&count);
   for (var i = lane; i < all; i += THREADS) {

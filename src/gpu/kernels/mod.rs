@@ -17,7 +17,7 @@ mod store;
 
 pub use attend::{Attend, Fused, attend, attend_fused, share_bytes};
 pub use attend_tiled::attend_tiled;
-pub use choose::{Choose, MOST as MOST_CANDIDATES, blocks, choose};
+pub use choose::{CANDIDATES_BYTES, Choose, MOST as MOST_CANDIDATES, blocks, choose};
 pub use convolve::convolve;
 pub use delta_rule::{DeltaRule, delta_rule};
 pub use elementwise::{activate, add, gate, scale};

@@ -12,7 +12,7 @@ import { pack, run } from "./project.mjs";
 const tool = (path) => fileURLToPath(new URL(`../node_modules/${path}`, import.meta.url));
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
-const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads"].map((variant) => `wisplm-${variant}.wasm`);
+const BUILDS = ["simd", "relaxed", "threads", "relaxed-threads", "constraint"].map((variant) => `wisplm-${variant}.wasm`);
 
 let packed, folder;
 
@@ -106,6 +106,18 @@ test("wisplm/openai can be used where OpenAI's client is", { timeout: 60_000 }, 
   copyFileSync(here("openai.types.ts"), source);
   // The types of `openai` name packages that are not there.
   await compile(source, "bundler", "esnext", "--skipLibCheck");
+});
+
+test("the code of the guide compiles", { timeout: 60_000 }, async () => {
+  const guide = readFileSync(here("../../../docs/guide.md"), "utf8");
+  const blocks = [...guide.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+  assert.ok(blocks.length > 5);
+  // Each goes on from those before it; a name that comes twice is another one.
+  const imports = blocks.flatMap((block) => block.match(/^import .*$/gm) ?? []);
+  const [opening, ...rest] = blocks.map((block) => block.replace(/^import .*$\n*/gm, ""));
+  const source = join(folder, "guide.ts");
+  writeFileSync(source, [...imports, 'import type { Message } from "wisplm";', opening, ...rest, "export {};"].join("\n"));
+  await compile(source, "bundler", "esnext");
 });
 
 async function compile(source, resolution, module, ...more) {

@@ -1,4 +1,0 @@
-import type * as api from "../index.js";
-export interface ChatOptions extends api.ChatOptions {
-  toolChoice?: "auto" | "none" | "required" | { name: string };
-}

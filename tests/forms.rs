@@ -1,0 +1,252 @@
+//! Forms of answers: whatever a model draws among the tokens that may come next, the answer has the form, and calls of
+//! tools are read again as what they are.
+
+#[path = "tokenizer/sketch.rs"]
+mod sketch;
+mod support;
+
+use serde_json::{Value as Json, json};
+use sketch::{CONTROL, EOS, Sketch, USER, gpt2, spm, text};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::models;
+use wisplm::chat::{self, Clock, Conversation, Onset, Templates};
+use wisplm::gguf::{Metadata, Parser, Value};
+use wisplm::tokenizer::Tokenizer;
+use wisplm_constraint::{Code, Format, Tokenize, Vocabulary};
+
+const CLOCK: Clock = Clock { year: 2026, month: 11, day: 21, hour: 18, minute: 5, second: 9 };
+/// The most tokens of an answer.
+const LIMIT: usize = 400;
+
+struct Model {
+    tokenizer: Arc<Tokenizer>,
+    vocabulary: Vocabulary,
+}
+
+struct Own(Arc<Tokenizer>);
+
+impl Tokenize for Own {
+    fn tokens(&self, text: &str) -> Vec<u32> {
+        self.0.encode_within(text).unwrap()
+    }
+}
+
+fn metadata(path: &Path) -> Metadata {
+    use std::io::Read;
+    let mut file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut parser = Parser::new();
+    let mut chunk = vec![0; 1 << 20];
+    while parser.header().is_none() {
+        let read = file.read(&mut chunk).unwrap();
+        assert!(read > 0, "{} ends within its header", path.display());
+        parser.push(&chunk[..read]).unwrap();
+    }
+    parser.into_header().unwrap().metadata
+}
+
+/// A vocabulary that `tests/tokenizer/expected.mjs` has fetched.
+fn vocabulary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("target/tokenizer/llama.cpp/models/ggml-vocab-{name}.gguf"))
+}
+
+impl Model {
+    fn open(path: &Path) -> Self {
+        Self::of(Tokenizer::from_metadata(&metadata(path)).unwrap())
+    }
+
+    /// Of bytes, with marks that are tokens: some matched in any text, some control tokens.
+    fn marked() -> Self {
+        let marks = [
+            ("<tool_call>", USER, 0.0),
+            ("</tool_call>", CONTROL, 0.0),
+            ("[TOOL_CALLS]", CONTROL, 0.0),
+            ("[ARGS]", CONTROL, 0.0),
+        ];
+        Self::of(spm(&marks).with(EOS, Value::U32(2)).build().unwrap())
+    }
+
+    fn of(tokenizer: Tokenizer) -> Self {
+        let tokenizer = Arc::new(tokenizer);
+        let tokens = 0..tokenizer.vocab_size() as u32;
+        // As `Engine::token_bytes` has them.
+        let words: Vec<Vec<u8>> = tokens
+            .clone()
+            .map(|token| match tokenizer.token_text(token).filter(|_| tokenizer.is_control(token)) {
+                Some(name) => [&[u8::MAX], name.as_bytes()].concat(),
+                None => tokenizer.token_bytes(token).unwrap(),
+            })
+            .collect();
+        let ends: Vec<u32> = tokens.filter(|token| tokenizer.is_end(*token)).collect();
+        let own = Box::new(Own(Arc::clone(&tokenizer)));
+        Model { vocabulary: Vocabulary::new(&words, &ends, own).unwrap(), tokenizer }
+    }
+
+    /// An answer of the form, each of whose tokens is drawn from those allowed, as likely as any other.
+    fn answer(&self, format: Format, draw: &mut impl FnMut(usize) -> usize) -> Vec<u32> {
+        let mut matcher = self.vocabulary.compile(format).unwrap();
+        let mut answer = Vec::new();
+        while answer.len() < LIMIT {
+            answer.extend(matcher.force().unwrap());
+            if matcher.is_finished() {
+                return answer;
+            }
+            let mask = matcher.mask().unwrap();
+            let count: u32 = mask.iter().map(|word| word.count_ones()).sum();
+            let mut left = draw(count as usize);
+            let mut tokens = (0..self.tokenizer.vocab_size() as u32)
+                .filter(|token| mask[*token as usize / 32] >> (token % 32) & 1 == 1);
+            let mut token = tokens.next().expect("some token may come next");
+            for next in tokens {
+                if left == 0 {
+                    break;
+                }
+                (token, left) = (next, left - 1);
+            }
+            if self.tokenizer.is_end(token) {
+                return answer;
+            }
+            matcher.take(&[token]).unwrap();
+            answer.push(token);
+        }
+        panic!("no end: {}", self.text(&answer));
+    }
+
+    /// The text with the names of control tokens.
+    fn text(&self, answer: &[u32]) -> String {
+        let mut bytes = Vec::new();
+        for &token in answer {
+            match self.tokenizer.is_control(token) {
+                true => bytes.extend(self.tokenizer.token_text(token).unwrap().as_bytes()),
+                false => bytes.extend(self.tokenizer.token_bytes(token).unwrap()),
+            }
+        }
+        String::from_utf8(bytes).expect("whole characters")
+    }
+}
+
+/// Numbers that look random, the same in every run.
+fn random(mut state: u64) -> impl FnMut(usize) -> usize {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    }
+}
+
+fn tools() -> Json {
+    let text = json!({ "type": "string", "maxLength": 8 });
+    let parameters = json!({
+        "type": "object",
+        "properties": { "city": text, "days": { "type": "integer", "minimum": 1, "maximum": 9 } },
+        "required": ["city", "days"],
+        "additionalProperties": false,
+    });
+    json!([
+        { "type": "function", "function": { "name": "weather", "parameters": parameters } },
+        { "type": "function", "function": { "name": "the \"time\"", "parameters": { "properties": {}, "additionalProperties": false } } },
+    ])
+}
+
+#[test]
+fn prescribed_calls_are_read_as_calls() {
+    let key = "tokenizer.chat_template";
+    // Marks are tokens of one, and text for the others.
+    let models = [
+        Model::marked(),
+        Model::open(&vocabulary("qwen35")),
+        Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf")),
+    ];
+    let signs = ["<tool_call>", "[TOOL_CALLS]", "[TOOL_CALLS] [ARGS]", "<|python_tag|>"];
+    let mut draw = random(7);
+    for (model, sign) in models.iter().flat_map(|model| signs.iter().map(move |sign| (model, sign))) {
+        let template = format!("{{# {sign} #}}{{{{ tools }}}}");
+        let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+        for choice in [json!("required"), json!({ "name": "weather" })] {
+            let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
+            let asked = Conversation::from_json(&asked.to_string()).unwrap();
+            let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked).unwrap().unwrap();
+            assert_eq!(onset, Onset::Answer);
+            for _ in 0..3 {
+                let answer = model.answer(Format::Grammar(grammar.clone()), &mut draw);
+                let prompt = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap();
+                let mut reply = prompt.reply;
+                let mut parts = reply.push(&model.text(&answer));
+                parts += reply.finish();
+                assert!(!parts.calls.is_empty() && parts.text.is_empty(), "{sign}: {}", model.text(&answer));
+                for call in &parts.calls {
+                    let named = call.name == "weather";
+                    assert!(named || choice == json!("required") && call.arguments.is_empty(), "{call:?}");
+                    let days = call.arguments.get("days").and_then(Json::as_u64);
+                    assert!(!named || (1..=9).contains(&days.unwrap()), "{call:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_calls_that_begin_are_prescribed_unless_one_is_asked_for() {
+    let key = "tokenizer.chat_template";
+    let (marked, plain) = (Model::marked(), gpt2().build().unwrap());
+    let form_of = |tokenizer: &Tokenizer, sign: &str, choice: Json| {
+        let template = format!("{{# {sign} #}}{{{{ tools }}}}");
+        let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+        let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
+        let asked = Conversation::from_json(&asked.to_string()).unwrap();
+        chat::form(&templates, tokenizer, &asked).map(|form| form.map(|(_, onset)| onset))
+    };
+    let form = |sign: &str, choice: Json| form_of(&marked.tokenizer, sign, choice);
+    assert_eq!(form("<tool_call>", json!("auto")).unwrap(), Some(Onset::Calls));
+    assert_eq!(form("<tool_call>", Json::Null).unwrap(), Some(Onset::Calls));
+    assert_eq!(form("<tool_call>", json!("none")).unwrap(), None);
+    // Not a token there, or a syntax of its own.
+    assert_eq!(form_of(&plain, "<tool_call>", json!("auto")).unwrap(), None);
+    assert_eq!(form("<tool_call> <function=", json!("auto")).unwrap(), None);
+    assert!(form("<tool_call> <function=", json!("required")).is_err());
+    assert!(form("<tool_call>", json!({ "name": "sum" })).is_err());
+    let none = json!({ "messages": [{ "role": "user" }], "toolChoice": "required" });
+    assert!(Conversation::from_json(&none.to_string()).is_err());
+}
+
+#[test]
+fn a_form_that_cannot_be_had_is_refused_before_the_first_token() {
+    let model = Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let refusal = |json: &str| {
+        let format = Format::from_json(json).and_then(|format| model.vocabulary.compile(format).map(|_| ()));
+        format.expect_err(json).code
+    };
+    for json in
+        [r#"{ "schema": { "type": "integer", "minimum": 3, "maximum": 2 } }"#, r#"{ "schema": false }"#]
+    {
+        assert_eq!(refusal(json), Code::ConstraintUnsatisfiable, "{json}");
+    }
+    let nested = format!(r#"{{ "schema": {}1{} }}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let large = format!(r#"{{ "grammar": "{}" }}"#, "a".repeat(2 << 20));
+    for json in [
+        r#"{ "schema": 3 }"#,
+        r#"{ "schema": { "type": "sum" } }"#,
+        r#"{ "schema": { "not": {} } }"#,
+        r#"{ "schema": { "$ref": "https://example.org/" } }"#,
+        r#"{ "regex": "(a" }"#,
+        r#"{ "regex": "(?=a)b" }"#,
+        r#"{ "choices": [] }"#,
+        r#"{ "grammar": "root ::= \"a\"" }"#,
+        r#"{ "grammar": "start: other" }"#,
+        r#"{ "grammar": "" }"#,
+        r#"{ "form": 1 }"#,
+        "3",
+        &nested,
+        &large,
+    ] {
+        assert_eq!(refusal(json), Code::InvalidArgument, "{}", &json[..json.len().min(60)]);
+    }
+    let mut draw = random(3);
+    for json in [
+        r#"{ "choices": ["yes", "no", "\"\n"] }"#,
+        r#"{ "regex": "[a-c]{3}-\\d" }"#,
+        r#"{ "grammar": "start: \"a\" start? \"b\"" }"#,
+    ] {
+        println!("{json}: {}", model.text(&model.answer(Format::from_json(json).unwrap(), &mut draw)));
+    }
+}
