@@ -123,8 +123,16 @@ impl Cache {
         }
     }
 
-    /// Forgets the tokens from `len` on, and answers whether it could. What a window has passed is gone, and states do
-    /// not go back, but to the beginning; then nothing is forgotten.
+    /// Whether it can go back to `len` tokens. What a window has passed is gone, and states do not go back, but to the
+    /// beginning.
+    pub fn reaches(&self, len: usize) -> bool {
+        match self {
+            Cache::Cpu(cache) => cache.reaches(len),
+            Cache::Gpu(cache) => cache.reaches(len),
+        }
+    }
+
+    /// Forgets the tokens from `len` on, and answers whether it could; else nothing is forgotten.
     pub fn rewind(&mut self, len: usize) -> bool {
         match self {
             Cache::Cpu(cache) => cache.rewind(len),
@@ -244,6 +252,48 @@ impl Executor {
         }
     }
 
+    /// How sequences are saved: what one layout has saved another one does not understand.
+    pub fn layout(&self) -> String {
+        match self {
+            Executor::Cpu(executor) => format!("cpu {:?}", executor.kv_type()),
+            Executor::Gpu(executor) => executor.layout(),
+        }
+    }
+
+    /// Appends what is stored of a sequence. Answers whether it is there; if not, it is to be asked for the same again.
+    pub fn save(&mut self, cache: &Cache, out: &mut Vec<u8>) -> Result<bool> {
+        match (self, cache) {
+            (Executor::Cpu(_), Cache::Cpu(cache)) => {
+                cache.save(out);
+                Ok(true)
+            }
+            (Executor::Gpu(executor), Cache::Gpu(cache)) => executor.save(cache, out),
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// A sequence of `len` tokens of which this was saved. Bytes that cannot be that are an `integrity` error.
+    pub fn restore(&mut self, len: usize, bytes: &[u8]) -> Result<Cache> {
+        Ok(match self {
+            Executor::Cpu(executor) => Cache::Cpu(executor.new_cache().restore(len, bytes)?),
+            Executor::Gpu(executor) => Cache::Gpu(executor.restore(len, bytes)?),
+        })
+    }
+
+    /// Whether sequences go back over all that a run usually adds. The rings of the GPU have a step more than a window.
+    pub fn goes_back(&self) -> bool {
+        let plan = self.plan();
+        let windows = self.cpu().is_some() && plan.caches.iter().any(|cache| cache.window.is_some());
+        plan.states.is_empty() && !windows
+    }
+
+    /// Frees what sequences that have ended leave to others.
+    pub fn release(&mut self) {
+        if let Executor::Gpu(executor) = self {
+            executor.release();
+        }
+    }
+
     /// How many of `remaining` tokens the next step should take.
     pub fn step_tokens(&self, remaining: usize) -> usize {
         match self {
@@ -323,7 +373,7 @@ impl Executor {
         }
     }
 
-    /// Drops the step in progress. What it stored in its caches lies beyond their length.
+    /// Drops the step in progress, unless its caches count it already. What a dropped one stored lies beyond their length.
     pub fn cancel(&mut self) {
         match self {
             Executor::Cpu(executor) => executor.cancel(),

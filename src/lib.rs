@@ -3,6 +3,7 @@
 //! Data flows one way: bytes → [`gguf`] → [`model`] → [`plan`] → [`executor`] ([`cpu`] or [`gpu`]) ← [`runtime`],
 //! [`task`], [`chat`] ← `web`. `docs/architecture.md` draws the rooms and says why they are as they are.
 
+pub mod bytes;
 pub mod chat;
 pub mod cpu;
 pub mod error;

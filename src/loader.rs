@@ -10,8 +10,12 @@ use crate::model::{self, Adapters};
 use crate::plan::{Head, Plan};
 use crate::task::{Pooling, head};
 use crate::tokenizer::Tokenizer;
+use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::rc::Rc;
+
+/// Bytes of each tensor that tell one model from another.
+const IDENTIFYING: u64 = 256;
 
 /// A loaded model.
 pub struct Model {
@@ -19,6 +23,8 @@ pub struct Model {
     pub tokenizer: Tokenizer,
     pub templates: Templates,
     pub info: Info,
+    /// A hash by which what was made with this model is known: of its tensors' names, shapes and first bytes.
+    pub identity: String,
     adapters: Adapters,
     /// Why it does not run on the GPU that it was meant for, where it may run on the CPU instead.
     pub refusal: Option<String>,
@@ -73,6 +79,7 @@ struct Intake {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     loading: Loading,
+    identity: Sha256,
     /// What is refused on a GPU goes to the CPU.
     or_cpu: bool,
     refusal: Option<String>,
@@ -102,6 +109,7 @@ impl Loader {
             metadata: Metadata::new(),
             tensors: Vec::new(),
             loading: Loading::cpu(),
+            identity: Sha256::new(),
             or_cpu: false,
             refusal: None,
             ready: None,
@@ -178,7 +186,8 @@ impl Loader {
             adapters.set(&intake.scales)?;
             executor.set_plan(adapters.plan())?;
         }
-        Ok(Model { executor, tokenizer, templates, info, adapters, refusal: intake.refusal })
+        let identity = intake.identity.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Model { executor, tokenizer, templates, info, identity, adapters, refusal: intake.refusal })
     }
 }
 
@@ -223,6 +232,12 @@ impl Sink for Intake {
         let Some(tensor) = header.tensors.get(index) else {
             return Err(Error::internal("bytes of a tensor that the header does not have"));
         };
+        // Models of one shape differ in all of their weights: some of each tensor are as good as all.
+        if offset == 0 {
+            self.identity.update(format!("{} {:?} {}\n", tensor.name, tensor.dims, tensor.kind.name()));
+        }
+        let rest = IDENTIFYING.saturating_sub(offset).min(bytes.len() as u64);
+        self.identity.update(&bytes[..rest as usize]);
         // Until the last header has come, every tensor may be wanted.
         match &self.ready {
             Some(Ready { adapters, .. }) if !adapters.is_empty() => {

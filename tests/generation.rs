@@ -48,7 +48,7 @@ fn finish(model: &mut Model, mut run: Generation, pause: &mut dyn FnMut() -> boo
             }
             Progress::Finished { text, finish } => {
                 all.push_str(&text);
-                assert!(run.usage().1 >= tokens.len());
+                assert!(run.usage().answer >= tokens.len());
                 return Answer { tokens, text: all, finish };
             }
         }

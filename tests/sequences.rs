@@ -162,6 +162,28 @@ fn sequences_of_the_gpu_fork_and_go_back() {
     fork_what_waits(&gpu);
     go_on_together(Some(&gpu));
     go_back(Some(&gpu));
+    release(&gpu);
+}
+
+/// Memory of ended sequences is used again, and freed when that is wanted.
+fn release(gpu: &Rc<Gpu>) {
+    let (mut executor, text) = load(Some(gpu), FAMILIES[0]);
+    let want = alone(&mut executor, &[&text[..9]]);
+    let buffers = |executor: &mut Executor, release: bool| {
+        let mut caches: Vec<Cache> = (0..3).map(|_| executor.new_cache()).collect();
+        let before = gpu.counts().buffers;
+        for cache in &mut caches {
+            assert!(go_on(executor, cache, &text[..9]) == want);
+        }
+        drop(caches);
+        if release {
+            executor.release();
+        }
+        gpu.counts().buffers - before
+    };
+    let layers = executor.plan().caches.len() as u64;
+    let made = [false, true, false].map(|release| buffers(&mut executor, release));
+    assert_eq!(made, [2 * layers, 0, 2 * layers], "all but the first, which the executor came with");
 }
 
 #[test]

@@ -26,6 +26,11 @@ export interface GenerationResult {
   readonly logprobs?: readonly TokenLogprob[];
   /** How many tokens there were. */
   readonly usage: GenerationUsage;
+  /**
+   * Of an answer in a session: what of its conversation the model no longer sees because it has outgrown the context, by the
+   * session's `overflow`: so many of the oldest messages after the system's, or so many tokens. Absent while it sees all.
+   */
+  readonly dropped?: { readonly messages: number; readonly tokens: number };
   /** How long it took. */
   readonly timings: GenerationTimings;
 }
@@ -117,6 +122,13 @@ export class Run implements Generation {
     this.#settle = settle;
   }
 
+  /** Stops it, with an error for whoever reads it or waits for it. */
+  end(error: WispError): void {
+    if (this.#ended) return;
+    this.#fail(error);
+    this.#stop();
+  }
+
   readonly #settle: { resolve(result: GenerationResult): void; reject(error: WispError): void };
 
   /** A generation that failed before it began. */
@@ -126,7 +138,13 @@ export class Run implements Generation {
     return run;
   }
 
-  static start(link: Link, request: Extract<WireRequest, { kind: "generate" | "chat" }>, signal?: AbortSignal): Run {
+  /** `hear` is told of the messages that have become part of a session. */
+  static start(
+    link: Link,
+    request: Extract<WireRequest, { kind: "generate" | "chat" | "send" }>,
+    signal?: AbortSignal,
+    hear: (said: unknown[]) => void = () => {},
+  ): Run {
     if (signal?.aborted) return Run.failed(aborted(signal));
     const run = new Run();
     const abort = (): void => {
@@ -136,10 +154,11 @@ export class Run implements Generation {
     };
     const release = (): void => signal?.removeEventListener("abort", abort);
     signal?.addEventListener("abort", abort, { once: true });
-    const id = link.send<"generate" | "chat">(request, {
+    const id = link.send<"generate" | "chat" | "send">(request, {
       delta: (delta) => run.#append(delta),
       done: (generated) => {
         release();
+        hear(generated.said ?? []);
         run.#finish(generated);
       },
       fail: (error) => {
@@ -239,7 +258,8 @@ export class Run implements Generation {
     this.#announce();
   }
 
-  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings }: WireGenerated): void {
+  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings, dropped }: WireGenerated): void {
+    if (this.#ended) return;
     const toolCalls = calls.map(named);
     for (const call of toolCalls) this.#events.push({ type: "tool-call", call });
     const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
@@ -250,6 +270,7 @@ export class Run implements Generation {
       text: this.#text.join(""),
       tokens: this.#tokens,
       ...end,
+      ...(dropped !== undefined && { dropped }),
       toolCalls,
       reasoning: this.#reasoning.join(""),
       ...(this.#logprobs.length > 0 && { logprobs: this.#logprobs }),

@@ -9,13 +9,14 @@ export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";
 export type { WebGpuReport } from "./webgpu.js";
 export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
-export type { AdapterSource, ChatOptions, ClassifyExample, ClassifyOptions, ClassifyRunOptions, EmbedOptions, ExtractOptions, GenerateOptions, LoadOptions, LoadProgress, RerankOptions, TokenizeOptions } from "./options.js";
+export type { AdapterSource, ChatOptions, ClassifyExample, ClassifyOptions, ClassifyRunOptions, EmbedOptions, ExtractOptions, GenerateOptions, LoadOptions, LoadProgress, RerankOptions, SendOptions, SessionOptions, TokenizeOptions } from "./options.js";
 export type { Classifier, ClassifierTask } from "./classify.js";
 export type { Extracted, FromSchema, StandardSchema } from "./extract.js";
 export type { DocumentScore, InputProgress, LabelScore } from "./head.js";
 export type { Format } from "./format.js";
 export type { ModelFile, ModelSource, RemoteFile } from "./source.js";
 export type { Model, ModelInfo, Score } from "./model.js";
+export type { Session } from "./session.js";
 export type {
   Generation,
   GenerationEvent,

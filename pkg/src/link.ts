@@ -52,7 +52,7 @@ export class Link {
   }
 
   /** A request with one answer. A signal ends it at once, whatever the worker is at; `step` is told how it goes on. */
-  ask<K extends Exclude<WireRequest["kind"], "generate" | "chat">>(
+  ask<K extends Exclude<WireRequest["kind"], "generate" | "chat" | "send">>(
     request: Extract<WireRequest, { kind: K }>,
     signal?: AbortSignal,
     step?: (done: number, total: number) => void,

@@ -4,7 +4,6 @@ import { conversation, type Message } from "./chat.js";
 import { type Classifier, classifier, type ClassifierTask } from "./classify.js";
 import { WispError } from "./errors.js";
 import { type Extracted, extract } from "./extract.js";
-import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
 import { type DocumentScore, dot, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
@@ -22,6 +21,7 @@ import {
   type RerankOptions,
   rerankOptions,
   scoreOptions,
+  type SessionOptions,
   steps,
   text,
   texts,
@@ -29,8 +29,10 @@ import {
   tokenIds,
   type TokenizeOptions,
   tokenizeOptions,
+  wired,
 } from "./options.js";
-import type { WireGenerate, WireLoaded, WirePlace } from "./protocol.js";
+import type { WireLoaded, WirePlace } from "./protocol.js";
+import { Numbers, type Session, WorkerSession } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
 /** What a model is, and where it runs. */
@@ -66,7 +68,10 @@ export interface ModelInfo {
      */
     readonly features: readonly string[];
   };
-  /** Bytes: of the weights, of a full context's keys and values, and the most that the engine has taken so far. */
+  /**
+   * Bytes: of the weights; of keys and values, those of a full context or, if that is more, all that there are (of sessions, of
+   * conversations that may go on); and the most that the engine has taken so far.
+   */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */
   readonly notices: readonly string[];
@@ -99,6 +104,13 @@ export interface Model extends AsyncDisposable {
    * a role that the model does not know, say) fails with `invalid-argument`.
    */
   chat(messages: readonly Message[], options?: ChatOptions): Generation;
+  /** Begins a conversation that owns its keys and values. Errors that the worker finds come with its first answer. */
+  session(options?: SessionOptions): Session;
+  /**
+   * A session as it was saved. A blob that is none, or belongs to another model, is refused with `invalid-argument`, one that is
+   * damaged with `integrity`.
+   */
+  restore(blob: Blob): Promise<Session>;
   /** How likely each token is after those before it. Token ids are taken as given; a text gets the model's begin token. */
   score(text: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /**
@@ -151,12 +163,9 @@ function placed({ device, adapter, features, threads, memory, notices }: WirePla
   return { device: { kind: device, description, threads, features }, memory, notices };
 }
 
-function wired({ format, ...options }: GenerateOptions): WireGenerate {
-  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
-}
-
 export class WorkerModel implements Model {
   readonly #link: Link;
+  readonly #sessions = new Numbers();
   readonly #embeds: boolean;
   #info: ModelInfo;
   readonly #chats: boolean;
@@ -201,6 +210,14 @@ export class WorkerModel implements Model {
     } catch (error) {
       return Run.failed(error as WispError);
     }
+  }
+
+  session(options?: SessionOptions): Session {
+    return WorkerSession.begin(this.#link, this.#sessions, options);
+  }
+
+  restore(blob: Blob): Promise<Session> {
+    return WorkerSession.restore(this.#link, this.#sessions, blob);
   }
 
   async score(input: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score> {

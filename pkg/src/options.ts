@@ -1,8 +1,9 @@
 // Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
 
-import type { Tool } from "./chat.js";
+import type { Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
+import type { WireGenerate } from "./protocol.js";
 import type { InputProgress } from "./head.js";
 import type { ModelFile } from "./source.js";
 
@@ -123,6 +124,28 @@ export interface ChatOptions extends GenerateOptions {
   reasoning?: boolean;
   /** Go on with the last message, which is then the assistant's, instead of answering it. Default `false`. */
   continueAssistant?: boolean;
+}
+
+/** What an answer in a session takes. */
+export type SendOptions = Omit<ChatOptions, "continueAssistant">;
+
+/** A session: what is said before it begins, and the options of its answers. */
+export interface SessionOptions extends Omit<SendOptions, "signal"> {
+  /** What the system says first. */
+  system?: string;
+  /** What was said before. */
+  messages?: readonly Message[];
+  /**
+   * What happens when the conversation, with room for an answer, outgrows the context. `"error"`, the default, refuses the
+   * message with `context-overflow`; an answer ends with the context, with the finish reason `"length"`. `"drop-oldest"` leaves
+   * out the oldest turns, each a message of the user with what was answered to it, but never the system's message or the last
+   * turn; room for an answer is `maxTokens`, or a quarter of the context. `"slide"` leaves out the oldest tokens after the
+   * system's message, in the middle of an answer too, which only `maxTokens` or the model then ends.
+   *
+   * Either leaves a quarter of the context free once it has to act, and what remains is computed anew: its place in the
+   * context has changed. `result.dropped` says what the model no longer sees; `session.messages` has it all the same.
+   */
+  overflow?: "error" | "drop-oldest" | "slide";
 }
 
 /** How to embed. */
@@ -346,20 +369,32 @@ const generation: Record<string, Check> = {
   signal,
 };
 
+const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, reasoning: flag };
+
 export function generateOptions(options?: GenerateOptions): GenerateOptions {
   return checked(options, generation, "generate");
 }
 
 export function chatOptions(options?: ChatOptions): ChatOptions {
-  const set = checked(
-    options,
-    { ...generation, tools: objects, toolChoice: choice, reasoning: flag, continueAssistant: flag },
-    "chat",
-  );
+  return formed(checked(options, { ...sending, continueAssistant: flag }, "chat"));
+}
+
+/** Refuses two forms of one answer. */
+export function formed<T extends SendOptions>(set: T): T {
   if (set.format !== undefined && (set.tools ?? []).length > 0 && set.toolChoice !== "none") {
     throw invalidArgument('format and tools do not go together: leave one out, or set toolChoice to "none"', "format");
   }
   return set;
+}
+
+export function sendOptions(options?: SendOptions): SendOptions {
+  return checked(options, sending, "send");
+}
+
+export function sessionOptions(options?: SessionOptions): SessionOptions {
+  const { signal: _, ...others } = sending;
+  const own: Record<string, Check> = { system: text, messages: objects, overflow: oneOf("error", "drop-oldest", "slide") };
+  return checked(options, { ...others, ...own }, "session");
 }
 
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
@@ -429,4 +464,9 @@ export function texts(value: unknown, argument: string): string[] {
 export function text(value: unknown, argument: string): string {
   if (typeof value !== "string") throw invalidArgument(`${argument} must be a string`, argument);
   return value;
+}
+
+/** Options as the worker takes them. */
+export function wired({ format, ...options }: GenerateOptions): WireGenerate {
+  return { ...options, ...(format !== undefined && { format: formatJson(format) }) };
 }

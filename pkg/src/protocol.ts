@@ -60,6 +60,12 @@ export type WireRequest =
   | { kind: "generate"; prompt: WireText; options: WireGenerate }
   /** A conversation is JSON that the engine reads. */
   | { kind: "chat"; conversation: string; options: WireGenerate }
+  | WireSend
+  | ({ kind: "openSession"; session: number } & WireSession)
+  | { kind: "cloneSession"; session: number; clone: number }
+  | { kind: "saveSession"; session: number; defaults: unknown }
+  | { kind: "restoreSession"; session: number; blob: Blob }
+  | { kind: "closeSession"; session: number }
   | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
   | { kind: "embed"; texts: string[]; options: WireEmbed }
@@ -71,6 +77,32 @@ export type WireRequest =
   | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
   | { kind: "detokenize"; tokens: Uint32Array };
+
+/** Messages as JSON has them, and what happens when they outgrow the context. */
+export interface WireSession {
+  messages: unknown[];
+  overflow: string;
+}
+
+/** What of a conversation is left out, behind its system message. */
+export interface WireGone {
+  messages: number;
+  tokens: number;
+}
+
+/** A message to a session, as a conversation that has only that. */
+export interface WireSend {
+  kind: "send";
+  session: number;
+  conversation: string;
+  options: WireGenerate;
+}
+
+/** What a saved session has for the page. */
+export interface WireSaved {
+  messages: unknown[];
+  defaults: unknown;
+}
 
 export type ToWorker =
   | { type: "load"; load: WireLoad }
@@ -108,6 +140,8 @@ export interface WireInfo {
   device: "wasm" | "webgpu";
   /** Why the GPU was not taken that the engine was given, where it has turned to the CPU. */
   refusal: string | null;
+  /** By which the model is known that saved sessions belong to. */
+  identity: string;
   /** What the weights take, and the keys and values of a full context. */
   memory: { weights: number; kv: number };
 }
@@ -150,6 +184,11 @@ export interface WireGenerated {
   toolCalls?: WireToolCall[];
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
+  /** Tokens that have slid out of the context meanwhile. */
+  slid?: number;
+  /** Of a session: the messages that have become part of it, and what of it the model no longer sees. */
+  said?: unknown[];
+  dropped?: WireGone;
 }
 
 export interface WireScore {
@@ -161,6 +200,12 @@ export interface WireScore {
 export interface Answers {
   generate: WireGenerated;
   chat: WireGenerated;
+  send: WireGenerated;
+  openSession: null;
+  cloneSession: WireSession;
+  saveSession: Blob;
+  restoreSession: WireSaved;
+  closeSession: null;
   countPrompt: number;
   score: WireScore;
   embed: Float32Array[];

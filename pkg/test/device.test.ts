@@ -231,7 +231,7 @@ test("a GPU that is lost at every try is given up", async () => {
     // It warms up, and is lost at the first request.
     engine.generate = (prompt, answered, options) => {
       if (kind === "webgpu" && prompt.length > 1) engine.life = 0;
-      generate(prompt, answered, options);
+      return generate(prompt, answered, options);
     };
     return engine;
   };

@@ -23,6 +23,17 @@ export function typed(code: string, message: string, details: object = {}): obje
   return { code, message, details };
 }
 
+/** What an answer begins with. */
+export function begins(promptTokens: number, cachedTokens = 0, gone = { messages: 0, tokens: 0 }): string {
+  return JSON.stringify({ promptTokens, cachedTokens, gone });
+}
+
+function commonLength(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return length;
+}
+
 /** Tokens are UTF-16 units; a generation says "one two three …", one word a slice, then stops after `words`. */
 export class FakeEngine implements Engine {
   static contextLength = 4096;
@@ -34,6 +45,9 @@ export class FakeEngine implements Engine {
   adapters: { name: string; scale: number }[] = [];
   device: "wasm" | "webgpu" = "wasm";
   refusal: string | null = null;
+  identity = "fake";
+  /** Of each session, as many characters of its conversation as it holds. */
+  sessions = new Map<number, string>();
   /** Words until the GPU is lost. */
   life = Infinity;
   /** Milliseconds of a word. */
@@ -49,7 +63,7 @@ export class FakeEngine implements Engine {
     return JSON.stringify({
       ...{ architecture: "fake", name: "Fake", parameters: 1, quantization: "F32", contextLength: FakeEngine.contextLength },
       ...{ trainedContextLength: 8192, vocabSize: 65536, embeddingLength: 4, generates: this.generates, labels: this.labels, adapters: this.adapters },
-      ...{ device: this.device, refusal: this.refusal },
+      ...{ device: this.device, refusal: this.refusal, identity: this.identity },
       memory: { weights: 10, kv: 20 },
     });
   }
@@ -67,7 +81,7 @@ export class FakeEngine implements Engine {
     return String.fromCharCode(...tokens);
   }
 
-  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void {
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): string {
     const { maxTokens = Infinity, temperature = 1, formed = false } = JSON.parse(options) as {
       maxTokens?: number;
       temperature?: number;
@@ -100,6 +114,7 @@ export class FakeEngine implements Engine {
       for (const end = performance.now() + this.wordMs; performance.now() < end; );
       return { state: "decode", text: `w${made} `, tokens: [made++] };
     };
+    return begins(prompt.length);
   }
 
   callForm(conversation: string): string | undefined {
@@ -108,7 +123,7 @@ export class FakeEngine implements Engine {
   }
 
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
-  chat(conversation: string, answered: Uint32Array, options: string): number {
+  chat(conversation: string, answered: Uint32Array, options: string): string {
     const prompt = this.#prompt(conversation);
     this.generate(prompt, answered, options);
     this.calls.push(`chat ${conversation}`);
@@ -121,7 +136,8 @@ export class FakeEngine implements Engine {
         return { ...slice, finishReason: "tool-calls", toolCalls };
       };
     }
-    if (!conversation.includes('"reasoning":true')) return prompt.length;
+    const begun = begins(prompt.length);
+    if (!conversation.includes('"reasoning":true')) return begun;
     let thought = false;
     this.#run = (budget) => {
       const slice = answer(budget);
@@ -129,7 +145,46 @@ export class FakeEngine implements Engine {
       thought = true;
       return { ...slice, text: "", reasoning: "hm" };
     };
-    return prompt.length;
+    return begun;
+  }
+
+  /** `"drop-oldest"` leaves out one message more each time. */
+  send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string {
+    const before = JSON.parse(gone) as { messages: number; tokens: number };
+    const cached = commonLength(this.sessions.get(session) ?? "", conversation);
+    this.chat(conversation, answered, options);
+    this.sessions.set(session, conversation);
+    this.calls.push(`send ${session} ${overflow}`);
+    return begins(conversation.length, cached, overflow.includes("drop") ? { ...before, messages: before.messages + 1 } : before);
+  }
+
+  layout(): string {
+    return this.device;
+  }
+
+  cloneSession(session: number, clone: number): void {
+    this.sessions.set(clone, this.sessions.get(session) ?? "");
+  }
+
+  closeSession(session: number): void {
+    this.sessions.delete(session);
+  }
+
+  #saved = new Uint8Array();
+
+  saveSession(session: number): void {
+    this.#run = () => {
+      this.#saved = new TextEncoder().encode(this.sessions.get(session) ?? "");
+      return { state: "finished" };
+    };
+  }
+
+  takeSaved(): Uint8Array {
+    return this.#saved;
+  }
+
+  restoreSession(session: number, bytes: Uint8Array): void {
+    this.sessions.set(session, new TextDecoder().decode(bytes));
   }
 
   force(tokens: Uint32Array): string {
@@ -267,7 +322,7 @@ export class FakeEngine implements Engine {
     this.#run = () => {
       throw new WebAssembly.RuntimeError("unreachable");
     };
-    this.generate = () => {};
+    this.generate = () => begins(0);
   }
 
   free(): void {

@@ -3,74 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
-import { MessageChannel } from "node:worker_threads";
-import { type LoadWorker, loadWith } from "../src/load.js";
 import type { Generation } from "../src/generation.js";
-import type { Model } from "../src/model.js";
-import { loadOptions, type LoadOptions, type LoadProgress } from "../src/options.js";
-import type { FromWorker, ToWorker, WireThreads } from "../src/protocol.js";
-import { type ModelSource, sources } from "../src/source.js";
-import { type Outside, Service } from "../src/worker/service.js";
-import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
-
-interface Options extends Omit<LoadOptions, "threads"> {
-  engine?: FakeEngine;
-  wanted?: WireThreads;
-  outside?: Partial<Outside>;
-}
-
-const ALONE: WireThreads = { count: 1, exact: true };
-
-let ended = 0;
-
-// What `load` does, less the worker.
-function load(source: ModelSource, { engine, outside, wanted = ALONE, ...options }: Options = {}): Promise<Model> {
-  const start = (): LoadWorker => {
-    const { port1, port2 } = new MessageChannel();
-    const service = new Service({
-      post: (message, transfer = []) => port2.postMessage(message, transfer as []),
-      storage: undefined,
-      locks: undefined,
-      start: async () => ({ binding: fakeBinding(engine), features: ["simd128"] }),
-      startConstraint: async () => new FakeConstraint(),
-      adapter: async () => ADAPTER,
-      ...outside,
-    });
-    port2.on("message", (message: ToWorker) => service.receive(message));
-    const worker = {
-      postMessage: (message: ToWorker, transfer: Transferable[]) => port1.postMessage(message, transfer as []),
-      terminate: () => {
-        ended++;
-        port2.close();
-      },
-      addEventListener: (type: string, listener: (event: { data: FromWorker }) => void) => {
-        if (type === "message") port1.on("message", (data: FromWorker) => listener({ data }));
-      },
-    };
-    return worker as unknown as LoadWorker;
-  };
-  const modules = [{ url: "https://host.test/x.wasm", features: [], shared: false }];
-  return loadWith(start, sources(source), { device: "wasm", ...options, modules, constraint: "https://host.test/c.wasm", threads: wanted });
-}
-
-function blob(length = 5000): Blob {
-  return new Blob([modelFile(length) as Uint8Array<ArrayBuffer>]);
-}
-
-async function using<T>(model: Promise<Model>, use: (model: Model) => Promise<T>): Promise<T> {
-  const loaded = await model;
-  try {
-    return await use(loaded);
-  } finally {
-    await loaded.close();
-  }
-}
-
-async function text(deltas: AsyncIterable<string>): Promise<string> {
-  let all = "";
-  for await (const delta of deltas) all += delta;
-  return all;
-}
+import { loadOptions, type LoadProgress } from "../src/options.js";
+import type { Outside } from "../src/worker/service.js";
+import { begins, fakeBinding, FakeConstraint, FakeEngine, FakeServer, FakeStorage, modelFile, sha256 } from "./fakes.js";
+import { blob, load, text, using, workers } from "./together.js";
 
 test("a model says what it is, and the progress is in order", async () => {
   const events: LoadProgress[] = [];
@@ -135,7 +72,7 @@ test("a stream stays on the page where it cannot be transferred", async () => {
 });
 
 test("bad files are refused with what is wrong, and the worker ends", async () => {
-  const before = ended;
+  const before = workers.ended;
   await assert.rejects(load(new Blob(["<!doctype html><title>404</title>"])), { code: "invalid-model", details: { offset: 0 } });
   await assert.rejects(load(new Blob([modelFile(5000).slice(0, 3000) as Uint8Array<ArrayBuffer>])), {
     code: "invalid-model",
@@ -143,7 +80,7 @@ test("bad files are refused with what is wrong, and the worker ends", async () =
     details: { offset: 3000 },
   });
   await assert.rejects(load(new ReadableStream({ start: (c) => (c.enqueue("text" as never), c.close()) })), { code: "invalid-argument" });
-  assert.equal(ended, before + 3);
+  assert.equal(workers.ended, before + 3);
   await using(load(blob()), async (model) => assert.equal((await model.tokenize("ab")).length, 3));
 });
 
@@ -168,10 +105,10 @@ test("an aborted load rejects at once, lets go, and the next one continues it", 
   const controller = new AbortController();
   const loading = load("https://host.test/m.gguf", { outside, signal: controller.signal });
   setTimeout(() => controller.abort("enough"), 30);
-  const before = ended;
+  const before = workers.ended;
   await assert.rejects(loading, { code: "aborted", cause: "enough" });
   await after(20);
-  assert.equal(ended, before + 1);
+  assert.equal(workers.ended, before + 1);
   server.stall = Infinity;
   await using(load("https://host.test/m.gguf", { outside }), async () => {});
   assert.match(server.requests[1]!.range!, /^bytes=[1-9]/);
@@ -299,6 +236,7 @@ test("values are extracted as a schema has them", async () => {
     engine.generate = (_prompt, _answered, options) => {
       engine.calls.push(options);
       Object.assign(engine, { advance: () => JSON.stringify({ state: "finished", text: '{"a":1}', finishReason: "stop" }) });
+      return begins(0);
     };
     assert.deepEqual(await extract({ type: "object" }, 3), { a: 1 });
     const standard = (extra: object): object => ({ "~standard": { vendor: "acme", version: 1, ...extra } });

@@ -88,6 +88,42 @@ impl Conversation {
         Ok(conversation)
     }
 
+    /// The conversation as it was when it had so many messages.
+    pub(super) fn first(&self, count: usize) -> Self {
+        let messages = self.messages.iter().take(count).cloned().collect();
+        Conversation { messages, continue_assistant: false, ..self.clone() }
+    }
+
+    /// Messages at the start that are no part of a turn: the system's, as it is called.
+    pub fn preamble(&self) -> usize {
+        let role = |message: &Value| matches!(message["role"].as_str(), Some("system" | "developer"));
+        self.messages.iter().take_while(|message| role(message)).count()
+    }
+
+    /// Where turns begin: at each message of the user.
+    fn turns(&self) -> impl Iterator<Item = usize> {
+        let of_user = |index: &usize| self.messages[*index]["role"] == "user";
+        (self.preamble()..self.messages.len()).filter(of_user)
+    }
+
+    /// The same without its `count` oldest turns, of which one is left at least, and how many messages that leaves out.
+    pub fn without_turns(&self, count: usize) -> (Self, usize) {
+        let from = self.turns().take(count + 1).last().filter(|_| count > 0);
+        let dropped = from.map_or(0, |from| from - self.preamble());
+        (self.without_messages(dropped), dropped)
+    }
+
+    /// The same without the first `count` messages after those of the system.
+    pub fn without_messages(&self, count: usize) -> Self {
+        let (first, rest) = self.messages.split_at(self.preamble());
+        Conversation { messages: [first, &rest[count.min(rest.len())..]].concat(), ..self.clone() }
+    }
+
+    /// How many turns can be left out.
+    pub fn older_turns(&self) -> usize {
+        self.turns().count().saturating_sub(1)
+    }
+
     /// The messages for a template that takes content in parts, or for one that does not.
     pub(super) fn messages_for(&self, takes_parts: bool) -> Vec<Value> {
         let mut messages = self.messages.clone();

@@ -10,9 +10,10 @@ use crate::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
 /// When an answer's form begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Onset {
     /// With what is said.
+    #[default]
     Answer,
     /// Behind what opens a call of a tool, if there is one.
     Calls,

@@ -10,6 +10,7 @@
 mod calls;
 mod clock;
 mod conversation;
+mod fit;
 mod form;
 mod methods;
 mod pyjson;
@@ -20,6 +21,7 @@ mod template;
 pub use calls::ToolCall;
 pub use clock::Clock;
 pub use conversation::Conversation;
+pub use fit::{Fitted, Gone, Overflow, fit};
 pub use form::Onset;
 pub use reply::{Parts, Reply};
 pub use template::Templates;
@@ -46,8 +48,7 @@ pub fn prompt(
 ) -> Result<Prompt> {
     let template = templates.choose(conversation.tools.is_some())?;
     check_options(template, conversation)?;
-    let shield = Shield::new(tokenizer, template, conversation)?;
-    let text = render(template, tokenizer, conversation, &shield, clock)?;
+    let (text, tokens) = encode(template, tokenizer, conversation, !conversation.continue_assistant, clock)?;
     let mut reply = match conversation.begun() {
         Some(begun) => Reply::within(template, &begun),
         None => Reply::after(template, &text),
@@ -55,12 +56,41 @@ pub fn prompt(
     if let Some(format) = calls::format_of(template).filter(|_| conversation.tools.is_some()) {
         reply = reply.with_calls(format);
     }
+    Ok(Prompt { tokens, reply })
+}
+
+/// How many of a prompt's tokens are those of the first `count` messages of its conversation, without what invites an
+/// answer. None where the template refuses these messages by themselves.
+pub fn shared(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    count: usize,
+    prompt: &[u32],
+    clock: Clock,
+) -> usize {
+    let first = conversation.first(count);
+    let template = templates.choose(first.tools.is_some());
+    let tokens = template.and_then(|template| encode(template, tokenizer, &first, false, clock));
+    tokens.map_or(0, |(_, tokens)| tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count())
+}
+
+/// The text of a conversation and its tokens. What messages say is no control token.
+fn encode(
+    template: &str,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    invites: bool,
+    clock: Clock,
+) -> Result<(String, Vec<u32>)> {
+    let shield = Shield::new(tokenizer, template, conversation)?;
+    let text = render(template, tokenizer, conversation, &shield, invites, clock)?;
     let mut tokens = tokenizer.encode_shielded(&text, shield.mark())?;
     // Most templates write the begin token themselves.
     if let Some(bos) = tokenizer.bos().filter(|&bos| tokenizer.adds_bos() && tokens.first() != Some(&bos)) {
         tokens.insert(0, bos);
     }
-    Ok(Prompt { tokens, reply })
+    Ok((text, tokens))
 }
 
 /// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed.
@@ -86,7 +116,7 @@ pub fn render_text(
     clock: Clock,
 ) -> Result<String> {
     let template = templates.choose(conversation.tools.is_some())?;
-    render(template, tokenizer, conversation, &Shield::none(), clock)
+    render(template, tokenizer, conversation, &Shield::none(), !conversation.continue_assistant, clock)
 }
 
 fn render(
@@ -94,6 +124,7 @@ fn render(
     tokenizer: &Tokenizer,
     conversation: &Conversation,
     shield: &Shield,
+    invites: bool,
     clock: Clock,
 ) -> Result<String> {
     let messages = conversation.messages_for(template::takes_parts(template, conversation, clock));
@@ -105,7 +136,7 @@ fn render(
             messages,
             tools: conversation.tools.as_ref().map(|tools| tools.iter().map(|x| shield.value(x)).collect()),
             documents: conversation.documents.as_ref().map(|d| d.iter().map(|x| shield.value(x)).collect()),
-            add_generation_prompt: !conversation.continue_assistant,
+            add_generation_prompt: invites,
             enable_thinking: conversation.reasoning,
             bos_token: text_of(tokenizer.bos()),
             eos_token: text_of(tokenizer.eos()),

@@ -16,6 +16,8 @@
 //! of the same 8 follow one another. So lanes are what is wanted (scores of positions, dimensions of the output), a
 //! word times a [`Factor`] is what has to be summed up, and everything is read in the order it lies in.
 
+mod saved;
+
 use super::shared::{Parts, Shared};
 use super::simd::{self, Factor, Pair, SignedQuad, UnsignedQuad};
 use super::state::{State, Turn};
@@ -254,19 +256,21 @@ impl Cache {
         self.turn.next();
     }
 
-    /// Forgets the positions from `len` on, and answers whether it could: a window may have passed what the token at
-    /// `len` sees, and states go back to the beginning only. If not, nothing is forgotten. The pages are kept.
+    /// Whether it can go back to `len` tokens: a window may have passed what the token at `len` sees, and states go back
+    /// to the beginning only.
+    pub fn reaches(&self, len: usize) -> bool {
+        let part = self.states.is_empty() && self.layers.iter().all(|layer| layer.sees(len));
+        len == self.len || len == 0 || (len < self.len && part)
+    }
+
+    /// Forgets the positions from `len` on, and answers whether it could. The pages are kept.
     pub fn rewind(&mut self, len: usize) -> bool {
-        let is_back = len < self.len;
-        if is_back && len > 0 && !(self.states.is_empty() && self.layers.iter().all(|layer| layer.sees(len)))
-        {
-            return false;
-        }
-        if is_back {
+        let reached = self.reaches(len);
+        if reached && len < self.len {
             self.len = len;
             self.layers.iter_mut().for_each(|layer| layer.rewind(len));
         }
-        len == self.len
+        reached
     }
 
     /// Bytes that it occupies: of what it shares with others, its part.
@@ -295,7 +299,7 @@ impl Layer {
     /// Whether all that a token at `position` sees is still there.
     fn sees(&self, position: usize) -> bool {
         let from = self.cache.window.map_or(0, |window| (position + 1).saturating_sub(window));
-        self.pages[from / PAGE..position.div_ceil(PAGE)].iter().all(|page| !page.is_gone())
+        self.pages.iter().take(position.div_ceil(PAGE)).skip(from / PAGE).all(|page| !page.is_gone())
     }
 
     /// Forgets the positions from `len` on. From the beginning no page may be missing.

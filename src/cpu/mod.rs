@@ -117,6 +117,10 @@ impl Executor {
         &self.plan
     }
 
+    pub fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
     /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
     pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
         self.slots = Slots::new(&plan.slots);

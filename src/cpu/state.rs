@@ -44,6 +44,20 @@ impl State {
         fork
     }
 
+    /// What the last step has left.
+    pub fn last(&self, turn: Turn) -> &[f32] {
+        let half = &self.halves[turn.read()];
+        // SAFETY: states are written by steps, and none is on.
+        unsafe { half.parts().read(0..half.len()) }
+    }
+
+    /// Where to put what a step has left elsewhere.
+    pub fn restore(&mut self, turn: Turn) -> Result<&mut [f32]> {
+        self.reserve(turn, true)?;
+        let half = Arc::get_mut(&mut self.halves[turn.read()]);
+        half.map(Shared::values_mut).ok_or_else(|| Error::internal("a state that is restored is shared"))
+    }
+
     /// Has memory for what the next step writes: its half, and both if the sequence `begins`.
     pub fn reserve(&mut self, turn: Turn, begins: bool) -> Result<()> {
         for (index, half) in self.halves.iter_mut().enumerate() {

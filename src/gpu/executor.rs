@@ -13,11 +13,12 @@ use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
 use crate::plan::{Head, Op, Plan, Rope, Row};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
 mod results;
+mod saved;
 
 /// Tokens of a prompt that are taken at a time: enough to use each weight often, few enough that a step is short.
 pub const STEP_TOKENS: usize = 256;
@@ -48,10 +49,12 @@ pub struct Executor {
     one: Program,
     many: Program,
     pool: Rc<Pool>,
-    lanes: Vec<Lane>,
+    lanes: HashMap<usize, Lane>,
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
+    /// A sequence on its way to the host.
+    saving: Option<Readback>,
     /// Of a model that has logits.
     chooser: Option<Chooser>,
     /// The sequence that the token chosen last belongs to, until another step is begun.
@@ -73,6 +76,8 @@ struct Step {
     sequences: Vec<Sequence>,
     /// It is yet to be submitted.
     waits: bool,
+    /// Its caches count it.
+    counts: bool,
 }
 
 struct Sequence {
@@ -127,10 +132,11 @@ impl Executor {
             one: Program::default(),
             many: Program::default(),
             pool,
-            lanes: vec![],
+            lanes: HashMap::new(),
             step: None,
             under_way: VecDeque::new(),
             readback,
+            saving: None,
             chooser,
             chosen_for: None,
             angles: vec![],
@@ -160,9 +166,9 @@ impl Executor {
         self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
         self.plan = plan;
         self.compile()?;
-        for lane in std::mem::take(&mut self.lanes) {
+        for (number, lane) in std::mem::take(&mut self.lanes) {
             let lane = self.bound(lane.layers, lane.states);
-            self.lanes.push(lane);
+            self.lanes.insert(number, lane);
         }
         self.gpu.check()
     }
@@ -208,7 +214,7 @@ impl Executor {
         self.send();
         let fork = cache.fork();
         self.reach(fork.lane)?;
-        let (from, to) = (&self.lanes[cache.lane], &self.lanes[fork.lane]);
+        let (from, to) = (&self.lanes[&cache.lane], &self.lanes[&fork.lane]);
         self.gpu.submit(|encoder| {
             for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
                 for (at, len) in layer.places(cache.stored(layer)) {
@@ -232,7 +238,8 @@ impl Executor {
     pub fn waiting(&self) -> Option<Signal> {
         let full = self.under_way.len() >= STEPS_UNDER_WAY;
         let chosen = self.chooser.as_ref().and_then(Chooser::signal);
-        chosen.or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        let saving = self.saving.as_ref().and_then(Readback::signal);
+        chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
@@ -293,7 +300,7 @@ impl Executor {
         for (k, sequence) in sequences.iter().enumerate() {
             self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
-        self.step = Some(Step { rows, sequences, waits: true });
+        self.step = Some(Step { rows, sequences, waits: true, counts: false });
     }
 
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
@@ -316,16 +323,23 @@ impl Executor {
         for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
             cache.advance(sequence.rows.len());
         }
+        if let Some(step) = &mut self.step {
+            step.counts = true;
+        }
         Ok(true)
     }
 
-    /// Drops the step in progress, and results that are on their way.
+    /// Drops the step in progress, unless its caches count it, and results that are on their way.
     pub fn cancel(&mut self) {
+        if self.step.as_ref().is_some_and(|step| step.counts) {
+            self.send();
+        }
         self.step = None;
         self.drop_results();
     }
 
     fn drop_results(&mut self) {
+        self.saving = None;
         self.readback.drop_result();
         self.chosen_for = None;
         if let Some(chooser) = &mut self.chooser {
@@ -340,7 +354,7 @@ impl Executor {
                     if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
                         continue;
                     }
-                    let lane = &self.lanes[sequence.lane];
+                    let lane = &self.lanes[&sequence.lane];
                     let group = if one { &lane.one[k] } else { &lane.many[k] };
                     dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
@@ -358,15 +372,21 @@ impl Executor {
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
     }
 
-    /// Makes memory for sequences up to number `lane`.
-    fn reach(&mut self, lane: usize) -> Result<()> {
-        while self.lanes.len() <= lane {
+    /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
+    pub fn release(&mut self) {
+        let Executor { lanes, pool, .. } = self;
+        lanes.retain(|lane, _| !pool.is_spare(*lane));
+    }
+
+    /// Makes memory for the sequence of this number, unless there is some from one that has ended.
+    fn reach(&mut self, number: usize) -> Result<()> {
+        if !self.lanes.contains_key(&number) {
             let layers: Vec<_> =
                 self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
             let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
             let lane = self.bound(layers, states.collect());
             self.gpu.check()?;
-            self.lanes.push(lane);
+            self.lanes.insert(number, lane);
         }
         Ok(())
     }

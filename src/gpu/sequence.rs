@@ -18,7 +18,7 @@ pub struct Layer {
     pub window: Option<usize>,
     /// Positions that there is room for.
     pub capacity: usize,
-    kv_type: KvType,
+    pub kv_type: KvType,
 }
 
 /// Values that have a scale in common.
@@ -41,7 +41,7 @@ impl Layer {
     }
 
     /// All of its words.
-    fn row(&self) -> usize {
+    pub fn row(&self) -> usize {
         match self.kv_type {
             KvType::F16 => self.words(),
             KvType::Q8_0 => self.words() + self.dim.div_ceil(BLOCK),
@@ -86,6 +86,11 @@ pub struct Pool {
 impl Pool {
     pub fn new(layers: Vec<Layer>, states: Vec<usize>) -> Rc<Self> {
         Rc::new(Pool { layers, states, free: RefCell::default(), next: Cell::default() })
+    }
+
+    /// Whether nobody uses a sequence's memory, nor will the next one.
+    pub(super) fn is_spare(&self, lane: usize) -> bool {
+        self.free.borrow().split_last().is_some_and(|(_, spare)| spare.contains(&lane))
     }
 
     /// Bytes of the memory of a sequence.
@@ -148,21 +153,22 @@ impl Cache {
         self.written.min(layer.capacity)
     }
 
-    /// Forgets all positions from `len` on, and answers whether it could: a ring may have lost what the token at `len`
-    /// sees, and states go back to the beginning only. If not, nothing is forgotten.
-    pub fn rewind(&mut self, len: usize) -> bool {
+    /// Whether it can go back to `len` tokens: a ring may have lost what the token at `len` sees, and states go back to
+    /// the beginning only.
+    pub fn reaches(&self, len: usize) -> bool {
         let Pool { layers, states, .. } = &*self.pool;
-        if len < self.len
-            && len > 0
-            && !(states.is_empty() && layers.iter().all(|layer| self.sees(layer, len)))
-        {
-            return false;
+        let part = states.is_empty() && layers.iter().all(|layer| self.sees(layer, len));
+        len == self.len || len == 0 || (len < self.len && part)
+    }
+
+    /// Forgets all positions from `len` on, and answers whether it could.
+    pub fn rewind(&mut self, len: usize) -> bool {
+        let reached = self.reaches(len);
+        if reached {
+            self.written = if len == 0 { 0 } else { self.written };
+            self.len = len;
         }
-        if len == 0 {
-            self.written = 0;
-        }
-        self.len = self.len.min(len);
-        len == self.len
+        reached
     }
 
     /// Whether all that a token at `position` sees in a layer is still there.
@@ -174,6 +180,16 @@ impl Cache {
     /// Notes that a step writes `tokens` positions after those stored.
     pub(super) fn reserve(&mut self, tokens: usize) {
         self.written = self.written.max(self.len + tokens);
+    }
+
+    /// The same with `len` tokens stored, after writing `written` positions.
+    pub(super) fn holding(mut self, len: usize, written: usize) -> Self {
+        (self.len, self.written) = (len, written);
+        self
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     /// Declares `tokens` more positions stored, and a new state left if there are any.

@@ -71,7 +71,6 @@ impl Adapters {
         metadata: &Metadata,
         tensors: &[TensorInfo],
     ) -> Result<()> {
-        let index = self.adapters.len();
         let alpha = read(architecture, metadata)?;
         let mut pairs = HashMap::new();
         for (target, tensors) in paired(tensors)? {
@@ -95,39 +94,47 @@ impl Adapters {
                 return Err(Error::unsupported_model(message).tensor(&a.name));
             }
             for (weight, use_of) in changed {
-                let shapes = match use_of {
-                    Use::Product => [[b.cols(), base.cols()], [base.rows(), b.cols()]],
-                    Use::Table => [[base.rows(), b.cols()], [base.cols(), b.cols()]],
-                };
-                for (tensor, [rows, cols]) in [a, b].into_iter().zip(shapes) {
-                    if [tensor.rows(), tensor.cols()] != [rows, cols] {
-                        let message = format!(
-                            "the adapter's tensor is {} × {}, not {rows} × {cols}",
-                            tensor.rows(),
-                            tensor.cols()
-                        );
-                        return Err(Error::invalid_model(message).tensor(&tensor.name));
-                    }
-                }
-                let rank = usize::try_from(b.cols()).ok().filter(|rank| (1..=HIGHEST_RANK).contains(rank));
-                let rank = rank.ok_or_else(|| {
-                    let message = format!("the adapter's rank is {}, and at most {HIGHEST_RANK}", b.cols());
-                    Error::invalid_model(message).tensor(&b.name)
-                })?;
-                let Weight { first, rows, cols, .. } = *self.base.weight(weight);
-                let [a, b] = match use_of {
-                    Use::Product => [(&a.name, [0, rank, cols]), (&b.name, [first, rows, rank])],
-                    Use::Table => [(&a.name, [0, rows, rank]), (&b.name, [0, cols, rank])],
-                }
-                .map(|(name, place)| self.weight(index, name, place));
-                let scale = if alpha == 0.0 { 1.0 } else { alpha / rank as f32 };
-                pairs.insert(weight, Pair { a, b, scale });
+                let pair = self.pair(base, (weight, use_of), [a, b], alpha)?;
+                pairs.insert(weight, pair);
             }
         }
         let name = metadata.str("general.name").unwrap_or_default().to_owned();
         self.adapters.push(Adapter { name, pairs });
         self.scales.push(0.0);
         Ok(())
+    }
+
+    /// What `a` and `b` of the next adapter make of a weight that lies in the tensor `base`.
+    fn pair(
+        &mut self,
+        base: &TensorInfo,
+        (weight, use_of): (WeightId, Use),
+        [a, b]: [&TensorInfo; 2],
+        alpha: f32,
+    ) -> Result<Pair> {
+        let shapes = match use_of {
+            Use::Product => [[b.cols(), base.cols()], [base.rows(), b.cols()]],
+            Use::Table => [[base.rows(), b.cols()], [base.cols(), b.cols()]],
+        };
+        for (tensor, [rows, cols]) in [a, b].into_iter().zip(shapes) {
+            let is = [tensor.rows(), tensor.cols()];
+            if is != [rows, cols] {
+                let message = format!("the adapter's tensor is {} × {}, not {rows} × {cols}", is[0], is[1]);
+                return Err(Error::invalid_model(message).tensor(&tensor.name));
+            }
+        }
+        let rank = usize::try_from(b.cols()).ok().filter(|rank| (1..=HIGHEST_RANK).contains(rank));
+        let rank = rank.ok_or_else(|| {
+            let message = format!("the adapter's rank is {}, and at most {HIGHEST_RANK}", b.cols());
+            Error::invalid_model(message).tensor(&b.name)
+        })?;
+        let Weight { first, rows, cols, .. } = *self.base.weight(weight);
+        let [a, b] = match use_of {
+            Use::Product => [(a, [0, rank, cols]), (b, [first, rows, rank])],
+            Use::Table => [(a, [0, rows, rank]), (b, [0, cols, rank])],
+        }
+        .map(|(tensor, place)| self.weight(&tensor.name, place));
+        Ok(Pair { a, b, scale: if alpha == 0.0 { 1.0 } else { alpha / rank as f32 } })
     }
 
     /// The plan's weights that lie in a tensor and are multiplied with, or looked up as tokens are.
@@ -146,8 +153,9 @@ impl Adapters {
         changed
     }
 
-    fn weight(&mut self, index: usize, name: &str, [first, rows, cols]: [usize; 3]) -> WeightId {
-        let weight = Weight { name: weight_name(index, name), first, rows, cols };
+    fn weight(&mut self, name: &str, [first, rows, cols]: [usize; 3]) -> WeightId {
+        let name = weight_name(self.adapters.len(), name);
+        let weight = Weight { name, first, rows, cols };
         let known = self.base.weights.iter().position(|known| *known == weight);
         WeightId(known.unwrap_or_else(|| {
             self.base.weights.push(weight);

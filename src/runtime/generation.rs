@@ -1,6 +1,7 @@
 //! The generate loop: prefill, then one token after the other, as text.
 
 use super::check_input;
+use super::kept::Sequence;
 use super::likelihood::Likelihood;
 use super::options::Options;
 use super::sampler::{Sampler, forbid};
@@ -9,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::executor::{Cache, Executor};
 use crate::plan::Head;
 use crate::tokenizer::{Detokenizer, Tokenizer};
+use std::ops::Range;
 
 /// Why a generation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,24 @@ pub enum Progress {
     Finished { text: String, finish: Finish },
 }
 
+/// How many tokens a generation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt: usize,
+    /// Those of the prompt that did not have to be computed.
+    pub cached: usize,
+    pub answer: usize,
+    /// Those that have slid out of the context since it began.
+    pub slid: usize,
+}
+
+/// How many of `tokens` tokens go, after the first `head`, so that the rest takes three quarters of a context: room for
+/// some turns, until all has to be computed again. Positions count from the start of the context, so what is left of a
+/// sequence lies elsewhere then, and no cache holds it.
+pub fn slide(head: usize, tokens: usize, context: usize) -> usize {
+    tokens.saturating_sub(context * 3 / 4).min(tokens.saturating_sub(head + 1))
+}
+
 /// A generation in progress.
 pub struct Generation {
     prompt: Vec<u32>,
@@ -41,7 +61,15 @@ pub struct Generation {
     /// How many of the likeliest tokens are told beside each.
     logprobs: Option<usize>,
     permit: Permit,
+    /// Tokens of prompt and answer that have slid out of the context.
+    slid: Range<usize>,
+    slides: bool,
     cache: Cache,
+    /// Tokens of the prompt that the cache has held from the start.
+    cached: usize,
+    /// Where the sequence is forked.
+    points: Vec<usize>,
+    forks: Vec<Cache>,
     stage: Stage,
     logits: Vec<f32>,
     sampler: Sampler,
@@ -95,7 +123,12 @@ impl Generation {
             ignore_eos: options.ignore_eos,
             logprobs: options.logprobs.map(|n| n as usize),
             permit: Permit::Any,
+            slid: 0..0,
+            slides: false,
             cache: executor.new_cache(),
+            cached: 0,
+            points: vec![],
+            forks: vec![],
             stage: Stage::Idle,
             logits: Vec::new(),
             sampler: Sampler::new(options, prompt, random_seed),
@@ -105,14 +138,52 @@ impl Generation {
         })
     }
 
-    /// Tokens of the prompt and of the answer so far.
-    pub fn usage(&self) -> (usize, usize) {
-        (self.prompt.len(), self.answer.len())
+    /// Begins where a cache ends that holds the prompt's first tokens, if not all of them.
+    pub fn after(mut self, cache: Cache) -> Self {
+        self.cached = cache.len();
+        self.cache = cache;
+        self
+    }
+
+    /// Has the sequence forked where it has these numbers of tokens, in rising order: see [`Generation::into_sequences`].
+    pub fn forked_at(mut self, points: Vec<usize>) -> Self {
+        self.points = points;
+        self
+    }
+
+    /// Has the answer go on where the context is full: without what comes after the first `head` tokens, computing the
+    /// rest anew as [`slide`] says. Only `maxTokens` ends it then.
+    pub fn sliding(mut self, head: usize, options: &Options) -> Self {
+        self.limit = options.max_tokens.map_or(usize::MAX, |limit| limit as usize);
+        self.finish = (self.limit == 0).then_some(Finish::Length);
+        (self.slides, self.slid) = (true, head..head);
+        self
+    }
+
+    /// How many tokens there are.
+    pub fn usage(&self) -> Usage {
+        let (prompt, answer) = (self.prompt.len(), self.answer.len());
+        Usage { prompt, cached: self.cached, answer, slid: self.slid.len() }
+    }
+
+    /// What is stored of it, to begin other runs with: where it was forked, and at its end.
+    pub fn into_sequences(mut self) -> Vec<Sequence> {
+        let tokens: Vec<u32> = self.tokens().collect();
+        // What was taken ahead is not known here.
+        let known = self.cache.len().min(tokens.len());
+        let end = self.cache.rewind(known).then_some(self.cache);
+        self.forks.into_iter().chain(end).map(|cache| Sequence::new(&tokens, cache)).collect()
+    }
+
+    /// Tokens of the prompt and of the answer so far that are in the context.
+    fn tokens(&self) -> impl Iterator<Item = u32> {
+        let all = self.prompt.iter().chain(&self.answer).copied().enumerate();
+        all.filter(|(index, _)| !self.slid.contains(index)).map(|(_, token)| token)
     }
 
     /// Bytes of its key/value cache.
     pub fn cache_bytes(&self) -> u64 {
-        self.cache.bytes()
+        self.cache.bytes() + self.forks.iter().map(Cache::bytes).sum::<u64>()
     }
 
     /// Goes on until there is something to tell or `pause` says to stop.
@@ -131,20 +202,24 @@ impl Generation {
             let finish = shown.stop.map_or(finish, |stop| Finish::Stop(Some(stop)));
             return Ok(Progress::Finished { text: shown.text, finish });
         }
-        let total = self.prompt.len() + self.answer.len();
+        self.slide(executor);
+        let total = self.total();
         let (token, likelihood) = loop {
             match self.stage {
                 Stage::Idle => {
                     let done = self.cache.len();
-                    let count = executor.step_tokens(total - done);
-                    let tokens: Vec<u32> =
-                        self.prompt.iter().chain(&self.answer).skip(done).take(count).copied().collect();
+                    let point = self.points.iter().find(|point| **point > done);
+                    let count = executor.step_tokens(point.map_or(total, |point| total.min(*point)) - done);
+                    let tokens: Vec<u32> = self.tokens().skip(done).take(count).collect();
                     executor.begin(&mut [(&mut self.cache, &tokens)])?;
                     self.stage = Stage::Step(count);
                 }
                 Stage::Step(count) => {
                     if !executor.advance(&mut [&mut self.cache], pause)? {
                         return Ok(self.prefill_progress());
+                    }
+                    if self.points.contains(&self.cache.len()) {
+                        self.forks.push(executor.fork(&self.cache)?);
                     }
                     if self.cache.len() < total {
                         self.stage = Stage::Idle;
@@ -266,8 +341,8 @@ impl Generation {
     /// Has the executor take the tokens it has chosen, as far as it can.
     fn go_ahead(&mut self, executor: &mut Executor) -> Result<()> {
         loop {
-            let ahead = self.cache.len() + 1 - self.prompt.len() - self.answer.len();
-            if self.answer.len() + ahead >= self.limit {
+            let ahead = self.cache.len() + 1 - self.total();
+            if self.answer.len() + ahead >= self.limit || self.cache.len() == executor.plan().context_length {
                 return Ok(());
             }
             let draw = self.sampler.parameters(ahead);
@@ -279,5 +354,25 @@ impl Generation {
 
     fn prefill_progress(&self) -> Progress {
         Progress::Prefill { done: self.cache.len().min(self.prompt.len()), total: self.prompt.len() }
+    }
+
+    /// Tokens in the context.
+    fn total(&self) -> usize {
+        self.prompt.len() + self.answer.len() - self.slid.len()
+    }
+
+    /// Makes room where the last token does not fit into the context.
+    fn slide(&mut self, executor: &Executor) {
+        let context = executor.plan().context_length;
+        if !self.slides || self.total() <= context {
+            return;
+        }
+        let gone = slide(self.slid.start, self.total(), context);
+        self.slid.end += gone;
+        self.cache = executor.new_cache();
+        // What was stored before is of other tokens.
+        self.points.clear();
+        self.forks.clear();
+        self.stage = Stage::Idle;
     }
 }

@@ -4,17 +4,21 @@
 //! caller says when to pause, so it can stream, cancel and stay responsive without threads.
 
 mod generation;
+mod kept;
 mod likelihood;
 mod options;
 mod random;
 mod sampler;
+mod saved;
 mod score;
 mod stop;
 
-pub use generation::{Finish, Generation, Progress};
+pub use generation::{Finish, Generation, Progress, Usage, slide};
+pub use kept::{Kept, Sequence};
 pub use likelihood::Likelihood;
 pub use options::Options;
 pub use sampler::Sampler;
+pub use saved::Saving;
 pub use score::{Score, log_probability};
 
 use crate::error::{Code, Error, Result};

@@ -1,19 +1,21 @@
 //! A loaded model, from the worker's side: one run at a time, in slices.
 
 use super::JsResult;
+use super::answer::Asked;
 use super::helper::core;
 use crate::chat::{self, Clock, Conversation, Onset, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
 use crate::plan::Head;
-use crate::runtime::{Finish, Generation, Likelihood, Options, Progress, Score};
-use crate::task::{Classification, Embedding, Kept, Pooling, Prompting, Task, head};
+use crate::runtime::{Finish, Generation, Kept, Likelihood, Options, Progress, Saving, Score};
+use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, head};
 use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -26,23 +28,31 @@ const LOWEST: f32 = -9999.0;
 /// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
 pub struct Engine {
-    model: Model,
-    run: Option<Run>,
+    pub(super) model: Model,
+    pub(super) run: Option<Run>,
+    /// What runs that belong to no session have left.
+    pub(super) kept: Kept,
+    pub(super) sessions: HashMap<u32, Kept>,
+    /// The session that the run belongs to.
+    pub(super) owner: Option<u32>,
     /// Tells the parts of the answer that is being generated.
-    reply: Reply,
+    pub(super) reply: Reply,
     /// When the form of that answer begins, if it has one.
-    onset: Option<Onset>,
+    pub(super) onset: Option<Onset>,
     /// What the last classification has left for the next.
-    classified: Option<Kept>,
+    classified: Option<task::Kept>,
     /// Those of a finished run, one after the other.
     vectors: Vec<f32>,
+    pub(super) saved: Vec<u8>,
 }
 
-enum Run {
+pub(super) enum Run {
     Generation(Box<Generation>),
     Score(Score),
     Embedding(Embedding),
     Classification(Box<Classification>),
+    /// Of a session.
+    Saving(u32, Saving),
 }
 
 #[derive(Deserialize)]
@@ -73,25 +83,38 @@ impl Engine {
             "chats": self.model.templates.choose(false).is_ok(),
             "device": executor.device(),
             "refusal": refusal,
+            "identity": self.model.identity,
             "memory": { "weights": executor.weight_bytes(), "kv": executor.cache_capacity() },
         })
         .to_string()
     }
 
-    /// Uses the model's adapters with these scales, one for each. Drops the run in progress.
+    /// How sessions are stored now: what was stored in another way is of no use.
+    pub fn layout(&self) -> String {
+        let scales: Vec<f32> = self.model.adapters().map(|(_, scale)| scale).collect();
+        format!("{} {scales:?}", self.model.executor.layout())
+    }
+
+    /// Uses the model's adapters with these scales, one for each. Drops the run in progress, and all keys and values,
+    /// which are those of the model as it was.
     #[wasm_bindgen(js_name = setAdapters)]
     pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
         self.cancel();
         self.classified = None;
+        self.kept.clear();
+        self.sessions.clear();
         Ok(self.model.set_adapters(scales)?)
     }
 
-    /// Bytes in use now: `weights`, `kv` of the current run, and `peak`, all that was ever taken.
+    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept, and `peak`, all that was
+    /// ever taken.
     pub fn memory(&self) -> String {
-        let kv = match &self.run {
+        let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
             _ => 0,
         };
+        let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
+        let kv = run + kept.sum::<u64>();
         let peak = core::arch::wasm32::memory_size(0) * PAGE;
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
@@ -116,18 +139,26 @@ impl Engine {
         Ok(self.form(conversation)?.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
     }
 
-    /// Begins an answer to a conversation, whose prompt has so many tokens, or goes on with one as `generate` does.
-    pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<u32> {
-        let prompt = self.prompt(conversation)?;
-        let onset = self.form(conversation)?.map_or(Onset::Answer, |(_, onset)| onset);
-        self.answer(&prompt.tokens, answered, options, prompt.reply, onset)?;
-        Ok(prompt.tokens.len() as u32)
+    /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
+    pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<String> {
+        self.cancel();
+        let onset = self.onset_of(conversation)?;
+        let conversation = Conversation::from_json(conversation)?;
+        let Model { templates, tokenizer, .. } = &self.model;
+        let clock = clock();
+        let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
+        let points = self.partings(Some(&conversation), &prompt.tokens, clock);
+        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, onset, ..Asked::default() };
+        Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }
 
     /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
     /// `answered`, and by the same options, the seed among them.
-    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<()> {
-        self.answer(prompt, answered, options, Reply::default(), Onset::Answer)
+    pub fn generate(&mut self, prompt: &[u32], answered: &[u32], options: &str) -> JsResult<String> {
+        self.cancel();
+        let points = self.partings(None, prompt, clock());
+        let asked = Asked { tokens: prompt.to_vec(), points, ..Asked::default() };
+        Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
     }
 
     /// Goes on by tokens that the form of the answer prescribes: what they add to it.
@@ -229,7 +260,17 @@ impl Engine {
     /// Works for about `budget_ms` and says, as JSON, how far the run has come.
     pub fn advance(&mut self, budget_ms: f64) -> JsResult<String> {
         let end = now() + budget_ms;
-        Ok(self.slice(&mut || now() >= end)?.to_string())
+        let mut slice = self.slice(&mut || now() >= end);
+        // What is kept is the first to go where memory is short.
+        let short = slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory);
+        if short && self.kept.clear() | self.classified.take().is_some() {
+            slice = self.slice(&mut || now() >= end);
+        }
+        // What failed leaves nothing that is worth keeping.
+        if slice.is_err() {
+            self.run = None;
+        }
+        Ok(slice?.to_string())
     }
 
     /// What there is to wait for before it makes sense to advance again: work of the GPU, or nothing.
@@ -280,10 +321,17 @@ impl Engine {
         std::mem::take(&mut self.vectors)
     }
 
-    /// Drops the run in progress.
+    /// Ends the run in progress. What it has stored is kept.
     pub fn cancel(&mut self) {
-        self.run = None;
         self.model.executor.cancel();
+        let Some(Run::Generation(generation)) = self.run.take() else { return };
+        let kept = match self.owner {
+            None => Some(&mut self.kept),
+            Some(session) => self.sessions.get_mut(&session),
+        };
+        if let Some(kept) = kept {
+            kept.keep(generation.into_sequences());
+        }
     }
 }
 
@@ -293,12 +341,16 @@ impl Engine {
             executor.set_team(Team::of(core()))?;
         }
         Ok(Engine {
+            kept: Kept::new(&model.executor),
             model,
             run: None,
+            sessions: HashMap::new(),
+            owner: None,
             reply: Reply::default(),
             onset: None,
             classified: None,
             vectors: Vec::new(),
+            saved: Vec::new(),
         })
     }
 
@@ -307,31 +359,14 @@ impl Engine {
         chat::form(&self.model.templates, &self.model.tokenizer, &conversation)
     }
 
+    /// When the form of an answer to a conversation begins, if it has one.
+    pub(super) fn onset_of(&self, conversation: &str) -> Result<Onset> {
+        Ok(self.form(conversation)?.map_or(Onset::Answer, |(_, onset)| onset))
+    }
+
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
         let conversation = Conversation::from_json(conversation)?;
         chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
-    }
-
-    fn answer(
-        &mut self,
-        prompt: &[u32],
-        answered: &[u32],
-        options: &str,
-        mut reply: Reply,
-        onset: Onset,
-    ) -> JsResult<()> {
-        self.cancel();
-        let options = Options::from_json(options)?;
-        let Model { executor, tokenizer, .. } = &self.model;
-        // The worker draws a seed where the caller gives none.
-        let mut generation = Generation::new(executor, tokenizer, prompt, &options, 0)?;
-        // What was told before is not told again.
-        generation.follow(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
-        self.onset = options.formed.then_some(onset);
-        generation.set_formed(has_begun(self.onset, &reply));
-        self.reply = reply;
-        self.run = Some(Run::Generation(Box::new(generation)));
-        Ok(())
     }
 
     /// The tokens, as those who follow an answer's form want them.
@@ -366,6 +401,16 @@ impl Engine {
                     true => json!({ "state": "finished", "logprobs": score.logprobs() }),
                 }
             }
+            Some(Run::Saving(session, saving)) => {
+                let nothing = Kept::new(executor);
+                match saving.advance(executor, self.sessions.get(session).unwrap_or(&nothing))? {
+                    None => json!({ "state": "prefill", "done": 0, "total": 1 }),
+                    Some(bytes) => {
+                        self.saved = bytes;
+                        json!({ "state": "finished" })
+                    }
+                }
+            }
             Some(Run::Embedding(embedding)) => {
                 let finished = embedding.advance(executor, pause)?;
                 let (done, total) = embedding.progress();
@@ -389,17 +434,23 @@ impl Engine {
         if answer["state"] != "finished" {
             return Ok(answer);
         }
-        if let Some(Run::Classification(classification)) = self.run.take() {
-            let (logits, kept) = classification.finish();
-            self.vectors = logits.concat();
-            self.classified = Some(kept);
+        match self.run.take() {
+            Some(Run::Classification(classification)) => {
+                let (logits, kept) = classification.finish();
+                self.vectors = logits.concat();
+                self.classified = Some(kept);
+            }
+            run => {
+                self.run = run;
+                self.cancel();
+            }
         }
         Ok(answer)
     }
 }
 
 /// Whether the form of an answer has begun.
-fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
+pub(super) fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
     match onset {
         None => false,
         Some(Onset::Answer) => !reply.is_reasoning(),
@@ -440,7 +491,7 @@ fn generate(
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
                 shown += reply.finish();
-                let (prompt, answer) = generation.usage();
+                let usage = generation.usage();
                 let (reason, stop) = match finish {
                     Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
                     Finish::Stop(stop) => ("stop", stop),
@@ -454,7 +505,12 @@ fn generate(
                     "tokens": tokens,
                     "likelihoods": likelihoods,
                     "finishReason": reason,
-                    "usage": { "promptTokens": prompt, "cachedTokens": 0, "completionTokens": answer },
+                    "usage": {
+                        "promptTokens": usage.prompt,
+                        "cachedTokens": usage.cached,
+                        "completionTokens": usage.answer,
+                    },
+                    "slid": usage.slid,
                 });
                 if let Some(stop) = stop {
                     end["stop"] = stop.into();
@@ -462,7 +518,7 @@ fn generate(
                 return Ok(end);
             }
         }
-        let first = generation.usage().1 == 1;
+        let first = generation.usage().answer == 1;
         if first || generation.awaits_permit() || pause() {
             break;
         }
@@ -515,7 +571,7 @@ fn texts(mut tokens: &[u32], lengths: &[u32]) -> Result<Vec<Vec<u32>>> {
 }
 
 /// What the page's clock shows.
-fn clock() -> Clock {
+pub(super) fn clock() -> Clock {
     let now = Date::new_0();
     Clock {
         year: now.get_full_year() as i32,

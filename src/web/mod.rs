@@ -3,6 +3,7 @@
 //! Options and answers cross as JSON, tokens and vectors as typed arrays, errors as plain objects
 //! `{ code, message, details }`. `pkg/src/worker/binding.ts` has the types.
 
+mod answer;
 #[cfg(feature = "bench")]
 mod ceilings;
 mod engine;

@@ -67,7 +67,9 @@ test("search by meaning, and classes by example, with the embedding model", { ti
   const table = 'id,message\n1,"The app crashes, and ""Save"" does nothing."\n2,Where is my parcel?\n3,"=1+1; an odd\nmessage"\n';
   await page.locator("input[accept*=csv]").setInputFiles({ name: "messages.csv", mimeType: "text/csv", buffer: Buffer.from(table) });
   const texts = page.getByRole("textbox", { name: "Texts" });
-  assert.equal(await texts.inputValue(), 'The app crashes, and "Save" does nothing.\nWhere is my parcel?\n=1+1; an odd message');
+  const messages = 'The app crashes, and "Save" does nothing.\nWhere is my parcel?\n=1+1; an odd message';
+  // The file is read, and then shown.
+  await page.waitForFunction(([box, text]) => box.value === text, [await texts.elementHandle(), messages]);
   await button(page, /^classify$/i).click();
   const status = page.getByRole("status").filter({ visible: true, hasText: "cross-validated" });
   await status.waitFor({ timeout: 60_000 });

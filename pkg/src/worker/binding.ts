@@ -1,6 +1,6 @@
 // The engine's surface, as wasm-bindgen generates it. The build checks the generated types against these.
 
-import type { WireLikelihood, WireToolCall } from "../protocol.js";
+import type { WireLikelihood, WireGone, WireToolCall } from "../protocol.js";
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -41,11 +41,21 @@ export interface Engine {
   tokenize(text: string, bos: boolean | null | undefined, special: boolean): Uint32Array;
   detokenize(tokens: Uint32Array): string;
   /** Begins an answer, or goes on with one whose first tokens are `answered`. */
-  generate(prompt: Uint32Array, answered: Uint32Array, options: string): void;
-  /** The same for an answer to a conversation; returns how many tokens the prompt has. */
-  chat(conversation: string, answered: Uint32Array, options: string): number;
+  generate(prompt: Uint32Array, answered: Uint32Array, options: string): string;
+  /** The same for an answer to a conversation. */
+  chat(conversation: string, answered: Uint32Array, options: string): string;
   /** The form of the tool calls in that answer, if they have one. */
   callForm(conversation: string): string | undefined;
+  /** The same in a session, which begins with its first answer; of the conversation, `gone` is left out. */
+  send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string;
+  /** How sessions are stored now. */
+  layout(): string;
+  cloneSession(session: number, clone: number): void;
+  closeSession(session: number): void;
+  /** Begins to save a session; when that is finished, its bytes can be taken. */
+  saveSession(session: number): void;
+  takeSaved(): Uint8Array;
+  restoreSession(session: number, bytes: Uint8Array): void;
   /** How many tokens that would be. */
   countPrompt(conversation: string): number;
   /** Goes on by tokens that the form of the answer prescribes: a slice. */
@@ -98,6 +108,13 @@ export interface Binding {
   dismissHelpers(): void;
 }
 
+/** What is known of an answer that has begun. */
+export interface Begun {
+  promptTokens: number;
+  cachedTokens: number;
+  gone: WireGone;
+}
+
 /** What `advance` says. */
 export type Slice =
   | { state: "prefill"; done: number; total: number }
@@ -119,6 +136,7 @@ export type Slice =
       finishReason?: "stop" | "length" | "tool-calls";
       toolCalls?: WireToolCall[];
       stop?: string;
+      slid?: number;
       usage?: { promptTokens: number; cachedTokens: number; completionTokens: number };
       logprobs?: (number | null)[];
     };

@@ -2,7 +2,7 @@
 
 import { aborted, WispError } from "../errors.js";
 import type { WireDelta, WireGenerate, WireGenerated, WireScore, WireText } from "../protocol.js";
-import type { Engine, Slice } from "./binding.js";
+import type { Begun, Engine, Slice } from "./binding.js";
 import { breathe } from "./breath.js";
 import { call, Trap } from "./fault.js";
 import type { Forms, Guide } from "./form.js";
@@ -48,28 +48,30 @@ function tokensOf(engine: Engine, text: WireText): Uint32Array {
   return typeof text === "string" ? call(() => engine.tokenize(text, undefined, false)) : text;
 }
 
-type Tell = (delta: WireDelta) => void;
-/** Begins an answer, or goes on with one of which some tokens are there; returns how many tokens the prompt has. */
-type Begin = (engine: Engine, answered: Uint32Array, options: string) => number;
-type Run = (engine: Engine) => Promise<WireGenerated>;
+export type Tell = (delta: WireDelta) => void;
+/** Begins an answer, or goes on with one of which some tokens are there. */
+export type Begin = (engine: Engine, answered: Uint32Array, options: string) => Begun;
+export type Run = (engine: Engine) => Promise<WireGenerated>;
 
 /** A generation, as what to do with an engine. If that is lost in the middle, the next engine goes on where it was. */
 export function generation(prompt: WireText, options: WireGenerate, signal: AbortSignal, tell: Tell = () => {}, forms?: Forms): Run {
   const begin: Begin = (engine, answered, options) => {
     const tokens = tokensOf(engine, prompt);
-    call(() => engine.generate(tokens, answered, options));
-    return tokens.length;
+    return JSON.parse(call(() => engine.generate(tokens, answered, options))) as Begun;
   };
   return answer(begin, options, signal, tell, forms);
 }
 
 /** An answer to a conversation, in the same way. Where no form is asked for, calls of tools have their own. */
 export function chat(conversation: string, options: WireGenerate, signal: AbortSignal, tell: Tell, forms?: Forms): Run {
-  const begin: Begin = (engine, answered, options) => call(() => engine.chat(conversation, answered, options));
+  const begin: Begin = (engine, answered, options) => {
+    return JSON.parse(call(() => engine.chat(conversation, answered, options))) as Begun;
+  };
   return answer(begin, options, signal, tell, forms, (engine) => call(() => engine.callForm(conversation)));
 }
 
-function answer(
+/** An answer, as what to do with an engine. */
+export function answer(
   begin: Begin,
   { format, ...options }: WireGenerate,
   signal: AbortSignal,
@@ -98,16 +100,17 @@ function answer(
       if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
     };
     const seeded = JSON.stringify({ seed, ...options, ...(form !== undefined && { formed: true }) });
-    const promptTokens = begin(engine, Uint32Array.from(answered), seeded);
+    const { promptTokens, cachedTokens } = begin(engine, Uint32Array.from(answered), seeded);
     try {
       if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
       const end = await complete(engine, signal, (slice) => (see(slice), lead(slice)), () => watch.budget());
       guide?.free();
-      const usage = end.usage ?? { promptTokens, cachedTokens: 0, completionTokens: watch.tokens };
+      const usage = end.usage ?? { promptTokens, cachedTokens, completionTokens: watch.tokens };
       return {
         finishReason: end.finishReason ?? "stop",
         ...(end.stop !== undefined && { stop: end.stop }),
         ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
+        ...(end.slid !== undefined && end.slid > 0 && { slid: end.slid }),
         usage,
         timings: watch.timings(usage.promptTokens - usage.cachedTokens),
       };
@@ -116,17 +119,17 @@ function answer(
       // On another engine the answer goes on where it is.
       if (code !== "device-lost") guide?.free();
       if (code !== "aborted") throw error;
-      return abortedGeneration(promptTokens, watch);
+      return abortedGeneration(promptTokens, cachedTokens, watch);
     }
   };
 }
 
 /** The end of a generation that was given up, perhaps before it began. */
-export function abortedGeneration(promptTokens = 0, watch = new Watch()): WireGenerated {
+export function abortedGeneration(promptTokens = 0, cachedTokens = 0, watch = new Watch()): WireGenerated {
   return {
     finishReason: "abort",
-    usage: { promptTokens, cachedTokens: 0, completionTokens: watch.tokens },
-    timings: watch.timings(promptTokens),
+    usage: { promptTokens, cachedTokens, completionTokens: watch.tokens },
+    timings: watch.timings(promptTokens - cachedTokens),
   };
 }
 

@@ -24,6 +24,7 @@ import type { Report } from "./loading.js";
 import { PumpDesk } from "./pumps.js";
 import { openRemote, type Surroundings } from "./remote.js";
 import { abortedGeneration, chat, generation, score } from "./run.js";
+import { Sessions } from "./sessions.js";
 import { isReadOnce, type Opened, openBlob, openPump, openStream, sourceName } from "./source.js";
 import type { Helpers } from "./threads.js";
 import { tunings } from "./tuning.js";
@@ -61,6 +62,7 @@ export class Service {
   #load: Promise<void> = Promise.resolve();
   #setting: Setting | undefined;
   readonly #forms: Forms;
+  readonly #sessions = new Sessions();
   #ready: Ready | undefined;
   #dead: WispError | undefined;
   #dismiss: () => Promise<void> = async () => {};
@@ -163,7 +165,7 @@ export class Service {
     const job = this.#queue.find((queued) => queued.id === id);
     if (job === undefined) return;
     this.#queue = this.#queue.filter((queued) => queued !== job);
-    if (job.request.kind === "generate" || job.request.kind === "chat") this.#answer(id, abortedGeneration());
+    if (["generate", "chat", "send"].includes(job.request.kind)) this.#answer(id, abortedGeneration());
     else this.#refuse(id, aborted());
   }
 
@@ -193,7 +195,7 @@ export class Service {
 
   async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
     let losses = 0;
-    const run = task(request, this.#forms, signal, (delta) => {
+    const run = task(request, this.#sessions, this.#setting!.binding.Sha256, this.#forms, signal, (delta) => {
       losses = 0;
       this.#outside.post({ type: "delta", id, delta });
     }, (done, total) => this.#outside.post({ type: "step", id, done, total }));
@@ -256,6 +258,8 @@ export class Service {
 /** A request, as what to do with whatever engine there is. */
 function task(
   request: WireRequest,
+  sessions: Sessions,
+  Sha256: Binding["Sha256"],
   forms: Forms,
   signal: AbortSignal,
   tell: (delta: WireDelta) => void,
@@ -270,6 +274,20 @@ function task(
       const run = chat(request.conversation, request.options, signal, tell, forms);
       return ({ engine }) => run(engine);
     }
+    case "send": {
+      const run = sessions.send(request, signal, tell, forms);
+      return ({ engine }) => run(engine);
+    }
+    case "openSession":
+      return async () => (sessions.begin(request.session, request), null);
+    case "cloneSession":
+      return async ({ engine }) => sessions.clone(engine, request.session, request.clone);
+    case "saveSession":
+      return (ready) => sessions.save(ready, Sha256, request.session, request.defaults, signal);
+    case "restoreSession":
+      return (ready) => sessions.restore(ready, Sha256, request.session, request.blob);
+    case "closeSession":
+      return async ({ engine }) => (sessions.close(engine, request.session), null);
     case "adapters":
       return async ({ engine }) => {
         call(() => engine.setAdapters(Float32Array.from(request.scales)));
@@ -310,10 +328,10 @@ function rising(report: Report): Report {
   };
 }
 
-// The engine counts the keys and values of the run in progress; the model's are those of a full context.
+// The engine counts keys and values as they come; a full context's are what a model has to have room for in any case.
 function memoryOf({ engine, info }: Ready): WireMemory {
-  const { peak } = JSON.parse(call(() => engine.memory())) as WireMemory;
-  return { ...info.memory, peak };
+  const { kv, peak } = JSON.parse(call(() => engine.memory())) as WireMemory;
+  return { ...info.memory, kv: Math.max(info.memory.kv, kv), peak };
 }
 
 function buffersOf(answer: Answers[keyof Answers]): Transferable[] {
