@@ -57,6 +57,8 @@ async function begin({ load }, { seed }) {
     score: (signal) => llama.score(text(1 + random(60)), { signal }),
     embed: (signal) => bert.embed(Array.from({ length: 1 + random(6) }, () => text(1 + random(20))), { signal }),
     rerank: (signal) => bert.rerank(text(3), [text(4), text(9)], { signal }),
+    classify: (signal) => llama.classify([text(4), text(6), text(9)], ["ab", "cd"], { signal }),
+    extract: (signal) => llama.extract(text(5), schema, { signal, maxTokens: 60 }),
     tokenize: async () => llama.detokenize(await llama.tokenize(text(20))),
     option: () => generate({ topP: 7 }),
     overflow: () => llama.score("ab ".repeat(5000)),
