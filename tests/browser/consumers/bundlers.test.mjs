@@ -91,7 +91,7 @@ for (const isolate of [false, true]) {
     await vite.build(config);
     const assets = readdirSync(join(root, "dist/assets"));
     t.diagnostic(assets.join(", "));
-    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 4, "all builds of the engine, once each");
+    assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 5, "all builds of the engine and the constraint's module, once each");
     const headers = isolate ? ISOLATION : {};
     const server = await vite.preview({ ...config, preview: { host: "127.0.0.1", port: 0, headers } });
     try {
