@@ -82,6 +82,8 @@ export class Service {
         break;
       case "abandon":
         this.#loading.abort();
+        // Helpers take a while to go: they do so while files are closed.
+        void this.#dismiss();
         void this.#load.then(() => this.#outside.post({ type: "released" }));
         break;
       case "end":

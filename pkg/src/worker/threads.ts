@@ -68,8 +68,8 @@ export async function calibrate(engine: Engine, most: number, signal: AbortSigna
       for (const [threads, of] of [[best, times[0]], [more, times[1]]] as const) {
         call(() => engine.setThreads(threads));
         of.push(call(() => engine.trial(1, STEPS)));
+        await rest(0, signal);
       }
-      await rest(0, signal);
     }
     if (median(times[1]) > median(times[0]) * GAIN) break;
     best = more;
