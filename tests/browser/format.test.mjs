@@ -43,6 +43,9 @@ test("every answer is valid by its schema, at temperature 1", { timeout: 120_000
     { schemas: SCHEMAS, times: TIMES },
   );
   const ajv = formats(new Ajv({ strict: false }));
+  // The usual check wants a dot in the domain; RFC 5321, which JSON Schema names, does not.
+  const label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?";
+  ajv.addFormat("email", new RegExp(`^[\\w!#$%&'*+/=?^\`{|}~.-]+@${label}(?:\\.${label})*$`));
   let [tokens, ms] = [0, 0];
   for (const { name, text, finishReason, ...spent } of answers) {
     const check = `${name}: ${text}`;
