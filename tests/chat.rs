@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use support::models;
 use wisplm::chat::{self, Clock, Conversation, Templates};
 use wisplm::error::{Code, Error};
-use wisplm::gguf::{Metadata, Parser, Value};
+use wisplm::gguf::{Metadata, Value};
 use wisplm::tokenizer::Tokenizer;
 
 const TEMPLATE: &str = "tokenizer.chat_template";
@@ -57,25 +57,11 @@ fn conversations() -> Vec<(String, Conversation)> {
     .collect()
 }
 
-/// The metadata of a model file, of which no more than the header is read.
-fn metadata(path: &Path) -> Metadata {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).unwrap();
-    let mut parser = Parser::new();
-    let mut chunk = vec![0; 1 << 20];
-    while parser.header().is_none() {
-        let read = file.read(&mut chunk).unwrap();
-        assert!(read > 0, "{} ends within its header", path.display());
-        parser.push(&chunk[..read]).unwrap();
-    }
-    parser.into_header().unwrap().metadata
-}
-
 /// The template and the tokenizer that a fixture is about.
 fn subject(fixture: &Json) -> (String, Tokenizer) {
     let file = fixture["template"].as_str().unwrap();
     let (source, tokenizer) = if file.ends_with(".gguf") {
-        let metadata = metadata(&models::path(file));
+        let metadata = models::metadata(&models::path(file));
         let tokenizer = Tokenizer::from_metadata(&metadata).unwrap();
         (metadata.require_str(TEMPLATE).unwrap().to_owned(), tokenizer)
     } else {

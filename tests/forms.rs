@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::models;
 use wisplm::chat::{self, Clock, Conversation, Onset, Templates};
-use wisplm::gguf::{Metadata, Parser, Value};
+use wisplm::gguf::Value;
 use wisplm::tokenizer::Tokenizer;
 use wisplm_constraint::{Code, Format, Tokenize, Vocabulary};
 
@@ -32,19 +32,6 @@ impl Tokenize for Own {
     }
 }
 
-fn metadata(path: &Path) -> Metadata {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut parser = Parser::new();
-    let mut chunk = vec![0; 1 << 20];
-    while parser.header().is_none() {
-        let read = file.read(&mut chunk).unwrap();
-        assert!(read > 0, "{} ends within its header", path.display());
-        parser.push(&chunk[..read]).unwrap();
-    }
-    parser.into_header().unwrap().metadata
-}
-
 /// A vocabulary that `tests/tokenizer/expected.mjs` has fetched.
 fn vocabulary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,7 +40,7 @@ fn vocabulary(name: &str) -> PathBuf {
 
 impl Model {
     fn open(path: &Path) -> Self {
-        Self::of(Tokenizer::from_metadata(&metadata(path)).unwrap())
+        Self::of(Tokenizer::from_metadata(&models::metadata(path)).unwrap())
     }
 
     /// Of bytes, with marks that are tokens: some matched in any text, some control tokens.

@@ -2,35 +2,9 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use support::gguf_writer::GgufWriter;
+use support::memory::{Counting, HELD, PEAK};
 use wisplm::gguf::{Array, Parser, Value};
-
-/// The system's allocator, counting what this thread holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.set(HELD.get().wrapping_add(layout.size()));
-        // Wrapped below zero: memory from before the measurement, or of another thread, was freed.
-        if HELD.get() < usize::MAX / 2 {
-            PEAK.set(PEAK.get().max(HELD.get()));
-        }
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().wrapping_sub(layout.size()));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -45,7 +19,7 @@ fn peak(file: &[u8], chunk: usize) -> usize {
             break;
         }
     }
-    PEAK.get()
+    PEAK.get() as usize
 }
 
 /// Files of about 100 bytes that claim to be enormous, both beyond and within what a header may have.

@@ -3,12 +3,12 @@
 //!
 //! `tests/tokenizer/expected.mjs` asks llama.cpp and leaves its answers in `target/tokenizer/`.
 
-use std::fs::File;
-use std::io::Read;
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use wisplm::gguf::{Metadata, Parser};
+use support::models;
 use wisplm::tokenizer::Tokenizer;
 
 /// What llama.cpp made of the strings.
@@ -38,20 +38,6 @@ impl Expected {
     }
 }
 
-/// The metadata of a model file, of which no more than the header is read.
-fn metadata(path: &Path) -> Metadata {
-    let mut file =
-        File::open(path).unwrap_or_else(|error| panic!("{}: {error}: run `make models`", path.display()));
-    let mut parser = Parser::new();
-    let mut chunk = vec![0; 1 << 20];
-    while parser.header().is_none() {
-        let read = file.read(&mut chunk).unwrap();
-        assert!(read > 0, "{} ends within its header", path.display());
-        parser.push(&chunk[..read]).unwrap();
-    }
-    parser.into_header().unwrap().metadata
-}
-
 fn compare(name: &str, changed: Option<fn(&str) -> String>) {
     compare_where(name, changed, |_| true);
 }
@@ -60,7 +46,7 @@ fn compare(name: &str, changed: Option<fn(&str) -> String>) {
 fn compare_where(name: &str, changed: Option<fn(&str) -> String>, comparable: impl Fn(&str) -> bool) {
     let expected = Expected::read(name);
     assert!(expected.texts.len() >= 2000, "{name}: only {} strings", expected.texts.len());
-    let metadata = metadata(&expected.path);
+    let metadata = models::metadata(&expected.path);
     let start = Instant::now();
     let tokenizer = Tokenizer::from_metadata(&metadata).unwrap();
     let built = start.elapsed();

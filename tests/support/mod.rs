@@ -5,6 +5,7 @@ pub mod draft;
 pub mod formats;
 pub mod gguf_writer;
 pub mod gpu;
+pub mod memory;
 pub mod mixtures;
 pub mod models;
 pub mod numbers;

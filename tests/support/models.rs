@@ -1,10 +1,13 @@
 //! The model files that tests run on, and their answers.
 
 use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use wisplm::cpu::KvType;
 use wisplm::error::Result;
+use wisplm::gguf::{Metadata, Parser};
 use wisplm::gpu::Gpu;
 use wisplm::loader::{Loader, Model};
 
@@ -16,6 +19,20 @@ pub fn path(file: &str) -> PathBuf {
     let path = folder.join(file);
     assert!(path.is_file(), "{} is missing: run make models", path.display());
     path
+}
+
+/// The metadata of a model file, of which no more than the header is read.
+pub fn metadata(path: &Path) -> Metadata {
+    let mut file =
+        File::open(path).unwrap_or_else(|error| panic!("{}: {error}: run `make models`", path.display()));
+    let mut parser = Parser::new();
+    let mut chunk = vec![0; 1 << 20];
+    while parser.header().is_none() {
+        let read = file.read(&mut chunk).unwrap();
+        assert!(read > 0, "{} ends within its header", path.display());
+        parser.push(&chunk[..read]).unwrap();
+    }
+    parser.into_header().unwrap().metadata
 }
 
 /// A file under `tests/fixtures`.
