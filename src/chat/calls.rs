@@ -83,41 +83,23 @@ const FORMATS: &[Format] = &[
     },
 ];
 
+/// A call that is an object with the name first; `key` leads over to the arguments.
+const fn in_json(key: &'static str) -> [Piece; 5] {
+    [Piece::Text("{\"name\": "), Piece::Quoted, Piece::Text(key), Piece::Arguments, Piece::Text("}")]
+}
+
 const HERMES: Script = Script {
     open: &["<tool_call>", "\n"],
-    call: &[
-        Piece::Text("{\"name\": "),
-        Piece::Quoted,
-        Piece::Text(", \"arguments\": "),
-        Piece::Arguments,
-        Piece::Text("}"),
-    ],
+    call: &in_json(", \"arguments\": "),
     between: Some(&["\n", "</tool_call>", "\n", "<tool_call>", "\n"]),
     close: &["\n", "</tool_call>"],
 };
 
-const LLAMA: Script = Script {
-    open: &[],
-    call: &[
-        Piece::Text("{\"name\": "),
-        Piece::Quoted,
-        Piece::Text(", \"parameters\": "),
-        Piece::Arguments,
-        Piece::Text("}"),
-    ],
-    between: None,
-    close: &[],
-};
+const LLAMA: Script = Script { open: &[], call: &in_json(", \"parameters\": "), between: None, close: &[] };
 
 const MISTRAL: Script = Script {
     open: &["[TOOL_CALLS]", "["],
-    call: &[
-        Piece::Text("{\"name\": "),
-        Piece::Quoted,
-        Piece::Text(", \"arguments\": "),
-        Piece::Arguments,
-        Piece::Text("}"),
-    ],
+    call: &in_json(", \"arguments\": "),
     between: Some(&[", "]),
     close: &["]"],
 };

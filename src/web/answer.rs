@@ -48,9 +48,9 @@ impl Engine {
         gone: &str,
     ) -> JsResult<String> {
         self.cancel();
-        let onset = self.onset_of(conversation)?;
         let conversation = Conversation::from_json(conversation)?;
         let options = Options::from_json(options)?;
+        let onset = self.onset_of(&conversation, &options)?;
         let overflow: Overflow = read("overflow", overflow)?;
         let gone: Gone = read("gone", gone)?;
         let Model { templates, tokenizer, executor, .. } = &self.model;

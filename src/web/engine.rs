@@ -136,20 +136,22 @@ impl Engine {
     /// The form of the tool calls in an answer to a conversation, as `Tokens.compile` takes it, if they have one.
     #[wasm_bindgen(js_name = callForm)]
     pub fn call_form(&self, conversation: &str) -> JsResult<Option<String>> {
-        Ok(self.form(conversation)?.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
+        let form = self.form(&Conversation::from_json(conversation)?)?;
+        Ok(form.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
     }
 
     /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
     pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<String> {
         self.cancel();
-        let onset = self.onset_of(conversation)?;
         let conversation = Conversation::from_json(conversation)?;
+        let options = Options::from_json(options)?;
+        let onset = self.onset_of(&conversation, &options)?;
         let Model { templates, tokenizer, .. } = &self.model;
         let clock = clock();
         let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
         let points = self.partings(Some(&conversation), &prompt.tokens, clock);
         let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, onset, ..Asked::default() };
-        Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
+        Ok(self.answer(asked, answered, &options)?)
     }
 
     /// Begins an answer to a prompt, or goes on with one that an engine before this one has begun: with the tokens
@@ -354,14 +356,14 @@ impl Engine {
         })
     }
 
-    fn form(&self, conversation: &str) -> Result<Option<(String, Onset)>> {
-        let conversation = Conversation::from_json(conversation)?;
-        chat::form(&self.model.templates, &self.model.tokenizer, &conversation)
+    fn form(&self, conversation: &Conversation) -> Result<Option<(String, Onset)>> {
+        chat::form(&self.model.templates, &self.model.tokenizer, conversation)
     }
 
-    /// When the form of an answer to a conversation begins, if it has one.
-    pub(super) fn onset_of(&self, conversation: &str) -> Result<Onset> {
-        Ok(self.form(conversation)?.map_or(Onset::Answer, |(_, onset)| onset))
+    /// When the form of an answer to a conversation begins: that of its calls, or the one that was asked for.
+    pub(super) fn onset_of(&self, conversation: &Conversation, options: &Options) -> Result<Onset> {
+        let calls = if options.formed { self.form(conversation)? } else { None };
+        Ok(calls.map_or(Onset::Answer, |(_, onset)| onset))
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
