@@ -1,27 +1,16 @@
 // AbortSignal at every stage: how long until the caller has its answer, and whether the model goes on.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { openSite, realModel } from "./site.mjs";
-import { median, openBrowser, report, run } from "./harness.mjs";
+import { realModel } from "./site.mjs";
+import { median, report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const BAR = 150;
 const TIMES = 5;
 const SERIES = 3;
 const URL_OF_MODEL = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 function judge(t, what, delays) {
   const shown = delays.map((delay) => delay.toFixed(0)).join(" ");

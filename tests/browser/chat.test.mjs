@@ -1,25 +1,14 @@
 // Conversations, as a page that uses the API sees them.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { fixtureJson, openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
+import { test } from "node:test";
+import { fixtureJson } from "./site.mjs";
+import { report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 // Its file has no template.
 const GEMMA = "gemma-3-270m-q4_k_m";
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 /** A page that keeps a model as `globalThis.model`. */
 async function pageWith(name) {

@@ -1,27 +1,16 @@
 // Classifiers, rerankers, many texts at once, and adapters: what a page gets, on both builds and on WebGPU.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { fixtureJson, openSite } from "./site.mjs";
-import { openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { test } from "node:test";
+import { fixtureJson } from "./site.mjs";
+import { report, run, VARIANTS } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 /** Of a probability: the logits' of float models are within 0.002. */
 const ERROR = 0.001;
 const TINY_ERROR = 0.002;
 /** Where each test computes: a build of wasm, or the GPU. */
 const PLACES = [...Object.keys(VARIANTS).map((variant) => ({ variant, device: "wasm" })), { device: "webgpu" }];
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 async function everywhere(action, data) {
   const answers = [];

@@ -2,21 +2,9 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+import { test } from "node:test";
+import { report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 /** Support messages of six classes: `tune` to fit with, `test` to judge by. */
 function messages() {

@@ -1,26 +1,15 @@
 // Generating, as a page that uses the API sees it.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { fixtureJson, openSite } from "./site.mjs";
-import { openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { before, describe, test } from "node:test";
+import { fixtureJson } from "./site.mjs";
+import { report, run, VARIANTS } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 const GEMMA = "gemma-3-270m-q4_k_m";
 // Logits closer than this are a tie: quantized activations decide it. llama.cpp's own largest is 0.18.
 const TIE = 0.35;
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 /** A page that keeps a model as `globalThis.model`. */
 async function pageWith(name, options) {

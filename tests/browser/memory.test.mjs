@@ -2,27 +2,16 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { brotliCompressSync, constants } from "node:zlib";
 import { modelsFolder } from "../../www/serve.mjs";
-import { openSite, packageFolder } from "./site.mjs";
+import { packageFolder } from "./site.mjs";
 import { MB, moduleOf, openBrowser, report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const CODE_BAR = 1.0 * MB;
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 const shown = (bytes) => `${(bytes / MB).toFixed(1)} MB`;
 

@@ -1,21 +1,9 @@
 // wisplm/openai on real models, in the browser.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+import { test } from "node:test";
+import { report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 test("chats, completions and embeddings through OpenAI's shapes", { timeout: 120_000 }, async (t) => {
   const page = await browser.open(site);

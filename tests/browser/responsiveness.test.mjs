@@ -1,21 +1,10 @@
 // The page stays alive: no task of its main thread is long while a model loads and writes.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
+import { report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 for (const isolate of [true, false]) {
   test(`the page never freezes, ${isolate ? "" : "not "}isolated`, { timeout: 120_000 }, async (t) => {

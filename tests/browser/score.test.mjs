@@ -1,9 +1,10 @@
 // What models say of text and texts, against float32 references, on both builds of the engine.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fixtureJson, openSite } from "./site.mjs";
-import { featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { featuresOf, report, run, VARIANTS } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 // Bars for float models: what f16 keys and values cost.
 /** Their third models are for the native tests. */
@@ -11,18 +12,6 @@ const DECODERS = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gem
 const TINY_ERROR = 0.002;
 const TINY_COSINE = 0.9999;
 const MINILM_COSINE = 0.999;
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 function scoreIn(page, url, inputs, options = {}) {
   return run(

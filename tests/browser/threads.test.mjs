@@ -3,25 +3,14 @@
 import assert from "node:assert/strict";
 import { cpus } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { openSite } from "./site.mjs";
-import { median, openBrowser, report, run, VARIANTS } from "./harness.mjs";
+import { median, report, run, VARIANTS } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TINY = "/tiny/llama-0.gguf";
 const TEXT = "The sea was calm that morning, and the fishermen had gone out before the sun was up. ".repeat(8);
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 /** Waits until the browser has so many workers. */
 async function workersAre(expected) {
