@@ -52,8 +52,13 @@ fn step(executor: &mut Executor, cache: &mut Cache) {
     assert!(executor.advance(&mut [cache], &mut || false).unwrap());
 }
 
-fn choice(executor: &mut Executor, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> u32 {
-    assert!(executor.choose(0, draw, adjustments).unwrap());
+fn choice(
+    executor: &mut Executor,
+    draw: &Draw,
+    adjustments: Option<&[[f32; 2]]>,
+    mask: Option<&[u32]>,
+) -> u32 {
+    assert!(executor.choose(0, draw, adjustments, mask).unwrap());
     executor.chosen().unwrap().expect("natively the GPU is waited for")
 }
 
@@ -72,28 +77,53 @@ fn kinds() -> Vec<Options> {
     ]
 }
 
-/// Vocabularies on both sides of a block's and a workgroup's size.
+/// A mask of the tokens of a vocabulary that are `allowed`.
+fn mask(vocabulary: usize, allowed: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut words = vec![0; vocabulary.div_ceil(32)];
+    (0..vocabulary).filter(|token| allowed(*token)).for_each(|token| words[token / 32] |= 1 << (token % 32));
+    words
+}
+
+/// What may be chosen, in turns: all, about half, a few, and one that is not likely. What a mask is too short for may not.
+fn masks(vocabulary: usize) -> Vec<Option<Vec<u32>>> {
+    let random = numbers(vocabulary, 3);
+    let few = mask(vocabulary, |token| token % 97 == 1 || token + 1 == vocabulary);
+    let one = mask(vocabulary, |token| token == vocabulary / 2);
+    let short = mask(vocabulary, |token| random[token] < 0.5)[..vocabulary.div_ceil(64)].to_vec();
+    vec![None, Some(mask(vocabulary, |token| random[token] > 0.0 || token == 0)), Some(few), Some(one), Some(short)]
+}
+
+/// The sampler's choice, with a mask or without.
+fn sampled(sampler: &mut Sampler, logits: &mut [f32], mask: Option<&[u32]>) -> u32 {
+    match mask {
+        Some(mask) => sampler.sample_among(logits, mask),
+        None => sampler.sample(logits),
+    }
+}
+
+/// Vocabularies on both sides of a word's, a block's and a workgroup's size.
 #[test]
 fn the_gpu_chooses_what_the_sampler_chooses() {
     let gpu = open();
-    for vocabulary in [2, 33, 64, 65, 2048, 2049, 70_001] {
+    for vocabulary in [2, 32, 33, 64, 65, 2048, 2049, 70_001] {
         let head: Vec<f32> = numbers(vocabulary * COLS, 2).iter().map(|value| value * 3.0).collect();
         let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &head);
-        let mut logits = vec![];
+        let (mut logits, masks) = (vec![], masks(vocabulary));
         for options in kinds() {
             let prompt: Vec<u32> = (0..vocabulary as u32).step_by(3).collect();
             let (mut sampler, mut other) =
                 (Sampler::new(&options, &prompt, 0), Sampler::new(&options, &prompt, 0));
-            for turn in 0..12 {
+            for (turn, mask) in masks.iter().chain(&masks).chain(&masks[..1]).enumerate() {
+                let mask = mask.as_deref();
                 // Each choice changes the logits that it was made of.
                 cache = executor.new_cache();
                 step(&mut executor, &mut cache);
                 assert!(executor.logits(0..1, &mut logits).unwrap());
-                let want = sampler.sample(&mut logits);
+                let want = sampled(&mut sampler, &mut logits, mask);
                 let draw = other.parameters(0).expect("a draw among the 64 first");
                 let adjustments = other.adjustments(vocabulary);
                 let first = turn == 0 && draw.adjusts;
-                let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()));
+                let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()), mask);
                 other.note(got);
                 assert_eq!(got, want, "{vocabulary} tokens, draw {turn}, {options:?}");
             }
@@ -113,7 +143,7 @@ fn odd_logits_are_chosen_from_too() {
         for options in kinds() {
             step(&mut executor, &mut cache);
             let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
-            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None);
+            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None, None);
             assert!((token as usize) < vocabulary, "{value}: {token}");
             assert!(value != 0.0 || draw.top_k != 1 || token == 0, "{value}: {token}");
             cache = executor.new_cache();
@@ -186,7 +216,7 @@ fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
         let sampler = Sampler::new(&options, &[], 1);
         let mut cache = model.executor.new_cache();
         step(&mut model.executor, &mut cache);
-        assert!(model.executor.choose(0, &sampler.parameters(0).unwrap(), None).unwrap());
+        assert!(model.executor.choose(0, &sampler.parameters(0).unwrap(), None, None).unwrap());
         for _ in 0..3 {
             let before = gpu.counts();
             assert!(model.executor.follow(&mut cache, &sampler.parameters(0).unwrap()).unwrap());

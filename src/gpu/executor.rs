@@ -78,6 +78,8 @@ struct Step {
     waits: bool,
     /// Its caches count it.
     counts: bool,
+    /// The row whose logits are there.
+    head: Option<usize>,
 }
 
 struct Sequence {
@@ -300,7 +302,7 @@ impl Executor {
         for (k, sequence) in sequences.iter().enumerate() {
             self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
-        self.step = Some(Step { rows, sequences, waits: true, counts: false });
+        self.step = Some(Step { rows, sequences, waits: true, counts: false, head: None });
     }
 
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
