@@ -87,18 +87,7 @@ impl Chooser {
         let readbacks = (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect();
         let (gpu, tokens, under_way) = (Rc::clone(gpu), tokens.clone(), VecDeque::new());
         let (vocabulary, ahead) = (logits.width, AHEAD);
-        Chooser {
-            gpu,
-            dispatches,
-            vocabulary,
-            draw,
-            adjustments,
-            mask,
-            tokens,
-            readbacks,
-            under_way,
-            ahead,
-        }
+        Chooser { gpu, dispatches, vocabulary, draw, adjustments, mask, tokens, readbacks, under_way, ahead }
     }
 
     /// Whether so many choices are under way as should be.

@@ -283,8 +283,7 @@ impl Gpu {
     pub(super) fn made<'a>(&self, pipeline: &'a Pipeline) -> &'a wgpu::ComputePipeline {
         let Pipeline { label, source, layout, made } = pipeline;
         made.get_or_init(|| {
-            let began = std::time::Instant::now();
-            let made = (|| {self.count(|counts| counts.pipelines += 1);
+            self.count(|counts| counts.pipelines += 1);
             let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(label),
                 bind_group_layouts: &[Some(layout)],
@@ -307,9 +306,7 @@ impl Gpu {
                 entry_point: Some("main"),
                 compilation_options,
                 cache: None,
-            })})();
-            if std::env::var("TIMES").is_ok() { eprintln!("pipeline {label} {:.0} ms, {} bytes", began.elapsed().as_secs_f64() * 1e3, source.len()); }
-            made
+            })
         })
     }
 

@@ -271,7 +271,9 @@ impl Generation {
                 Stage::Led(false) => {
                     // Mostly it was begun before the token was known.
                     if self.cache.len() < total && !executor.go_on(&mut self.cache)? {
-                        return Err(Error::internal("a token is known, and the step that takes it has to wait"));
+                        return Err(Error::internal(
+                            "a token is known, and the step that takes it has to wait",
+                        ));
                     }
                     if self.awaits_permit() {
                         return Ok(Progress::Waiting);
