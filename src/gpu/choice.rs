@@ -90,6 +90,12 @@ impl Chooser {
         Chooser { gpu, dispatches, vocabulary, draw, adjustments, mask, tokens, readbacks, under_way, ahead }
     }
 
+    /// Bytes of what it takes for a vocabulary.
+    pub fn bytes(vocabulary: usize) -> u64 {
+        let words = 2 * vocabulary + kernels::blocks(vocabulary) + vocabulary.div_ceil(32);
+        4 * words as u64 + kernels::CANDIDATES_BYTES
+    }
+
     /// Whether so many choices are under way as should be.
     pub fn is_full(&self) -> bool {
         self.under_way.len() >= self.ahead
