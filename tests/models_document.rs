@@ -137,7 +137,7 @@ fn document() -> String {
         "## Memory\n\n\
          With a context of {CONTEXT} tokens (512 for `bert`), in MB, as the engine adds it up for WebGPU from a header with the\n\
          model's published sizes: weights in llama.cpp's Q4_K_M, keys and values in 16 and in 8 bits with the states of\n\
-         recurrent layers, and activations.\n\n\
+         recurrent layers, and activations, with logits and what a step is told.\n\n\
          | model | family | parameters | weights | `\"f16\"` | `\"q8_0\"` | activations |\n|---|---|--:|--:|--:|--:|--:|\n",
     );
     for shape in SHAPES {

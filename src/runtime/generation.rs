@@ -4,10 +4,11 @@ use super::check_input;
 use super::kept::Sequence;
 use super::likelihood::Likelihood;
 use super::options::Options;
+use super::permit::Permit;
 use super::sampler::Sampler;
 use super::stop::Stops;
-use crate::error::{Code, Error, Result};
-use crate::executor::{Cache, Executor, lowest};
+use crate::error::{Error, Result};
+use crate::executor::{Cache, Executor};
 use crate::plan::Head;
 use crate::tokenizer::{Detokenizer, Tokenizer};
 use std::ops::Range;
@@ -92,16 +93,6 @@ enum Stage {
     Chosen,
     /// The executor chooses the tokens, one at a time, as it is said what they may be. Whether it was asked for one.
     Led(bool),
-}
-
-/// What the next token may be, where the answer is to have a form.
-enum Permit {
-    /// Any token.
-    Any,
-    /// Word is awaited.
-    Awaited,
-    /// The tokens whose bit is set: bit `t % 32` of word `t / 32`.
-    Only(Vec<u32>),
 }
 
 impl Generation {
@@ -232,7 +223,7 @@ impl Generation {
                         return Ok(self.prefill_progress());
                     }
                     self.stage = Stage::Row(count - 1);
-                    if !matches!(self.permit, Permit::Any) {
+                    if !self.permit.is_any() {
                         executor.make_logits(count - 1)?;
                     }
                 }
@@ -247,7 +238,7 @@ impl Generation {
                 }
                 // Another run came between, or the form begins here: what was chosen since the last token that is known
                 // here is lost.
-                Stage::Chosen if !matches!(self.permit, Permit::Any) => self.go_back()?,
+                Stage::Chosen if !self.permit.is_any() => self.go_back()?,
                 Stage::Chosen | Stage::Led(_) if !executor.is_chosen_for(&self.cache) => self.go_back()?,
                 Stage::Chosen => {
                     self.go_ahead(executor)?;
@@ -264,7 +255,7 @@ impl Generation {
                     }
                     let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
                     self.sampler.note(token);
-                    self.permit = Permit::Awaited;
+                    self.permit.used();
                     self.stage = Stage::Led(false);
                     break (token, None);
                 }
@@ -292,39 +283,31 @@ impl Generation {
     /// The token that the logits give, and how likely it was before options and form had their say.
     fn sample(&mut self) -> (u32, Option<Likelihood>) {
         let plain = self.logprobs.map(|n| (self.logits.clone(), n));
-        let token = match &self.permit {
-            Permit::Only(allowed) => self.sampler.sample_among(&mut self.logits, allowed),
-            _ => self.sampler.sample(&mut self.logits),
+        let token = match self.permit.mask() {
+            Some(allowed) => self.sampler.sample_among(&mut self.logits, allowed),
+            None => self.sampler.sample(&mut self.logits),
         };
-        if let Permit::Only(_) = self.permit {
-            self.permit = Permit::Awaited;
-        }
+        self.permit.used();
         (token, plain.map(|(logits, n)| Likelihood::of(&logits, token, n)))
     }
 
     /// Whether the answer has a form from here on, or no longer. If so, each token waits for [`Self::allow`].
     pub fn set_formed(&mut self, formed: bool) {
-        self.permit = match (formed, std::mem::replace(&mut self.permit, Permit::Any)) {
-            (false, _) => Permit::Any,
-            (true, Permit::Any) => Permit::Awaited,
-            (true, permit) => permit,
-        };
+        match formed {
+            true if self.permit.is_any() => self.permit = Permit::Awaited,
+            true => {}
+            false => self.permit = Permit::Any,
+        }
     }
 
     /// Whether it is to be said what the next token may be.
     pub fn awaits_permit(&self) -> bool {
-        matches!(self.permit, Permit::Awaited) && self.finish.is_none()
+        self.permit.is_awaited() && self.finish.is_none()
     }
 
     /// Says what the next token may be: a bit for each. Refused if it may be none.
     pub fn allow(&mut self, allowed: &[u32]) -> Result<()> {
-        if lowest(allowed).is_none_or(|token| token as usize >= self.vocabulary) {
-            return Err(Error::new(
-                Code::ConstraintUnsatisfiable,
-                "format: none of the model's tokens can come next",
-            ));
-        }
-        self.permit = Permit::Only(allowed.to_vec());
+        self.permit = Permit::of(allowed, self.vocabulary)?;
         Ok(())
     }
 
@@ -370,10 +353,8 @@ impl Generation {
         // It has counted the tokens that it has chosen itself.
         let told = !draw.adjusts || executor.is_chosen_for(&self.cache);
         let adjustments = (!told).then(|| self.sampler.adjustments(self.vocabulary));
-        let (mask, stage) = match &self.permit {
-            Permit::Only(allowed) => (Some(allowed.as_slice()), Stage::Led(true)),
-            _ => (None, Stage::Chosen),
-        };
+        let mask = self.permit.mask();
+        let stage = if mask.is_some() { Stage::Led(true) } else { Stage::Chosen };
         let chosen = executor.choose(row, &draw, adjustments.as_deref(), mask)?;
         Ok(chosen.then_some(stage))
     }

@@ -7,6 +7,7 @@ mod generation;
 mod kept;
 mod likelihood;
 mod options;
+mod permit;
 mod random;
 mod sampler;
 mod saved;

@@ -7,6 +7,7 @@ mod convolve;
 mod delta_rule;
 mod elementwise;
 mod embed;
+mod looped;
 mod matmul;
 mod norm;
 mod part;
