@@ -10,8 +10,8 @@ const TINY = "/tiny/llama-0.gguf";
 const PROMPT = "Once upon a time";
 const TOKENS = 120;
 /**
- * Losses in an answer. On a software adapter each takes seconds: a new device compiles all shaders anew. So there are few
- * by default; WISPLM_LOSSES=100 makes a hundred of them, in answers of five.
+ * Losses in an answer. On a software adapter each takes three seconds: a new device compiles all shaders anew. So there are
+ * few by default; WISPLM_LOSSES=100 makes a hundred of them, in answers of five.
  */
 const WANTED = Number(process.env.WISPLM_LOSSES ?? 0);
 const LOSSES = WANTED > 0 ? 5 : 3;
