@@ -125,6 +125,11 @@ pub fn or(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn xor(a: V, b: V) -> V {
+    v128_xor(a, b)
+}
+
+#[inline(always)]
 pub fn add_f32(a: V, b: V) -> V {
     f32x4_add(a, b)
 }
@@ -315,6 +320,7 @@ pub use dot::*;
 #[cfg(target_feature = "relaxed-simd")]
 mod dot {
     use super::*;
+    use crate::cpu::simd;
 
     /// How a quantized activation is stored.
     pub type Code = i8;
@@ -402,6 +408,14 @@ mod dot {
         pub fn finish(self) -> V {
             self.0
         }
+    }
+
+    /// Whether [`Sums::add_unsigned`] takes any byte for a weight. WebAssembly promises 7 bits; the 8th is a part of
+    /// the number where V8 has the dot product of AVX-VNNI, a sign on ARM, and else sums overflow. Where it is a part,
+    /// signed weights take one operation instead of two, turned over beforehand: 1.6 times the speed on a Zen 5.
+    pub fn takes_bytes() -> bool {
+        let (a, byte) = (simd::opaque(i8x16_splat(127)), simd::opaque(u8x16_splat(255)));
+        i32x4_extract_lane::<0>(i32x4_relaxed_dot_i8x16_i7x16_add(a, byte, i32x4_splat(0))) == 4 * 127 * 255
     }
 
     /// What the sums of [`Sums::add_signed`] begin with, given Σ |a| over the negative activations of a half.
@@ -506,6 +520,10 @@ mod dot {
             let odd = i32x4_shuffle::<1, 3, 5, 7>(self.low, self.high);
             i32x4_add(self.start, i32x4_add(even, odd))
         }
+    }
+
+    pub fn takes_bytes() -> bool {
+        false
     }
 
     #[inline(always)]
