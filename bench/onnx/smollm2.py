@@ -3,31 +3,20 @@
 The graph is the one that onnxruntime-genai's builder makes of a llama for WebGPU: `MatMulNBits` in blocks of 32,
 `GroupQueryAttention` with the rotation inside, norms fused with the sums before them. Logits are made of as many last
 tokens as `num_logits_to_keep` says, for which transformers.js asks with one.
+
+Usage: smollm2.py GGUF_FILE PACKAGE OUTPUT
 """
 
 import json
+import sys
+from pathlib import Path
 
-import gguf
 import numpy
 
+from file import File
 from graph import FLOAT, INT32, INT64, Graph
 
 BLOCK = 32
-
-
-class File:
-    """A GGUF file's values, and its tensors as float32."""
-
-    def __init__(self, path):
-        self.reader = gguf.GGUFReader(path)
-        self.tensors = {tensor.name: tensor for tensor in self.reader.tensors}
-
-    def value(self, key):
-        return self.reader.fields[key].contents()
-
-    def tensor(self, name):
-        tensor = self.tensors[name]
-        return gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
 
 
 def halves(matrix, heads):
@@ -50,21 +39,16 @@ def quantized(matrix):
     return code[..., 0::2] | code[..., 1::2] << 4, scale, zero[:, 0::2] | zero[:, 1::2] << 4
 
 
-class Writer:
-    def __init__(self, file, accuracy):
-        self.file = file
-        self.graph = Graph()
-        self.accuracy = accuracy
-
+class Writer(Graph):
     def product(self, name, x, matrix):
         rows, columns = matrix.shape
         parts = zip(("codes", "scales", "zeros"), quantized(matrix))
-        weights = [self.graph.constant(f"{name}.{part}", values) for part, values in parts]
+        weights = [self.constant(f"{name}.{part}", values) for part, values in parts]
         shape = {"K": columns, "N": rows, "bits": 4, "block_size": BLOCK}
-        return self.graph.node("MatMulNBits", [x, *weights], name, True, accuracy_level=self.accuracy, **shape)
+        return self.node("MatMulNBits", [x, *weights], name, True, **shape)
 
 
-def write(source, folder, accuracy=4):
+def write(source, _, folder):
     file = File(source)
     layers = file.value("llama.block_count")
     heads = file.value("llama.attention.head_count")
@@ -76,8 +60,7 @@ def write(source, folder, accuracy=4):
     vocabulary = file.value("llama.vocab_size")
     size = width // heads
 
-    writer = Writer(file, accuracy)
-    graph = writer.graph
+    graph = Writer()
     graph.input("input_ids", INT64, ["batch_size", "length"])
     graph.input("attention_mask", INT64, ["batch_size", "total"])
     graph.input("num_logits_to_keep", INT64, [])
@@ -113,7 +96,7 @@ def write(source, folder, accuracy=4):
         tensor = lambda part: file.tensor(f"blk.{layer}.{part}.weight")
         normed, x = norm(at("attn_norm"), at("attn_norm.weight"), x, added)
         query, key = halves(tensor("attn_q"), heads), halves(tensor("attn_k"), groups)
-        qkv = writer.product(at("qkv"), normed, numpy.concatenate([query, key, tensor("attn_v")]))
+        qkv = graph.product(at("qkv"), normed, numpy.concatenate([query, key, tensor("attn_v")]))
         kept = [["batch_size", groups, "past", size], ["batch_size", groups, "total", size]]
         past = [graph.input(f"past_key_values.{layer}.{one}", FLOAT, kept[0]) for one in ("key", "value")]
         present = [f"present.{layer}.{one}" for one in ("key", "value")]
@@ -122,13 +105,13 @@ def write(source, folder, accuracy=4):
         inputs = [qkv, None, None, *past, before, total, cosines, sines]
         how = {"num_heads": heads, "kv_num_heads": groups, "scale": size**-0.5, "do_rotary": 1, "rotary_interleaved": 0}
         mixed, *_ = graph.node("GroupQueryAttention", inputs, [at("attended"), *present], True, **how)
-        mixed = writer.product(at("attn_output"), mixed, tensor("attn_output"))
+        mixed = graph.product(at("attn_output"), mixed, tensor("attn_output"))
         normed, x = norm(at("ffn_norm"), at("ffn_norm.weight"), x, mixed)
-        gate = writer.product(at("ffn_gate"), normed, tensor("ffn_gate"))
-        up = writer.product(at("ffn_up"), normed, tensor("ffn_up"))
+        gate = graph.product(at("ffn_gate"), normed, tensor("ffn_gate"))
+        up = graph.product(at("ffn_up"), normed, tensor("ffn_up"))
         gate = graph.node("Mul", [gate, graph.node("Sigmoid", [gate], at("sigmoid"))], at("silu"))
         product = graph.node("Mul", [gate, up], at("gated"))
-        added = writer.product(at("ffn_down"), product, tensor("ffn_down"))
+        added = graph.product(at("ffn_down"), product, tensor("ffn_down"))
 
     normed, _ = norm("output_norm", "output_norm.weight", x, added)
     # The last rows only, of which the logits are asked for.
@@ -136,10 +119,11 @@ def write(source, folder, accuracy=4):
     first = graph.node("Reshape", [first, one], "first")
     last = graph.constant("last", numpy.array([2**62], numpy.int64))
     kept = graph.node("Slice", [normed, first, last, one], "kept_rows")
-    writer.product("logits", kept, embedding)
+    graph.product("logits", kept, embedding)
 
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     graph.save("smollm2", folder / "onnx/model_q4.onnx")
+    # Without tokens that end an answer: as many are made as are asked for.
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -153,8 +137,11 @@ def write(source, folder, accuracy=4):
         "rms_norm_eps": epsilon,
         "rope_theta": base,
         "vocab_size": vocabulary,
-        "bos_token_id": file.value("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": file.value("tokenizer.ggml.eos_token_id"),
         "tie_word_embeddings": True,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
+    (folder / "generation_config.json").write_text("{}")
+
+
+if __name__ == "__main__":
+    write(*map(Path, sys.argv[1:]))
