@@ -1,14 +1,8 @@
-// transformers.js 4.3.1, which runs ONNX files by onnxruntime: its public API, tokens given as they are.
+// transformers.js 4.3.1, which runs ONNX files by onnxruntime: its public API, tokens
+// given as they are.
 
-import { AutoModelForCausalLM, env, Tensor } from "/transformers/transformers.min.js";
-
-const RUNTIME = "/onnxruntime/ort-wasm-simd-threaded.asyncify";
-
-env.allowLocalModels = true;
-env.allowRemoteModels = false;
-env.localModelPath = "/models/onnx/";
-// The build that it takes on its own, from this site instead of a content network.
-env.backends.onnx.wasm.wasmPaths = { mjs: `${RUNTIME}.mjs`, wasm: `${RUNTIME}.wasm` };
+import { settings } from "/bench/transformers-env.js";
+import { AutoModelForCausalLM, Tensor } from "/transformers/transformers.min.js";
 
 // What reaches the GPU, counted where it does: a model that silently ran elsewhere would send nothing.
 let submits = 0;
@@ -23,8 +17,10 @@ if (submit !== undefined) {
 const ids = (tokens) => new Tensor("int64", BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
 
 export async function open({ onnx, threads, device = "wasm" }) {
-  env.backends.onnx.wasm.numThreads = threads;
+  settings.numThreads = threads;
   const model = await AutoModelForCausalLM.from_pretrained(onnx, { dtype: "q4", device });
+
+  let round = 0;
 
   /** Token by token; `told` gets each as it comes. */
   const generate = (tokens, count, told) =>
@@ -37,23 +33,25 @@ export async function open({ onnx, threads, device = "wasm" }) {
     });
 
   return {
-    runs: { threads: env.backends.onnx.wasm.numThreads, on: device },
+    runs: { threads: settings.numThreads, on: `transformers.js 4.3.1 on ${device}` },
 
     async measure({ tokens }, steps) {
+      // Another beginning each time, as in `wisplm.js`: so both read the same, and their answers can be compared.
+      const prompt = [1000 + (round++ % 1000), ...tokens.slice(1)];
       const times = [];
-      const made = [];
+      const told = [];
       const before = submits;
       const began = performance.now();
-      await generate(tokens, steps + 1, ([[token]]) => {
+      await generate(prompt, steps + 1, ([[token]]) => {
         times.push(performance.now());
-        made.push(Number(token));
+        told.push(Number(token));
       });
       if (device === "webgpu" && submits === before) throw new Error("nothing was sent to the GPU");
       // The first thing told is the prompt.
       const [, first] = times;
       const prefillMs = first - began;
-      const [decodeMs, text] = [times.at(-1) - first, made.slice(1)];
-      return { read: tokens.length, made: text.length, prefillMs, decodeMs, firstTokenMs: prefillMs, text, submits: submits - before };
+      const decodeMs = times.at(-1) - first;
+      return { read: tokens.length, made: told.length - 1, prefillMs, decodeMs, firstTokenMs: prefillMs, text: told.slice(1).join(" ") };
     },
 
     close: () => model.dispose(),
