@@ -41,7 +41,7 @@ test: setup models
 bench: tools test-tools $(PACKAGE) tests/browser/$(INSTALLED) bench/$(INSTALLED) package
 	$(STEP) "kernels alone" cargo xtask bench --variant relaxed
 	$(STEP) "kernels alone, plain SIMD" cargo xtask bench --variant simd
-	$(STEP) "models" python3 scripts/models.py smollm2 gemma3 minilm minilm-q8_0
+	$(STEP) "models" python3 scripts/models.py smollm2 gemma3 minilm minilm-f16
 	@npm --prefix bench run --silent bench -- $(ARGS)
 
 build: tools $(PACKAGE)

