@@ -37,13 +37,13 @@ export const STEPS = 64;
 /**
  * A contestant is loaded anew for each pass. `context`: the context asked for, and so the same memory for everyone. Minutes
  * go by while transformers.js makes a few tokens on a GPU that is a program: fewer `steps` there, one round at most, and a
- * `warm` of its own. The other kinds of passes: answers in a form, labels, embeddings, several sequences at once, and the
+ * `warm` of its own. `judged`: what was written is compared. The other kinds of passes: answers in a form, labels, embeddings, several sequences at once, and the
  * micro-benchmarks.
  */
 export const PASSES = [
   { id: "short", context: 1024, prompts: [128, 512] },
   { id: "long", context: 4608, prompts: [128, 4096] },
-  { id: "webgpu", context: 512, prompts: [128], steps: 16, rounds: 1, warm: { prompt: 32, steps: 1, ms: 0 } },
+  { id: "webgpu", context: 512, prompts: [128], steps: 16, rounds: 1, warm: { prompt: 32, steps: 1, ms: 0 }, judged: true },
 ];
 export const OTHER_PASSES = ["forms", "classes", "embeddings", "batches", "kernels"];
 

@@ -77,6 +77,21 @@ const shown = ({ steps, speeds }) =>
 
 export const perSecond = (tokens, ms) => ((1000 * tokens) / ms).toFixed(tokens / ms < 0.1 ? 1 : 0);
 
+/** How likely wisplm, on the CPU, finds what each contestant wrote: who computes something else writes what is not likely. */
+async function judge(stage, model, pass, { given, contestants }) {
+  const loaded = await page.open(stage, { engine: "wisplm", threads: 1 }, model, pass.context);
+  try {
+    for (const turn of contestants.flatMap(({ passes }) => passes[pass.id] ?? [])) {
+      for (const [length, speed] of Object.entries(turn.speeds)) {
+        const text = speed.text.split(" ").map(Number);
+        speed.likelihood = await loaded.likelihood(given.get(+length), speed.start, text);
+      }
+    }
+  } finally {
+    await loaded.close();
+  }
+}
+
 const takesPart = ({ passes = ["short"], models }, model, pass) =>
   passes.includes(pass.id) && (models?.includes(model.id) ?? true);
 
@@ -117,6 +132,9 @@ export async function race(stage, { rounds, models, contestants, passes, signal 
         }
       }
     }
+  }
+  for (const pass of passes.filter(({ judged }) => judged)) {
+    for (const [i, model] of models.entries()) await judge(stage, model, pass, results[i]);
   }
   return results.map(({ given: _, ...result }) => result);
 }

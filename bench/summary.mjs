@@ -56,6 +56,7 @@ function byContestant(model) {
 }
 
 const rate = (value) => value.toFixed(value < 100 ? 1 : 0);
+const slow = (value) => value.toFixed(value < 1 ? 3 : 1);
 const mb = (bytes) => (bytes === undefined ? "" : (bytes / 1e6).toFixed(0));
 const ratio = (value, bar) => `${value.toFixed(2)}${value < bar ? MISSED : ""}`;
 const known = new Map([...CONTESTANTS, BETTER].map((one) => [one.id, one]));
@@ -139,13 +140,6 @@ function long(models) {
   };
 }
 
-/** How many words two texts have in common from the beginning. */
-function common(one, other) {
-  const [a, b] = [one.split(" "), other.split(" ")];
-  const end = a.findIndex((word, i) => word !== b[i]);
-  return end < 0 ? a.length : end;
-}
-
 function webgpu(models) {
   const rows = models.flatMap(({ name, contestants }) => {
     const found = contestants.flatMap(({ id, absent, passes: { webgpu: turns } }) => {
@@ -154,18 +148,20 @@ function webgpu(models) {
       const of = (count, ms) => median(turns.map((turn) => (1000 * count(turn)) / ms(turn.speeds[length])));
       const prefill = of(() => length, ({ prefillMs }) => prefillMs);
       const decode = of(({ steps = STEPS }) => steps, ({ decodeMs }) => decodeMs);
-      return [{ id, on: turns[0].runs.on, text: turns[0].speeds[length].text, prefill, decode }];
+      return [{ id, on: turns[0].runs.on, likelihood: turns[0].speeds[length].likelihood, prefill, decode }];
     });
     const [one, other] = [WEBGPU_BAR.of, WEBGPU_BAR.over].map((id) => found.find((each) => each.id === id && !each.absent));
-    const lines = found.map(({ id, on, absent, prefill, decode }) =>
-      absent ? [name, `${known.get(id).name}, absent: ${absent}`] : [name, `${known.get(id).name}: ${on}`, rate(prefill), rate(decode)],
+    const lines = found.map(({ id, on, absent, prefill, decode, likelihood }) =>
+      absent
+        ? [name, `${known.get(id).name}, absent: ${absent}`]
+        : [name, on === undefined ? known.get(id).name : `${known.get(id).name} (${on.replace(/^WebGPU, /, "")})`, rate(prefill), slow(decode), likelihood?.toFixed(1) ?? ""],
     );
     if (!one || !other) return lines;
     const over = ["prefill", "decode"].map((what) => `${ratio(one[what] / other[what], WEBGPU_BAR[what])} (bar ${WEBGPU_BAR[what]})`);
-    const same = `the first ${common(one.text, other.text)} of ${one.text.split(" ").length} tokens are the same`;
-    return [...lines, [name, `the one over the other; ${same}`, ...over]];
+    return [...lines, [name, "the one over the other", ...over]];
   });
-  return { title: "WebGPU, tokens per second", header: ["", "", "prefill 128", "decode after 128"], rows };
+  const header = ["", "", "prefill 128", "decode after 128", "mean log-probability of what it wrote"];
+  return { title: "WebGPU, tokens per second", header, rows };
 }
 
 function forms(found) {

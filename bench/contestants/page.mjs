@@ -23,6 +23,7 @@ export async function open(stage, { engine, threads, variant, device, onnx }, mo
     return {
       ...opened,
       measure: (...asked) => page.evaluate((asked) => contestant.measure(...asked), asked),
+      likelihood: (...asked) => page.evaluate((asked) => contestant.likelihood(...asked), asked),
       async memory() {
         const engine = await page.evaluate(() => contestant.memory?.());
         return { peak: growth(before, await stage.processes()), engine };

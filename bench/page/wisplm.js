@@ -32,7 +32,13 @@ export async function open({ url, threads, context, device = "wasm" }) {
       const { timings, usage } = await generation.result;
       const read = usage.promptTokens - usage.cachedTokens;
       const { promptMs: prefillMs, decodeMs } = timings;
-      return { read, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs, text: text.join(" ") };
+      return { read, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs, start: prompt[0], text: text.join(" ") };
+    },
+
+    /** The mean log-probability of what others made of a prompt of `measure`. */
+    async likelihood({ tokens }, start, text) {
+      const { logprobs } = await model.score([start, ...tokens.slice(1), ...text]);
+      return logprobs.slice(-text.length).reduce((sum, one) => sum + one, 0) / text.length;
     },
 
     /** Bytes that the engine has taken at most. */
