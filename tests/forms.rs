@@ -298,10 +298,7 @@ fn texts_stand_as_they_are() {
         let read = |template, calls: String| read_if_formed(&model, template, text(), &calls);
         assert_eq!(read("<tool_call> <function=", tags(a)), Some(json!([{ "a": a }])), "{a:?}");
         assert_eq!(read("<|tool_call> <tool_call|>", bare(a)), Some(json!([{ "a": a }])), "{a:?}");
-        let quoted = json!({ "name": "f", "arguments": { "a": a } })
-            .to_string()
-            .replace("\":", "\": ")
-            .replace(",\"", ", \"");
+        let quoted = format!(r#"{{"name": "f", "arguments": {{"a": {}}}}}"#, json!(a));
         assert_eq!(
             read("<tool_call>", format!("<tool_call>\n{quoted}\n</tool_call>")),
             Some(json!([{ "a": a }])),
