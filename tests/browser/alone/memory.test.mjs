@@ -6,9 +6,9 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { brotliCompressSync, constants } from "node:zlib";
 import { modelsFolder } from "../../www/serve.mjs";
-import { packageFolder } from "./site.mjs";
-import { MB, moduleOf, openBrowser, report, run } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { packageFolder } from "../site.mjs";
+import { MB, moduleOf, openBrowser, report, run } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const CODE_BAR = 1.0 * MB;

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { realModel } from "./site.mjs";
-import { median, report, run } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { realModel } from "../site.mjs";
+import { median, report, run } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 const BAR = 150;
 const TIMES = 5;

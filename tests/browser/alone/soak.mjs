@@ -2,8 +2,8 @@
 // `node soak.mjs 20000` runs so many, and says what became of them and of the memory.
 
 import { fileURLToPath } from "node:url";
-import { openSite } from "./site.mjs";
-import { MB, openBrowser, run } from "./harness.mjs";
+import { openSite } from "../site.mjs";
+import { MB, openBrowser, run } from "../harness.mjs";
 
 /**
  * Runs `requests` of them. Gives `{ outcomes, work, memory, seconds }`: how often each request came to what, whether both
