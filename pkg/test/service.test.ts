@@ -260,6 +260,9 @@ test("an answer has the form that is asked for, and a form that cannot be had le
     await assert.rejects(choose("BXA"), { code: "invalid-argument", message: /too much/ });
     assert.equal(constraint.started, 2);
     assert.equal(await choose("CA"), "CA");
+    const long = Array<number>(FakeEngine.contextLength + 1).fill(5);
+    await assert.rejects(model.generate(long, { format: { choices: ["A"] } }).result, { code: "context-overflow" });
+    assert.equal(FakeConstraint.open, 0, "all are freed");
     const wrong = [{}, { choices: "A" }, { regex: 1 }, { regex: /a/i }, { schema: [] }, { grammar: {} }, { choices: ["A"], regex: "A" }, "A"];
     for (const format of wrong) {
       await assert.rejects(model.generate("x", { format: format as never }).result, { code: "invalid-argument" }, JSON.stringify(format));

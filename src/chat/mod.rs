@@ -17,6 +17,7 @@ mod pyjson;
 mod reply;
 mod shield;
 mod template;
+mod values;
 
 pub use calls::ToolCall;
 pub use clock::Clock;
@@ -53,8 +54,8 @@ pub fn prompt(
         Some(begun) => Reply::within(template, &begun),
         None => Reply::after(template, &text),
     };
-    if let Some(format) = calls::format_of(template).filter(|_| conversation.tools.is_some()) {
-        reply = reply.with_calls(format);
+    if let (Some(format), Some(tools)) = (calls::format_of(template), &conversation.tools) {
+        reply = reply.with_calls(format, tools.clone());
     }
     Ok(Prompt { tokens, reply })
 }

@@ -6,6 +6,7 @@
 
 use super::calls::{Format, ToolCall};
 use crate::tokenizer::Tokenizer;
+use serde_json::Value;
 use std::ops::AddAssign;
 
 /// The tags between which a family reasons.
@@ -54,6 +55,8 @@ impl AddAssign for Parts {
 pub struct Reply {
     tags: Option<Tags>,
     calls: Option<&'static Format>,
+    /// Those that may be called.
+    tools: Vec<Value>,
     stage: Stage,
     held: String,
 }
@@ -86,7 +89,7 @@ impl Reply {
             Some(tags) if opened(tags) => Stage::Reasoning { begun: false },
             Some(_) => Stage::Lead { after: false },
         };
-        Reply { tags, calls: None, stage, held: String::new() }
+        Reply { tags, stage, ..Reply::default() }
     }
 
     /// The rest of an answer that begins with `begun`.
@@ -99,12 +102,12 @@ impl Reply {
             Some(_) if begun.trim().is_empty() => Stage::Lead { after: false },
             _ => Stage::Text { begun: !begun.trim().is_empty() },
         };
-        Reply { tags, calls: None, stage, held: String::new() }
+        Reply { tags, stage, ..Reply::default() }
     }
 
     /// Reads calls of tools as well.
-    pub fn with_calls(mut self, format: &'static Format) -> Self {
-        self.calls = Some(format);
+    pub fn with_calls(mut self, format: &'static Format, tools: Vec<Value>) -> Self {
+        (self.calls, self.tools) = (Some(format), tools);
         self
     }
 
@@ -205,7 +208,7 @@ impl Reply {
         match self.stage {
             Stage::Reasoning { .. } => parts.reasoning = held.trim_end().to_owned(),
             Stage::Lead { after: true } => parts.text = held.trim_start().to_owned(),
-            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held)) {
+            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held, &self.tools)) {
                 Some(calls) => parts.calls = calls,
                 None => parts.text = held,
             },
@@ -268,7 +271,7 @@ mod tests {
         }
         assert_eq!(parts("", "", &["<think>a</think>b"]), ("".into(), "<think>a</think>b".into()));
         let mut reply = Reply::after("</think> <tool_call>", "");
-        reply = reply.with_calls(crate::chat::calls::format_of("<tool_call>").expect("a format"));
+        reply = reply.with_calls(crate::chat::calls::format_of("<tool_call>").expect("a format"), vec![]);
         let mut all = Parts::default();
         for piece in
             ["<think>a</think>", "b <tool", "_calm> <tool_", "call>{\"name\":", "\"f\"}", "</tool_call>"]

@@ -106,15 +106,15 @@ impl Engine {
         Ok(self.model.set_adapters(scales)?)
     }
 
-    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept, and `peak`, all that was
-    /// ever taken.
+    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept for later runs, and `peak`,
+    /// all that was ever taken.
     pub fn memory(&self) -> String {
         let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
             _ => 0,
         };
         let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
-        let kv = run + kept.sum::<u64>();
+        let kv = run + kept.sum::<u64>() + self.classified.as_ref().map_or(0, task::Kept::bytes);
         let peak = core::arch::wasm32::memory_size(0) * PAGE;
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }

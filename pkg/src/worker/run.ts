@@ -100,11 +100,13 @@ export function answer(
       if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
     };
     const seeded = JSON.stringify({ seed, ...options, ...(form !== undefined && { formed: true }) });
-    const { promptTokens, cachedTokens } = begin(engine, Uint32Array.from(answered), seeded);
+    let begun: Begun | undefined;
     try {
+      begun = begin(engine, Uint32Array.from(answered), seeded);
       if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
       const end = await complete(engine, signal, (slice) => (see(slice), lead(slice)), () => watch.budget());
       guide?.free();
+      const { promptTokens, cachedTokens } = begun;
       const usage = end.usage ?? { promptTokens, cachedTokens, completionTokens: watch.tokens };
       return {
         finishReason: end.finishReason ?? "stop",
@@ -119,7 +121,7 @@ export function answer(
       // On another engine the answer goes on where it is.
       if (code !== "device-lost") guide?.free();
       if (code !== "aborted") throw error;
-      return abortedGeneration(promptTokens, cachedTokens, watch);
+      return abortedGeneration(begun?.promptTokens, begun?.cachedTokens, watch);
     }
   };
 }
