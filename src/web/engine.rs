@@ -177,8 +177,7 @@ impl Engine {
     /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
     pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
         let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
-        generation.allow(tokens);
-        Ok(())
+        Ok(generation.allow(tokens)?)
     }
 
     /// Ends the answer, whose form is complete.
