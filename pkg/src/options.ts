@@ -379,10 +379,11 @@ export function chatOptions(options?: ChatOptions): ChatOptions {
   return formed(checked(options, { ...sending, continueAssistant: flag }, "chat"));
 }
 
-/** Refuses two forms of one answer. */
+/** Refuses a form of an answer that is to be a call. */
 export function formed<T extends SendOptions>(set: T): T {
-  if (set.format !== undefined && (set.tools ?? []).length > 0 && set.toolChoice !== "none") {
-    throw invalidArgument('format and tools do not go together: leave one out, or set toolChoice to "none"', "format");
+  const must = set.toolChoice === "required" || typeof set.toolChoice === "object";
+  if (set.format !== undefined && (set.tools ?? []).length > 0 && must) {
+    throw invalidArgument('format is of no use where toolChoice has the model call a tool: leave one out, or set it to "auto"', "format");
   }
   return set;
 }
