@@ -81,6 +81,7 @@ impl Engine {
             "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
             "generates": matches!(executor.plan().head, Head::Logits { .. }),
             "chats": self.model.templates.choose(false).is_ok(),
+            "thinks": self.model.templates.choose(false).is_ok_and(chat::can_be_told_not_to_reason),
             "device": executor.device(),
             "refusal": refusal,
             "identity": self.model.identity,
