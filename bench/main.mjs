@@ -12,6 +12,7 @@ import { race } from "./race.mjs";
 import { Stage } from "./stage.mjs";
 import { summary } from "./summary.mjs";
 import { asText } from "./table.mjs";
+import { measureClasses, measureEmbeddings, measureForms } from "./tasks.mjs";
 
 const ALL_PASSES = [...PASSES, ...OTHER_PASSES.map((id) => ({ id }))];
 
@@ -86,6 +87,9 @@ async function main() {
       writeFileSync(set.out, `${JSON.stringify(record, null, 1)}\n`);
     };
     // The short ones first: what is wrong with them should not show after half an hour.
+    if (set.others.includes("forms")) keep({ forms: await measureForms(stage, set.rounds, say) });
+    if (set.others.includes("classes")) keep({ classes: await measureClasses(stage, set.rounds, say) });
+    if (set.others.includes("embeddings")) keep({ embeddings: await measureEmbeddings(stage, set.rounds, say) });
     if (set.others.includes("batches")) keep({ batches: await measureBatches(stage, set.models, set.rounds, say) });
     if (set.others.includes("kernels")) keep({ kernels: await measureKernels(stage, set.rounds, say) });
     keep({ models: await race(stage, { ...set, signal: stop.signal }, say) });

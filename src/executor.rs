@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::gpu::{self, Gpu, Signal};
 
-pub use crate::gpu::Draw;
+pub use crate::gpu::{Draw, lowest};
 use crate::plan::Plan;
 use std::ops::Range;
 use std::rc::Rc;
@@ -392,10 +392,25 @@ impl Executor {
 
     /// Has the executor itself choose the token that follows row `row` of the last step, of one sequence: true, or
     /// false where logits are to be asked for instead. See [`gpu::Executor::choose`].
-    pub fn choose(&mut self, row: usize, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> Result<bool> {
+    pub fn choose(
+        &mut self,
+        row: usize,
+        draw: &Draw,
+        adjustments: Option<&[[f32; 2]]>,
+        mask: Option<&[u32]>,
+    ) -> Result<bool> {
         match self {
             Executor::Cpu(_) => Ok(false),
-            Executor::Gpu(executor) => executor.choose(row, draw, adjustments),
+            Executor::Gpu(executor) => executor.choose(row, draw, adjustments, mask),
+        }
+    }
+
+    /// Has the logits of row `row` of the last step be made meanwhile, where that is the GPU's work: what is done with
+    /// them is to be said later.
+    pub fn make_logits(&mut self, row: usize) -> Result<()> {
+        match self {
+            Executor::Cpu(_) => Ok(()),
+            Executor::Gpu(executor) => executor.make_logits(row),
         }
     }
 
@@ -404,6 +419,15 @@ impl Executor {
         match self {
             Executor::Cpu(_) => Ok(false),
             Executor::Gpu(executor) => executor.follow(cache.on_gpu()?, draw),
+        }
+    }
+
+    /// Has it begin the step that takes the token chosen last, for a choice that is asked for later: true, or false if
+    /// that has to wait until the token is known.
+    pub fn go_on(&mut self, cache: &mut Cache) -> Result<bool> {
+        match self {
+            Executor::Cpu(_) => Ok(false),
+            Executor::Gpu(executor) => executor.go_on(cache.on_gpu()?),
         }
     }
 

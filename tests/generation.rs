@@ -61,6 +61,27 @@ fn generate(model: &mut Model, prompt: &[u32], options: &Options) -> Answer {
 }
 
 #[test]
+fn a_form_that_allows_no_token_is_refused() {
+    let mut model = load_fixture("tiny/llama-0.gguf");
+    let mut run = begin(&model, &PROMPT, &greedy()).unwrap();
+    run.set_formed(true);
+    // Token 500 is none of the model's.
+    let mut beyond = [0; 16];
+    beyond[500 / 32] = 1 << (500 % 32);
+    for allowed in [&[][..], &[0; 9], &beyond] {
+        assert_eq!(run.allow(allowed).unwrap_err().code, Code::ConstraintUnsatisfiable);
+        assert!(run.awaits_permit());
+    }
+    run.allow(&[1 << 7]).unwrap();
+    let Progress::Token { token, .. } =
+        run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap()
+    else {
+        panic!("a token comes");
+    };
+    assert_eq!(token, 7);
+}
+
+#[test]
 fn greedy_answers_are_always_the_same() {
     for name in ["llama-0", "llama-1", "gemma3-0", "gemma3-1"] {
         let mut model = load_fixture(&format!("tiny/{name}.gguf"));

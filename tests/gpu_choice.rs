@@ -52,8 +52,13 @@ fn step(executor: &mut Executor, cache: &mut Cache) {
     assert!(executor.advance(&mut [cache], &mut || false).unwrap());
 }
 
-fn choice(executor: &mut Executor, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> u32 {
-    assert!(executor.choose(0, draw, adjustments).unwrap());
+fn choice(
+    executor: &mut Executor,
+    draw: &Draw,
+    adjustments: Option<&[[f32; 2]]>,
+    mask: Option<&[u32]>,
+) -> u32 {
+    assert!(executor.choose(0, draw, adjustments, mask).unwrap());
     executor.chosen().unwrap().expect("natively the GPU is waited for")
 }
 
@@ -72,28 +77,59 @@ fn kinds() -> Vec<Options> {
     ]
 }
 
-/// Vocabularies on both sides of a block's and a workgroup's size.
+/// A mask of the tokens of a vocabulary that are `allowed`.
+fn mask(vocabulary: usize, allowed: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut words = vec![0; vocabulary.div_ceil(32)];
+    (0..vocabulary).filter(|token| allowed(*token)).for_each(|token| words[token / 32] |= 1 << (token % 32));
+    words
+}
+
+/// What may be chosen, in turns: all, about half, a few, and one that is not likely. What a mask is too short for may not.
+fn masks(vocabulary: usize) -> Vec<Option<Vec<u32>>> {
+    let random = numbers(vocabulary, 3);
+    let few = mask(vocabulary, |token| token % 97 == 1 || token + 1 == vocabulary);
+    let one = mask(vocabulary, |token| token == vocabulary / 2);
+    let short = mask(vocabulary, |token| random[token] < 0.5)[..vocabulary.div_ceil(64)].to_vec();
+    vec![
+        None,
+        Some(mask(vocabulary, |token| random[token] > 0.0 || token == 0)),
+        Some(few),
+        Some(one),
+        Some(short),
+    ]
+}
+
+/// The sampler's choice, with a mask or without.
+fn sampled(sampler: &mut Sampler, logits: &mut [f32], mask: Option<&[u32]>) -> u32 {
+    match mask {
+        Some(mask) => sampler.sample_among(logits, mask),
+        None => sampler.sample(logits),
+    }
+}
+
+/// Vocabularies on both sides of a word's, a block's and a workgroup's size.
 #[test]
 fn the_gpu_chooses_what_the_sampler_chooses() {
     let gpu = open();
-    for vocabulary in [2, 33, 64, 65, 2048, 2049, 70_001] {
+    for vocabulary in [2, 32, 33, 64, 65, 2048, 2049, 70_001] {
         let head: Vec<f32> = numbers(vocabulary * COLS, 2).iter().map(|value| value * 3.0).collect();
         let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &head);
-        let mut logits = vec![];
+        let (mut logits, masks) = (vec![], masks(vocabulary));
         for options in kinds() {
             let prompt: Vec<u32> = (0..vocabulary as u32).step_by(3).collect();
             let (mut sampler, mut other) =
                 (Sampler::new(&options, &prompt, 0), Sampler::new(&options, &prompt, 0));
-            for turn in 0..12 {
+            for (turn, mask) in masks.iter().chain(&masks).chain(&masks[..1]).enumerate() {
+                let mask = mask.as_deref();
                 // Each choice changes the logits that it was made of.
                 cache = executor.new_cache();
                 step(&mut executor, &mut cache);
                 assert!(executor.logits(0..1, &mut logits).unwrap());
-                let want = sampler.sample(&mut logits);
+                let want = sampled(&mut sampler, &mut logits, mask);
                 let draw = other.parameters(0).expect("a draw among the 64 first");
                 let adjustments = other.adjustments(vocabulary);
                 let first = turn == 0 && draw.adjusts;
-                let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()));
+                let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()), mask);
                 other.note(got);
                 assert_eq!(got, want, "{vocabulary} tokens, draw {turn}, {options:?}");
             }
@@ -113,7 +149,7 @@ fn odd_logits_are_chosen_from_too() {
         for options in kinds() {
             step(&mut executor, &mut cache);
             let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
-            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None);
+            let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None, None);
             assert!((token as usize) < vocabulary, "{value}: {token}");
             assert!(value != 0.0 || draw.top_k != 1 || token == 0, "{value}: {token}");
             cache = executor.new_cache();
@@ -121,19 +157,68 @@ fn odd_logits_are_chosen_from_too() {
     }
 }
 
-/// The tokens of an answer, and whether its cache was taken from it `pauses` times by another run.
+/// Tokens whose logits are -∞ or no numbers are chosen only where a mask allows no others, the lowest of them first.
+#[test]
+fn a_mask_holds_where_logits_are_no_numbers() {
+    let gpu = open();
+    let vocabulary = 100;
+    let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &numbers(vocabulary * COLS, 2));
+    let biases = (0..vocabulary as u32).filter_map(|token| match token % 3 {
+        0 => Some((token, f32::NEG_INFINITY)),
+        1 => Some((token, f32::NAN)),
+        _ => None,
+    });
+    let mut logits = vec![];
+    for greedy in [true, false] {
+        let temperature = if greedy { 0.0 } else { 1.0 };
+        let logit_bias = biases.clone().collect();
+        let options = Options { temperature, logit_bias, seed: Some(5), ..Options::default() };
+        for of in [&[0][..], &[1], &[0, 1], &[1, 2], &[0, 1, 2]] {
+            let mask = mask(vocabulary, |token| token > 40 && of.contains(&(token % 3)));
+            let mut sampler = Sampler::new(&options, &[], 0);
+            let (draw, adjustments) = (sampler.parameters(0).unwrap(), sampler.adjustments(vocabulary));
+            step(&mut executor, &mut cache);
+            assert!(executor.logits(0..1, &mut logits).unwrap());
+            let want = sampler.sample_among(&mut logits, &mask);
+            let got = choice(&mut executor, &draw, Some(&adjustments), Some(&mask));
+            assert_eq!(got, want, "tokens {of:?} of three, greedy: {greedy}");
+            assert!(got > 40 && of.contains(&(got as usize % 3)), "tokens {of:?}: {got}");
+            cache = executor.new_cache();
+        }
+    }
+}
+
+/// How an answer is led: from some token on to some other it has a form, of which two tokens are prescribed.
+fn led(step: usize) -> Option<Vec<u32>> {
+    let random = numbers(264, step as u32 + 10);
+    (3..15).contains(&step).then(|| mask(264, |token| random[token] > 0.6))
+}
+const PRESCRIBED: (usize, [u32; 2]) = (7, [20, 30]);
+
+/// The tokens of an answer that is led so, if it is. Its cache may be taken from it from time to time by another run.
 fn answer(model: &mut Model, prompt: &[u32], options: &Options, interrupt: bool) -> Vec<u32> {
-    let mut run = Generation::new(&model.executor, &model.tokenizer, prompt, options, 1).unwrap();
+    let Model { executor, tokenizer, .. } = model;
+    let mut run = Generation::new(executor, tokenizer, prompt, options, 1).unwrap();
     let mut tokens = vec![];
     loop {
-        match run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap() {
+        run.set_formed(options.formed && led(tokens.len()).is_some());
+        if run.awaits_permit() {
+            if tokens.len() == PRESCRIBED.0 {
+                run.follow(tokenizer, &PRESCRIBED.1, |token, _| tokens.push(token));
+                continue;
+            }
+            // The step is begun before the mask is there, as the worker does it.
+            assert_eq!(run.advance(executor, tokenizer, &mut || false).unwrap(), Progress::Waiting);
+            run.allow(&led(tokens.len()).unwrap()).unwrap();
+        }
+        match run.advance(executor, tokenizer, &mut || false).unwrap() {
             Progress::Token { token, .. } => tokens.push(token),
             Progress::Finished { .. } => return tokens,
             _ => {}
         }
         if interrupt && tokens.len() % 5 == 3 {
-            let mut cache = model.executor.new_cache();
-            step(&mut model.executor, &mut cache);
+            let mut cache = executor.new_cache();
+            step(executor, &mut cache);
         }
     }
 }
@@ -148,7 +233,13 @@ fn answer_by_host(model: &mut Model, prompt: &[u32], options: &Options) -> Vec<u
         model.executor.begin(&mut [(&mut cache, &next)]).unwrap();
         assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
         assert!(model.executor.logits(last..last + 1, &mut logits).unwrap());
-        next = vec![sampler.sample(&mut logits)];
+        next = if options.formed && tokens.len() == PRESCRIBED.0 {
+            PRESCRIBED.1.iter().for_each(|token| sampler.note(*token));
+            PRESCRIBED.1.to_vec()
+        } else {
+            let mask = led(tokens.len()).filter(|_| options.formed);
+            vec![sampled(&mut sampler, &mut logits, mask.as_deref())]
+        };
         tokens.extend(&next);
     }
     tokens
@@ -157,16 +248,26 @@ fn answer_by_host(model: &mut Model, prompt: &[u32], options: &Options) -> Vec<u
 #[test]
 fn answers_are_those_that_the_host_would_choose() {
     let gpu = open();
-    // The last keeps states, which cannot go back: there the host chooses.
+    // The last keeps states, which cannot go back: there no token is taken before it is known.
     for name in ["llama-0", "gemma3-0", "qwen35-0"] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
         let prompt = tokens(&json(&format!("tiny/{name}.json"))["tokens"])[..20].to_vec();
-        for options in kinds().into_iter().step_by(3) {
-            let options = Options { max_tokens: Some(12), ignore_eos: true, ..options };
+        for (options, formed) in
+            kinds().into_iter().step_by(3).flat_map(|kind| [(kind.clone(), false), (kind, true)])
+        {
+            let options = Options {
+                max_tokens: Some(if formed { 20 } else { 12 }),
+                ignore_eos: true,
+                formed,
+                ..options
+            };
             let want = answer_by_host(&mut model, &prompt, &options);
             for interrupt in [false, true] {
+                let before = gpu.counts().read;
                 let got = answer(&mut model, &prompt, &options, interrupt);
                 assert_eq!(got, want, "{name}, interrupted: {interrupt}, {options:?}");
+                let most = 4 * if interrupt { 2 * got.len() } else { got.len() + 16 };
+                assert!(gpu.counts().read - before <= most as u64, "logits are not read");
             }
         }
     }
@@ -178,27 +279,37 @@ fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
     let gpu = open();
     for (name, of_layer) in [("llama-0", 5), ("gemma3-0", 7)] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
-        let (layers, pairs) = {
-            let plan = model.executor.plan();
-            (plan.caches.len(), plan.ropes.iter().map(|rope| rope.frequencies.len()).sum::<usize>())
-        };
+        let plan = model.executor.plan();
+        let layers = plan.caches.len();
+        let pairs = plan.ropes.iter().map(|rope| rope.frequencies.len()).sum::<usize>();
+        let Head::Logits { weight, .. } = plan.head else { panic!("{name} is a decoder") };
+        let allowed = vec![u32::MAX; plan.weight(weight).rows.div_ceil(32)];
         let options = Options { temperature: 0.0, ..Options::default() };
         let sampler = Sampler::new(&options, &[], 1);
         let mut cache = model.executor.new_cache();
         step(&mut model.executor, &mut cache);
-        assert!(model.executor.choose(0, &sampler.parameters(0).unwrap(), None).unwrap());
-        for _ in 0..3 {
+        let draw = sampler.parameters(0).unwrap();
+        assert!(model.executor.choose(0, &draw, None, None).unwrap());
+        // A form costs a submit, for the mask comes after the step was begun, and the mask.
+        for mask in [None, Some(allowed.as_slice())].into_iter().cycle().take(6) {
             let before = gpu.counts();
-            assert!(model.executor.follow(&mut cache, &sampler.parameters(0).unwrap()).unwrap());
+            if mask.is_some() {
+                assert!(model.executor.go_on(&mut cache).unwrap());
+                assert!(model.executor.choose(0, &draw, None, mask).unwrap());
+            } else {
+                assert!(model.executor.follow(&mut cache, &draw).unwrap());
+            }
             assert!(model.executor.chosen().unwrap().is_some());
             let after = gpu.counts();
+            let submits = 1 + u64::from(mask.is_some());
             // Beside the layers: the embedding, the head with the last norm, the blocks' maxima, the choice.
             assert_eq!(after.dispatches - before.dispatches, (of_layer * layers + 4) as u64, "{name}");
-            assert_eq!(after.submits - before.submits, 1, "{name}");
-            assert_eq!(after.passes - before.passes, 1, "{name}");
+            assert_eq!(after.submits - before.submits, submits, "{name}");
+            assert_eq!(after.passes - before.passes, submits, "{name}");
             assert_eq!(after.read - before.read, 4, "{name}");
-            // A position, its angles, what kernels are told of step, sequence and head, the draw.
-            assert_eq!(after.written - before.written, (4 + 8 * pairs + 3 * 16 + 40) as u64, "{name}");
+            // A position, its angles, what kernels are told of step, sequence and head, the draw, the mask.
+            let written = 4 + 8 * pairs + 3 * 16 + 40 + mask.map_or(0, |mask| 4 * mask.len());
+            assert_eq!(after.written - before.written, written as u64, "{name}");
             assert_eq!(after.bind_groups, before.bind_groups, "{name}");
             assert_eq!(after.pipelines, before.pipelines, "{name}");
             assert_eq!(after.buffers, before.buffers, "{name}");

@@ -3,11 +3,15 @@
 
 mod support;
 
-use support::gguf_writer::GgufWriter;
+use support::draft::Draft;
+use support::gpu::open_lavapipe;
 use support::memory::{Counting, HELD};
-use support::models::load;
-use support::shapes::{SHAPES, Shape, vocabulary};
-use wisplm::gguf::TensorType;
+use support::models::{fixture, load};
+use support::shapes::{SHAPES, Shape};
+use wisplm::cpu::KvType;
+use wisplm::gguf::TensorInfo;
+use wisplm::gpu::Demand;
+use wisplm::loader::Loader;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -28,38 +32,14 @@ const NAMES: [(&str, u32); 8] = [
     ("mxbai-embed-large", 2),
 ];
 
-/// A file of the shape whose matrices are in Q4_0, with some codes and scales.
-fn file(shape: &Shape, layers: u32) -> Vec<u8> {
-    let mut writer = GgufWriter::new();
-    // As many tokens as the vocabulary has that stands in for its own.
-    let metadata = shape.metadata(CONTEXT, layers, 264);
-    let (_, tensors) = shape.plan(&metadata, TensorType::Q4_0);
-    for (key, value) in metadata.iter() {
-        writer.key(key, value.clone());
-    }
-    for (key, value) in vocabulary(shape.family) {
-        writer.key(&key, value);
-    }
-    let scale = half::f16::from_f32(0.002).to_le_bytes();
-    for (number, tensor) in tensors.iter().enumerate() {
-        let bytes: Vec<u8> = match tensor.kind {
-            TensorType::F32 => 1.0_f32.to_le_bytes().repeat(tensor.elements() as usize),
-            _ => {
-                let codes = (0..16).map(|k| (number * 37 + k * 101) as u8);
-                let block: Vec<u8> = scale.into_iter().chain(codes).collect();
-                block.repeat(tensor.bytes as usize / block.len())
-            }
-        };
-        writer.tensor(&tensor.name, &tensor.dims, tensor.kind, &bytes);
-    }
-    writer.file()
+fn shape(name: &str) -> &'static Shape {
+    SHAPES.iter().find(|shape| shape.name == name).expect("the shape is known")
 }
 
 #[test]
 fn published_widths_take_the_memory_that_they_say_and_run() {
     for (name, layers) in NAMES {
-        let shape = SHAPES.iter().find(|shape| shape.name == name).expect("the shape is known");
-        let file = file(shape, layers);
+        let file = shape(name).file(CONTEXT, layers);
         let before = HELD.get();
         let mut model = load(&file, 1 << 20).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut cache = model.executor.new_cache();
@@ -72,5 +52,37 @@ fn published_widths_take_the_memory_that_they_say_and_run() {
         let said = (model.executor.weight_bytes() + model.executor.cache_capacity()) as isize;
         println!("{name}, {layers} layers: {said} bytes said, {held} held");
         assert!((held - said).abs() <= said / 20 + OVERHEAD, "{name}: {said} bytes said, {held} held");
+    }
+}
+
+/// What weights come through to a GPU; it is gone when they are there.
+const STAGING: u64 = 4 << 20;
+
+/// All buffers on a GPU, added up as they are made, are what is known from the header.
+#[test]
+fn models_take_the_memory_of_a_gpu_that_their_headers_say() {
+    let tiny = |name: &str| (name.to_owned(), std::fs::read(fixture(&format!("tiny/{name}.gguf"))).unwrap());
+    let wide = |name: &str| (name.to_owned(), shape(name).file(CONTEXT, 2));
+    let all = ["llama-0", "gemma3-0", "gemma4-0", "qwen35-0", "bert-0"].map(tiny);
+    for (name, file) in all.into_iter().chain(["Qwen 2.5 0.5B", "Gemma 3 1B"].map(wide)) {
+        let gpu = open_lavapipe();
+        gpu.shape_for_cards();
+        let mut loader = Loader::new(1, None, None).on(&gpu);
+        loader.push(&file).unwrap();
+        let executor = loader.finish().unwrap().executor;
+        let plan = executor.plan();
+        let infos: Vec<TensorInfo> = Draft::of(&file).tensors.iter().map(|tensor| tensor.info()).collect();
+        let read = infos.iter().filter(|info| plan.weights.iter().any(|weight| weight.name == info.name));
+        let Demand { weights, cache, work, .. } = Demand::of(plan, read, KvType::F16);
+        assert_eq!(cache, executor.cache_capacity(), "{name}");
+        let apart = |said: u64, taken: u64| (said as f64 / taken as f64 - 1.0).abs();
+        assert!(
+            apart(weights, executor.weight_bytes()) < 0.05,
+            "{name}: {weights} of {}",
+            executor.weight_bytes()
+        );
+        let (said, taken) = (weights + cache + work, gpu.counts().bytes - STAGING);
+        println!("{name}: {said} bytes said, {taken} taken");
+        assert!(apart(said, taken) < 0.05, "{name}: {said} bytes said, {taken} taken");
     }
 }

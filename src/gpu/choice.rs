@@ -34,21 +34,31 @@ pub struct Draw {
 impl Draw {
     pub const MOST_TOP_K: u32 = kernels::MOST_CANDIDATES as u32;
 
-    fn words(&self) -> [u32; 10] {
+    fn words(&self, mask: Option<&[u32]>) -> [u32; 10] {
         let Draw { top_k, temperature, top_p, min_p, seed, step, .. } = *self;
         let [a, b, c] =
             [self.repeat_penalty, self.frequency_penalty, self.presence_penalty].map(f32::to_bits);
         let [temperature, top_p, min_p] = [temperature, top_p, min_p].map(f32::to_bits);
-        [top_k, temperature, top_p, min_p, seed, step, a, b, c, self.adjusts.into()]
+        let lowest = mask.and_then(lowest).unwrap_or(0);
+        let flags = u32::from(self.adjusts) | u32::from(mask.is_some()) << 1 | lowest << 2;
+        [top_k, temperature, top_p, min_p, seed, step, a, b, c, flags]
     }
+}
+
+/// The lowest token whose bit is set in a mask: bit `t % 32` of word `t / 32` is that of token `t`.
+pub fn lowest(mask: &[u32]) -> Option<u32> {
+    let word = mask.iter().position(|word| *word != 0)?;
+    Some(32 * word as u32 + mask[word].trailing_zeros())
 }
 
 /// What a choice takes, and the choices that are on their way to the host.
 pub struct Chooser {
     gpu: Rc<Gpu>,
     pub dispatches: Vec<Dispatch>,
+    vocabulary: usize,
     draw: wgpu::Buffer,
     adjustments: wgpu::Buffer,
+    mask: wgpu::Buffer,
     tokens: wgpu::Buffer,
     readbacks: Vec<Readback>,
     /// Numbers of those that a choice is on its way in, the oldest first, and what it was submitted with.
@@ -59,14 +69,16 @@ pub struct Chooser {
 impl Chooser {
     /// Chooses from the first row of `logits` into the first of `tokens`.
     pub fn new(gpu: &Rc<Gpu>, logits: &Slot, tokens: &wgpu::Buffer, step: &wgpu::Buffer) -> Self {
-        let draw = gpu.buffer(4 * Draw::default().words().len() as u64);
+        let draw = gpu.buffer(4 * Draw::default().words(None).len() as u64);
         let adjustments = gpu.buffer(8 * logits.width as u64);
+        let mask = gpu.buffer(4 * logits.width.div_ceil(32) as u64);
         let maxima = gpu.buffer(4 * kernels::blocks(logits.width) as u64);
         let candidates = gpu.buffer(kernels::CANDIDATES_BYTES);
         let buffers = Choose {
             logits,
             draw: &draw,
             adjustments: &adjustments,
+            mask: &mask,
             maxima: &maxima,
             candidates: &candidates,
             tokens,
@@ -74,7 +86,14 @@ impl Chooser {
         let dispatches = kernels::choose(&buffers).map(|call| call.compile(gpu, step)).into();
         let readbacks = (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect();
         let (gpu, tokens, under_way) = (Rc::clone(gpu), tokens.clone(), VecDeque::new());
-        Chooser { gpu, dispatches, draw, adjustments, tokens, readbacks, under_way, ahead: AHEAD }
+        let (vocabulary, ahead) = (logits.width, AHEAD);
+        Chooser { gpu, dispatches, vocabulary, draw, adjustments, mask, tokens, readbacks, under_way, ahead }
+    }
+
+    /// Bytes of what it takes for a vocabulary.
+    pub fn bytes(vocabulary: usize) -> u64 {
+        let words = 2 * vocabulary + kernels::blocks(vocabulary) + vocabulary.div_ceil(32);
+        4 * words as u64 + kernels::CANDIDATES_BYTES
     }
 
     /// Whether so many choices are under way as should be.
@@ -82,9 +101,19 @@ impl Chooser {
         self.under_way.len() >= self.ahead
     }
 
-    /// Has the next choice made so.
-    pub fn prepare(&self, draw: &Draw) {
-        self.gpu.write(&self.draw, 0, bytemuck::cast_slice(&draw.words()));
+    /// Whether a choice is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Has the next choice made so, among the tokens of `mask` if there is one. What a mask does not name is not allowed.
+    pub fn prepare(&self, draw: &Draw, mask: Option<&[u32]>) {
+        self.gpu.write(&self.draw, 0, bytemuck::cast_slice(&draw.words(mask)));
+        if let Some(mask) = mask {
+            let mut words = mask.to_vec();
+            words.resize(self.vocabulary.div_ceil(32), 0);
+            self.gpu.write(&self.mask, 0, bytemuck::cast_slice(&words));
+        }
     }
 
     /// Sets biases, and for tokens that have occurred one more than how often they have in the answer.

@@ -1,9 +1,11 @@
 //! What a model takes of the GPU, added up before any of its weights has come.
 
+use super::choice::Chooser;
 use super::device::Gpu;
-use super::executor::{HEAD_ROWS, STEP_TOKENS};
+use super::executor::{HEAD_ROWS, ROW_BYTES, STEP_TOKENS, angle_bytes, entry_bytes, share_bytes};
 use super::kernels::Slot;
 use super::sequence::{Layer, state_bytes};
+use super::weights::bytes_of;
 use crate::cpu::KvType;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
@@ -15,7 +17,7 @@ pub struct Demand {
     pub weights: u64,
     /// Keys, values and states of a sequence that fills the context.
     pub cache: u64,
-    /// Activations of a step, its logits, and what these are read through.
+    /// Activations of a step, what kernels are told of it, its logits, and what these are read through or chosen with.
     pub work: u64,
     /// The largest buffer that is not split.
     pub largest: u64,
@@ -25,18 +27,33 @@ impl Demand {
     /// What `plan` takes, whose weights are in `tensors`.
     pub fn of<'a>(plan: &Plan, tensors: impl IntoIterator<Item = &'a TensorInfo>, kv_type: KvType) -> Self {
         let (rows, context) = (step_rows(plan), plan.context_length);
-        let caches = plan.caches.iter().map(|cache| Layer::new(cache, kv_type, context, rows).bytes());
-        let caches = caches.chain(plan.states.iter().map(|len| state_bytes(*len)));
+        let layers: Vec<Layer> =
+            plan.caches.iter().map(|cache| Layer::new(cache, kv_type, context, rows)).collect();
+        let caches = layers.iter().map(Layer::bytes).chain(plan.states.iter().map(|len| state_bytes(*len)));
         let slots = plan.slots.iter().map(|width| Slot::bytes(rows, *width));
         let results = match plan.head {
-            Head::Logits { weight, .. } => Slot::bytes(HEAD_ROWS, plan.weight(weight).rows),
-            Head::Hidden { x } | Head::Labels { x } => Slot::bytes(rows, plan.slot(x)),
+            Head::Logits { weight, .. } => {
+                let vocabulary = plan.weight(weight).rows;
+                [
+                    Slot::bytes(HEAD_ROWS, vocabulary),
+                    Slot::bytes(HEAD_ROWS, vocabulary),
+                    Chooser::bytes(vocabulary),
+                ]
+            }
+            Head::Hidden { x } | Head::Labels { x } => {
+                [Slot::bytes(1, plan.slot(x)), Slot::bytes(rows, plan.slot(x)), 0]
+            }
         };
+        let angles = plan.ropes.iter().map(|rope| angle_bytes(rows, rope.frequencies.len()));
+        let told = ROW_BYTES * rows as u64 + entry_bytes(rows) + angles.sum::<u64>();
         Demand {
-            weights: tensors.into_iter().map(|tensor| tensor.bytes).sum(),
+            weights: tensors.into_iter().map(bytes_of).fold(0, u64::saturating_add),
             cache: caches.clone().sum(),
-            work: slots.clone().sum::<u64>() + 2 * results,
-            largest: caches.chain(slots).chain([results]).max().unwrap_or(0),
+            work: slots.clone().sum::<u64>()
+                + results.iter().sum::<u64>()
+                + told
+                + share_bytes(plan, &layers),
+            largest: caches.chain(slots).chain(results).max().unwrap_or(0),
         }
     }
 
@@ -50,7 +67,7 @@ impl Demand {
             "the model takes {} bytes on the GPU (weights {weights}, keys and values {cache}, activations {work}), \
              {largest} of them in one buffer, and this GPU's buffers end at {limit}: choose a smaller contextLength or \
              kvType \"q8_0\", or load with device \"wasm\"",
-            weights + cache + work
+            weights.saturating_add(cache + work)
         )))
     }
 }

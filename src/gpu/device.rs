@@ -20,6 +20,8 @@ pub struct Counts {
     pub bind_groups: u64,
     pub pipelines: u64,
     pub buffers: u64,
+    /// Bytes of them.
+    pub bytes: u64,
     /// Bytes written to buffers from the host.
     pub written: u64,
     /// Bytes read back to the host.
@@ -226,8 +228,11 @@ impl Gpu {
     }
 
     fn allocate(&self, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        self.count(|counts| counts.buffers += 1);
         let size = bytes.max(16).next_multiple_of(16);
+        self.count(|counts| {
+            counts.buffers += 1;
+            counts.bytes += size;
+        });
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,

@@ -78,6 +78,8 @@ struct Step {
     waits: bool,
     /// Its caches count it.
     counts: bool,
+    /// The row whose logits are there.
+    head: Option<usize>,
 }
 
 struct Sequence {
@@ -104,14 +106,14 @@ impl Executor {
                 Some(factors) => error.tensor(&plan.weight(factors).name),
                 None => error,
             })?;
-            let angles = gpu.buffer(8 * (most * frequencies.len()) as u64);
+            let angles = gpu.buffer(angle_bytes(most, frequencies.len()));
             ropes.push(Rotation { rope: Rope { frequencies, ..rope.clone() }, angles });
         }
         let layers: Vec<Layer> =
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
-        let rows = gpu.buffer(8 * most as u64);
-        let shares = shares(&gpu, &plan, &layers);
-        let entries = gpu.uniform(ALIGNMENT * (SEQUENCES + most) as u64);
+        let rows = gpu.buffer(ROW_BYTES * most as u64);
+        let shares = gpu.buffer(if gpu.is_software() { 0 } else { share_bytes(&plan, &layers) });
+        let entries = gpu.uniform(entry_bytes(most));
         let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
             Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
@@ -300,7 +302,7 @@ impl Executor {
         for (k, sequence) in sequences.iter().enumerate() {
             self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
         }
-        self.step = Some(Step { rows, sequences, waits: true, counts: false });
+        self.step = Some(Step { rows, sequences, waits: true, counts: false, head: None });
     }
 
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
@@ -392,11 +394,24 @@ impl Executor {
     }
 }
 
-/// Memory for what workgroups leave that share a head's keys, as much as the largest attention takes.
-fn shares(gpu: &Gpu, plan: &Plan, layers: &[Layer]) -> wgpu::Buffer {
+/// Bytes of what kernels are told of a row: its token and position.
+pub const ROW_BYTES: u64 = 8;
+
+/// Bytes of the entries of a step of so many rows.
+pub fn entry_bytes(rows: usize) -> u64 {
+    ALIGNMENT * (SEQUENCES + rows) as u64
+}
+
+/// Bytes of so many rows' angles.
+pub fn angle_bytes(rows: usize, pairs: usize) -> u64 {
+    8 * (rows * pairs) as u64
+}
+
+/// Bytes of what workgroups leave that share a head's keys, as much as the largest attention takes.
+pub fn share_bytes(plan: &Plan, layers: &[Layer]) -> u64 {
     let bytes = |op: &Op| match *op {
         Op::Attend { cache, heads, .. } => kernels::share_bytes(heads, layers[cache].dim),
         _ => 0,
     };
-    gpu.buffer(if gpu.is_software() { 0 } else { plan.ops.iter().map(bytes).max().unwrap_or(0) })
+    plan.ops.iter().map(bytes).max().unwrap_or(0)
 }

@@ -19,7 +19,7 @@ mod trial;
 mod tuning;
 mod weights;
 
-pub use choice::Draw;
+pub use choice::{Draw, lowest};
 pub use demand::{Demand, step_rows};
 pub use device::{Counts, Gpu};
 pub use executor::{Executor, HEAD_ROWS};

@@ -263,6 +263,19 @@ impl Loading {
     }
 }
 
+/// Bytes that a tensor takes: of a matrix those of whole units, of a vector its values in 32 bits.
+pub fn bytes_of(tensor: &TensorInfo) -> u64 {
+    match Format::of(tensor.kind) {
+        _ if tensor.rows() == 1 => 4 * tensor.cols(),
+        Some(format) => {
+            let units = tensor.rows().saturating_mul(tensor.cols().div_ceil(format.unit as u64));
+            let odd = format.odd.map_or(0, |_| units.div_ceil(2));
+            units.saturating_mul(format.words as u64).saturating_add(odd).saturating_mul(4)
+        }
+        None => tensor.bytes,
+    }
+}
+
 fn size(n: u64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::invalid_model("the tensor is too large"))
 }

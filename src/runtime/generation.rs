@@ -4,10 +4,10 @@ use super::check_input;
 use super::kept::Sequence;
 use super::likelihood::Likelihood;
 use super::options::Options;
-use super::sampler::{Sampler, forbid};
+use super::sampler::Sampler;
 use super::stop::Stops;
-use crate::error::{Error, Result};
-use crate::executor::{Cache, Executor};
+use crate::error::{Code, Error, Result};
+use crate::executor::{Cache, Executor, lowest};
 use crate::plan::Head;
 use crate::tokenizer::{Detokenizer, Tokenizer};
 use std::ops::Range;
@@ -56,6 +56,7 @@ pub fn slide(head: usize, tokens: usize, context: usize) -> usize {
 pub struct Generation {
     prompt: Vec<u32>,
     answer: Vec<u32>,
+    vocabulary: usize,
     limit: usize,
     ignore_eos: bool,
     /// How many of the likeliest tokens are told beside each.
@@ -83,10 +84,14 @@ enum Stage {
     Idle,
     /// A step over this many tokens is under way.
     Step(usize),
-    /// The step, whose last row is this, is done, and its logits are awaited.
+    /// The step, whose last row is this, is done.
+    Row(usize),
+    /// The logits of that row are awaited.
     Head(usize),
     /// The executor chooses the tokens, and goes on with them before they are known here.
     Chosen,
+    /// The executor chooses the tokens, one at a time, as it is said what they may be. Whether it was asked for one.
+    Led(bool),
 }
 
 /// What the next token may be, where the answer is to have a form.
@@ -108,7 +113,7 @@ impl Generation {
         options: &Options,
         random_seed: u32,
     ) -> Result<Self> {
-        let Head::Logits { .. } = executor.plan().head else {
+        let Head::Logits { weight, .. } = executor.plan().head else {
             return Err(Error::unsupported_model(
                 "this model is an encoder: it embeds texts and cannot generate them",
             ));
@@ -119,6 +124,7 @@ impl Generation {
         Ok(Generation {
             prompt: prompt.to_vec(),
             answer: Vec::new(),
+            vocabulary: executor.plan().weight(weight).rows,
             limit,
             ignore_eos: options.ignore_eos,
             logprobs: options.logprobs.map(|n| n as usize),
@@ -225,31 +231,54 @@ impl Generation {
                         self.stage = Stage::Idle;
                         return Ok(self.prefill_progress());
                     }
-                    let chosen = self.choose(executor, count - 1)?;
-                    self.stage = if chosen { Stage::Chosen } else { Stage::Head(count - 1) };
+                    self.stage = Stage::Row(count - 1);
+                    if !matches!(self.permit, Permit::Any) {
+                        executor.make_logits(count - 1)?;
+                    }
                 }
+                Stage::Row(_) if self.awaits_permit() => return Ok(Progress::Waiting),
+                Stage::Row(row) => self.stage = self.choose(executor, row)?.unwrap_or(Stage::Head(row)),
                 Stage::Head(row) => {
-                    if self.awaits_permit() || !executor.logits(row..row + 1, &mut self.logits)? {
+                    if !executor.logits(row..row + 1, &mut self.logits)? {
                         return Ok(Progress::Waiting);
                     }
                     self.stage = Stage::Idle;
                     break self.sample();
                 }
-                Stage::Chosen
-                    if !executor.is_chosen_for(&self.cache) || !matches!(self.permit, Permit::Any) =>
-                {
-                    // Another run came between, or the form begins here: what was chosen since the last token that is
-                    // known here is lost.
-                    if !self.cache.rewind(total - 1) {
-                        return Err(Error::internal("a sequence cannot go back over what was taken ahead"));
-                    }
-                    self.stage = Stage::Idle;
-                }
+                // Another run came between, or the form begins here: what was chosen since the last token that is known
+                // here is lost.
+                Stage::Chosen if !matches!(self.permit, Permit::Any) => self.go_back()?,
+                Stage::Chosen | Stage::Led(_) if !executor.is_chosen_for(&self.cache) => self.go_back()?,
                 Stage::Chosen => {
                     self.go_ahead(executor)?;
                     let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
                     self.sampler.note(token);
                     break (token, None);
+                }
+                Stage::Led(true) => {
+                    if self.answer.len() + 1 < self.limit
+                        && self.cache.len() == total
+                        && total < executor.plan().context_length
+                    {
+                        executor.go_on(&mut self.cache)?;
+                    }
+                    let Some(token) = executor.chosen()? else { return Ok(Progress::Waiting) };
+                    self.sampler.note(token);
+                    self.permit = Permit::Awaited;
+                    self.stage = Stage::Led(false);
+                    break (token, None);
+                }
+                Stage::Led(false) => {
+                    // Mostly it was begun before the token was known.
+                    if self.cache.len() < total && !executor.go_on(&mut self.cache)? {
+                        return Err(Error::internal(
+                            "a token is known, and the step that takes it has to wait",
+                        ));
+                    }
+                    if self.awaits_permit() {
+                        return Ok(Progress::Waiting);
+                    }
+                    self.stage = Stage::Row(0);
                 }
             }
         };
@@ -263,11 +292,13 @@ impl Generation {
     /// The token that the logits give, and how likely it was before options and form had their say.
     fn sample(&mut self) -> (u32, Option<Likelihood>) {
         let plain = self.logprobs.map(|n| (self.logits.clone(), n));
-        if let Permit::Only(allowed) = &self.permit {
-            forbid(&mut self.logits, allowed);
+        let token = match &self.permit {
+            Permit::Only(allowed) => self.sampler.sample_among(&mut self.logits, allowed),
+            _ => self.sampler.sample(&mut self.logits),
+        };
+        if let Permit::Only(_) = self.permit {
             self.permit = Permit::Awaited;
         }
-        let token = self.sampler.sample(&mut self.logits);
         (token, plain.map(|(logits, n)| Likelihood::of(&logits, token, n)))
     }
 
@@ -285,9 +316,16 @@ impl Generation {
         matches!(self.permit, Permit::Awaited) && self.finish.is_none()
     }
 
-    /// Says what the next token may be: a bit for each.
-    pub fn allow(&mut self, allowed: &[u32]) {
+    /// Says what the next token may be: a bit for each. Refused if it may be none.
+    pub fn allow(&mut self, allowed: &[u32]) -> Result<()> {
+        if lowest(allowed).is_none_or(|token| token as usize >= self.vocabulary) {
+            return Err(Error::new(
+                Code::ConstraintUnsatisfiable,
+                "format: none of the model's tokens can come next",
+            ));
+        }
         self.permit = Permit::Only(allowed.to_vec());
+        Ok(())
     }
 
     /// Ends the answer, whose form is complete.
@@ -298,7 +336,7 @@ impl Generation {
     /// Goes on by tokens that nobody needs to choose: those of an answer that was begun elsewhere, or that its form
     /// prescribes. `see` is told what text each of them has completed.
     pub fn follow(&mut self, tokenizer: &Tokenizer, tokens: &[u32], mut see: impl FnMut(u32, &str)) {
-        if !tokens.is_empty() && matches!(self.stage, Stage::Head(_)) {
+        if !tokens.is_empty() && matches!(self.stage, Stage::Row(_) | Stage::Head(_) | Stage::Led(_)) {
             self.stage = Stage::Idle;
         }
         for token in tokens {
@@ -324,18 +362,29 @@ impl Generation {
         shown.text
     }
 
-    /// Has the executor choose the token after row `row`, if it can do it as the options want.
-    fn choose(&self, executor: &mut Executor, row: usize) -> Result<bool> {
-        let (Some(draw), Head::Logits { weight, .. }) = (self.sampler.parameters(0), executor.plan().head)
-        else {
-            return Ok(false);
+    /// Has the executor choose the token after row `row`, if it can do it as the options want: what comes then.
+    fn choose(&self, executor: &mut Executor, row: usize) -> Result<Option<Stage>> {
+        let Some(draw) = self.sampler.parameters(0).filter(|_| self.logprobs.is_none()) else {
+            return Ok(None);
         };
-        if self.logprobs.is_some() || !matches!(self.permit, Permit::Any) {
-            return Ok(false);
+        // It has counted the tokens that it has chosen itself.
+        let told = !draw.adjusts || executor.is_chosen_for(&self.cache);
+        let adjustments = (!told).then(|| self.sampler.adjustments(self.vocabulary));
+        let (mask, stage) = match &self.permit {
+            Permit::Only(allowed) => (Some(allowed.as_slice()), Stage::Led(true)),
+            _ => (None, Stage::Chosen),
+        };
+        let chosen = executor.choose(row, &draw, adjustments.as_deref(), mask)?;
+        Ok(chosen.then_some(stage))
+    }
+
+    /// Goes back to the last token that is known here, to take it again.
+    fn go_back(&mut self) -> Result<()> {
+        if !self.cache.rewind(self.total() - 1) {
+            return Err(Error::internal("a sequence cannot go back over what was taken ahead"));
         }
-        let vocabulary = executor.plan().weight(weight).rows;
-        let adjustments = draw.adjusts.then(|| self.sampler.adjustments(vocabulary));
-        executor.choose(row, &draw, adjustments.as_deref())
+        self.stage = Stage::Idle;
+        Ok(())
     }
 
     /// Has the executor take the tokens it has chosen, as far as it can.

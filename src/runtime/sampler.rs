@@ -6,7 +6,7 @@
 use super::options::Options;
 use super::random::uniform;
 use crate::cpu::simd;
-use crate::executor::Draw;
+use crate::executor::{Draw, lowest};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -42,9 +42,24 @@ impl Sampler {
     /// Chooses a token and remembers it. `logits` are changed by biases and penalties.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
         self.adjust(logits);
-        let token = if self.options.temperature == 0.0 { argmax(logits) } else { self.draw(logits) };
+        let token = self.pick(logits);
         self.note(token);
         token
+    }
+
+    /// The same among the tokens of `allowed`, of which there is one at least: bit `t % 32` of word `t / 32` for token `t`.
+    /// Where the logits of all of them are -∞ or no numbers it is the lowest.
+    pub fn sample_among(&mut self, logits: &mut [f32], allowed: &[u32]) -> u32 {
+        forbid(logits, allowed);
+        self.adjust(logits);
+        let none = simd::maximum(logits) == f32::NEG_INFINITY;
+        let token = if none { lowest(allowed).unwrap_or(0) } else { self.pick(logits) };
+        self.note(token);
+        token
+    }
+
+    fn pick(&mut self, logits: &[f32]) -> u32 {
+        if self.options.temperature == 0.0 { argmax(logits) } else { self.draw(logits) }
     }
 
     /// Remembers a token that an executor has chosen.
@@ -180,8 +195,8 @@ impl Sampler {
     }
 }
 
-/// Rules out the tokens whose bit is not set: bit `t % 32` of word `t / 32`.
-pub fn forbid(logits: &mut [f32], allowed: &[u32]) {
+/// Rules out the tokens whose bit is not set.
+fn forbid(logits: &mut [f32], allowed: &[u32]) {
     let words = allowed.iter().copied().chain(std::iter::repeat(0));
     for (word, logits) in words.zip(logits.chunks_mut(32)) {
         match word {

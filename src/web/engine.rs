@@ -186,8 +186,7 @@ impl Engine {
         if let Some(opener) = opener {
             permit(&mut tokens, opener);
         }
-        generation.allow(&tokens);
-        Ok(())
+        Ok(generation.allow(&tokens)?)
     }
 
     /// Ends the answer, whose form is complete.
@@ -519,7 +518,7 @@ fn generate(
                 {
                     let mut only = vec![0; tokenizer.vocab_size().div_ceil(32)];
                     permit(&mut only, *next);
-                    generation.allow(&only);
+                    generation.allow(&only)?;
                 }
             }
             Progress::Finished { text, finish } => {

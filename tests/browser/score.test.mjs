@@ -169,10 +169,10 @@ test("tiny encoders embed as their float32 originals", { timeout: 60_000 }, asyn
   }
 });
 
-test("all-MiniLM-L6-v2 embeds as its float32 original", { timeout: 120_000 }, async (t) => {
+test("all-MiniLM-L6-v2 in Q8_0 embeds as its float32 original", { timeout: 120_000 }, async (t) => {
   const { texts } = fixtureJson("embed/all-MiniLM-L6-v2.json");
   const answers = await onBoth((page) =>
-    embedIn(page, "/models/all-MiniLM-L6-v2.gguf", texts.map(({ text }) => text), ["default"], true),
+    embedIn(page, "/models/all-MiniLM-L6-v2.Q8_0.gguf", texts.map(({ text }) => text), ["default"], true),
   );
   const { vectors, tokens } = answers.relaxed;
   let worst = 1;

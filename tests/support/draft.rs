@@ -34,6 +34,12 @@ pub struct Sizes {
 }
 
 impl Tensor {
+    /// What a file's header says of it.
+    pub fn info(&self) -> TensorInfo {
+        let Tensor { name, dims, kind, bytes } = self.clone();
+        TensorInfo { name, dims, kind, offset: 0, bytes: bytes.len() as u64 }
+    }
+
     /// The values of an F32 tensor.
     pub fn values(&self) -> Vec<f32> {
         assert_eq!(self.kind, TensorType::F32);

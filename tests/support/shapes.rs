@@ -1,5 +1,6 @@
 //! The shapes of published models: hyperparameters, and the tensors that the engine's plan asks for.
 
+use super::gguf_writer::GgufWriter;
 use wisplm::error::Result;
 use wisplm::gguf::{Metadata, TensorInfo, TensorType, Value};
 use wisplm::model;
@@ -135,6 +136,33 @@ impl Shape {
             });
             add(&mut tensors, &name, wanted.unwrap_or([1, 1]));
         }
+    }
+
+    /// A file of the shape whose matrices are in Q4_0, with some codes and scales.
+    pub fn file(&self, context: u32, layers: u32) -> Vec<u8> {
+        let mut writer = GgufWriter::new();
+        // As many tokens as the vocabulary has that stands in for its own.
+        let metadata = self.metadata(context, layers, 264);
+        let (_, tensors) = self.plan(&metadata, TensorType::Q4_0);
+        for (key, value) in metadata.iter() {
+            writer.key(key, value.clone());
+        }
+        for (key, value) in vocabulary(self.family) {
+            writer.key(&key, value);
+        }
+        let scale = half::f16::from_f32(0.002).to_le_bytes();
+        for (number, tensor) in tensors.iter().enumerate() {
+            let bytes: Vec<u8> = match tensor.kind {
+                TensorType::F32 => 1.0_f32.to_le_bytes().repeat(tensor.elements() as usize),
+                _ => {
+                    let codes = (0..16).map(|k| (number * 37 + k * 101) as u8);
+                    let block: Vec<u8> = scale.into_iter().chain(codes).collect();
+                    block.repeat(tensor.bytes as usize / block.len())
+                }
+            };
+            writer.tensor(&tensor.name, &tensor.dims, tensor.kind, &bytes);
+        }
+        writer.file()
     }
 }
 

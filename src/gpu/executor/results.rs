@@ -17,6 +17,8 @@ pub(super) enum Wanted {
     States(Range<usize>),
     /// The logits of some rows.
     Logits(Range<usize>),
+    /// That the logits of a row be there.
+    Head(usize),
     /// The token that follows a row.
     Choice(usize),
 }
@@ -26,7 +28,7 @@ impl Wanted {
         match self {
             Wanted::Nothing => 0..0,
             Wanted::States(rows) | Wanted::Logits(rows) => rows.clone(),
-            Wanted::Choice(row) => *row..*row + 1,
+            Wanted::Head(row) | Wanted::Choice(row) => *row..*row + 1,
         }
     }
 }
@@ -34,24 +36,27 @@ impl Wanted {
 impl Executor {
     /// Has the GPU choose the token that follows row `row` of the last step, which is of one sequence. `adjustments`
     /// are, for each token, its bias and one more than how often it has occurred in the answer, or 0 if it has not
-    /// occurred at all; without them those of the last choice hold, and count the tokens chosen. Answers false if too
-    /// many choices that nobody waits for are still on their way; also where sequences have states, since what was taken
-    /// ahead could not be taken back.
-    pub fn choose(&mut self, row: usize, draw: &Draw, adjustments: Option<&[[f32; 2]]>) -> Result<bool> {
+    /// occurred at all; without them those of the last choice hold, and count the tokens chosen. With a mask only tokens
+    /// whose bit is set in it are chosen: bit `t % 32` of word `t / 32`. Answers false if too many choices that nobody
+    /// waits for are still on their way.
+    pub fn choose(
+        &mut self,
+        row: usize,
+        draw: &Draw,
+        adjustments: Option<&[[f32; 2]]>,
+        mask: Option<&[u32]>,
+    ) -> Result<bool> {
         let Some(Step { sequences, .. }) = &self.step else {
             return Err(Error::internal("no step was begun"));
         };
         let (&[Sequence { lane, .. }], Some(chooser)) = (sequences.as_slice(), &mut self.chooser) else {
             return Err(Error::internal("a choice that is not of one sequence of a decoder"));
         };
-        if !self.plan.states.is_empty() {
-            return Ok(false);
-        }
         let Some(place) = chooser.free()? else { return Ok(false) };
         if let Some(adjustments) = adjustments {
             chooser.adjust(adjustments);
         }
-        chooser.prepare(draw);
+        chooser.prepare(draw, mask);
         let copy = chooser.copy_to(place);
         let submitted = self.submit(&Wanted::Choice(row), copy)?;
         if let Some(chooser) = &mut self.chooser {
@@ -64,20 +69,10 @@ impl Executor {
     /// Begins the step that takes the token chosen last, and has the next one chosen: true, or false if enough of them
     /// are under way. The sequence must be the one that the token was chosen for, with nothing begun since.
     pub fn follow(&mut self, cache: &mut Cache, draw: &Draw) -> Result<bool> {
-        if !self.is_chosen_for(cache) {
-            return Err(Error::internal("a step follows a choice that was not made"));
-        }
-        let start = cache.len();
-        if start >= self.plan.context_length {
-            return Err(Error::internal("a step goes beyond the context"));
-        }
-        if self.chooser.as_ref().is_none_or(Chooser::is_full) {
+        if self.chooser.as_ref().is_none_or(Chooser::is_full) || !self.take_chosen(cache)? {
             return Ok(false);
         }
-        self.gpu.write(&self.rows, 4, bytemuck::bytes_of(&(start as u32)));
-        self.place([start].into_iter());
-        self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane, turn: cache.turn }]);
-        let begun = self.choose(0, draw, None)?;
+        let begun = self.choose(0, draw, None, None)?;
         match begun {
             true => {
                 cache.reserve(1);
@@ -86,6 +81,37 @@ impl Executor {
             false => self.step = None,
         }
         Ok(begun)
+    }
+
+    /// Begins the step that takes the token chosen last, for a choice that is yet to be asked for: true, or false if
+    /// that has to wait until the token is known. The same holds of the sequence.
+    pub fn go_on(&mut self, cache: &mut Cache) -> Result<bool> {
+        let begun = self.take_chosen(cache)?;
+        if begun {
+            self.submit(&Wanted::Head(0), |_| {})?;
+            cache.reserve(1);
+            cache.advance(1);
+        }
+        Ok(begun)
+    }
+
+    /// Gets the step ready that takes the token chosen last. Answers false where that is not known yet and could not be
+    /// taken back: states do not go back.
+    fn take_chosen(&mut self, cache: &Cache) -> Result<bool> {
+        if !self.is_chosen_for(cache) {
+            return Err(Error::internal("a step follows a choice that was not made"));
+        }
+        let start = cache.len();
+        if start >= self.plan.context_length {
+            return Err(Error::internal("a step goes beyond the context"));
+        }
+        if !self.plan.states.is_empty() && self.chooser.as_ref().is_some_and(Chooser::is_busy) {
+            return Ok(false);
+        }
+        self.gpu.write(&self.rows, 4, bytemuck::bytes_of(&(start as u32)));
+        self.place([start].into_iter());
+        self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane, turn: cache.turn }]);
+        Ok(true)
     }
 
     /// Whether the last choice was made for this sequence, and nothing was begun since.
@@ -98,6 +124,11 @@ impl Executor {
         self.gpu.check()?;
         let Some(chooser) = &mut self.chooser else { return Ok(None) };
         chooser.take()
+    }
+
+    /// Has the logits of row `row` of the last step be made, from which a token is to be chosen later.
+    pub fn make_logits(&mut self, row: usize) -> Result<()> {
+        self.submit(&Wanted::Head(row), |_| {}).map(drop)
     }
 
     /// The logits of some rows of the last step, one row of the vocabulary's length after the other: true when they
@@ -168,21 +199,21 @@ impl Executor {
     ) -> Result<wgpu::SubmissionIndex> {
         let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
         let rows = wanted.rows();
-        if !rows.is_empty() {
+        let there = rows.len() == 1 && step.head == Some(rows.start);
+        if !rows.is_empty() && !there {
             self.tell(HEAD, &rows, 0, 0);
         }
         let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
         let program = if one { &self.one } else { &self.many };
         // A head of few rows is cheaper one by one.
         let head = if rows.len() == 1 { &self.one } else { &self.many };
+        let head: [&[Dispatch]; 2] = if there { [&[], &[]] } else { [&head.states, &head.head] };
+        let choice = self.chooser.as_ref().map_or(&[][..], |chooser| &chooser.dispatches);
         let after: Vec<&[Dispatch]> = match wanted {
             Wanted::Nothing => vec![],
             Wanted::States(_) => vec![&self.many.states],
-            Wanted::Logits(_) => vec![&head.states, &head.head],
-            Wanted::Choice(_) => {
-                let choice = self.chooser.as_ref().map_or(&[][..], |chooser| &chooser.dispatches);
-                vec![&head.states, &head.head, choice]
-            }
+            Wanted::Logits(_) | Wanted::Head(_) => head.to_vec(),
+            Wanted::Choice(_) => [&head[..], &[choice]].concat(),
         };
         let submitted = self.gpu.submit(|encoder| {
             {
@@ -203,6 +234,11 @@ impl Executor {
         });
         if let Some(step) = &mut self.step {
             step.waits = false;
+            step.head = match wanted {
+                Wanted::Logits(_) | Wanted::Head(_) if rows.len() == 1 => Some(rows.start),
+                // A choice changes the logits that it was made of.
+                _ => None,
+            };
         }
         self.gpu.check().map(|()| submitted)
     }

@@ -8,7 +8,14 @@ struct Draw {
   repeat_penalty: f32,
   frequency_penalty: f32,
   presence_penalty: f32,
-  adjusts: u32,
+  // Bit 0: whether there are biases or penalties. Bit 1: whether there is a mask. From bit 2 on: the token to choose where
+  // no logit is more than -∞.
+  flags: u32,
+}
+
+// Whether a token may be chosen.
+fn is_allowed(token: u32) -> bool {
+  return (draw[0].flags & 2u) == 0u || ((mask[token / 32u] >> (token % 32u)) & 1u) != 0u;
 }
 
 // Token i of a block. Neighbours are in different blocks, so that threads read what lies side by side.

@@ -18,6 +18,8 @@ pub struct Choose<'a> {
     pub draw: &'a wgpu::Buffer,
     /// Of each token its bias, and how often it has occurred.
     pub adjustments: &'a wgpu::Buffer,
+    /// A bit for each token: whether it may be chosen, where the draw says that there is a mask.
+    pub mask: &'a wgpu::Buffer,
     /// Of each block its largest value.
     pub maxima: &'a wgpu::Buffer,
     /// Tokens that may be among the first: as workgroup memory they would take SwiftShader's compiler a second.
@@ -35,7 +37,7 @@ pub fn blocks(vocabulary: usize) -> usize {
 }
 
 pub fn choose(buffers: &Choose) -> [Call; 2] {
-    let Choose { logits, draw, adjustments, maxima, candidates, tokens } = buffers;
+    let Choose { logits, draw, adjustments, mask, maxima, candidates, tokens } = buffers;
     let (vocabulary, blocks) = (logits.width, blocks(logits.width));
     let shared = format!("const SPAN = {SPAN}u;\n");
     let body = |text: &str| [&shared, include_str!("choice.wgsl"), text].concat();
@@ -43,6 +45,7 @@ pub fn choose(buffers: &Choose) -> [Call; 2] {
         Call::new(label, text, groups)
             .scope(Scope::Head)
             .reads("draw", "Draw", draw)
+            .reads("mask", "u32", mask)
             .writes("adjustments", "vec2<f32>", adjustments)
             .writes("logits", "f32", &logits.buffer)
             .writes("maxima", "u32", maxima)

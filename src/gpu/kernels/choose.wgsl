@@ -3,6 +3,8 @@
 
 const THREADS = 256u;
 const MOST = $MOSTu;
+// The key of the lowest number: what comes before it is -∞, no number, or not allowed.
+const LOWEST = 0x00800000u;
 
 var<workgroup> bins: array<atomic<u32>, 16>;
 var<workgroup> blocks: array<u32, MOST>;
@@ -89,9 +91,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     atomicStore(&found, 0u);
     atomicStore(&count, 0u);
   }
-  let least = bound(k, lane);
+  let least = max(bound(k, lane), LOWEST);
   if (lane < MOST) {
-    ranked[lane] = 0u;
+    ranked[lane] = draw[0].flags >> 2u;
   }
   for (var i = lane; i < params.blocks; i += THREADS) {
     if (maxima[i] >= least) {
@@ -105,7 +107,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   workgroupBarrier();
   for (var i = lane; i < min(atomicLoad(&found), MOST) * SPAN; i += THREADS) {
     let token = token_of(blocks[i / SPAN], i % SPAN);
-    if (token < params.vocabulary && key(logits[token]) >= least) {
+    if (token < params.vocabulary && is_allowed(token) && key(logits[token]) >= least) {
       candidates[atomicAdd(&count, 1u)] = token;
     }
   }
@@ -130,7 +132,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     token = drawn(min(k, all));
   }
   tokens[0] = token;
-  if (draw[0].adjusts != 0u) {
+  if ((draw[0].flags & 1u) != 0u) {
     adjustments[token].y = max(adjustments[token].y, 1.0) + 1.0;
   }
 }

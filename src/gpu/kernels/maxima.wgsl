@@ -18,10 +18,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = token_of(block, i);
     if (token < params.vocabulary) {
-      if (draw[0].adjusts != 0u) {
+      if ((draw[0].flags & 1u) != 0u) {
         logits[token] = adjusted(logits[token], adjustments[token]);
       }
-      most = max(most, key(logits[token]));
+      most = max(most, select(0u, key(logits[token]), is_allowed(token)));
     }
   }
   maxima[block] = most;
