@@ -10,8 +10,9 @@ use sketch::{CONTROL, EOS, Sketch, USER, gpt2, spm, text};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::models;
-use wisplm::chat::{self, Clock, Conversation, Onset, Templates};
+use wisplm::chat::{self, Clock, Conversation, Templates};
 use wisplm::gguf::Value;
+use wisplm::runtime::Onset;
 use wisplm::tokenizer::Tokenizer;
 use wisplm_constraint::{Code, Format, Tokenize, Vocabulary};
 
@@ -232,7 +233,7 @@ fn prescribed_calls_are_read_as_calls() {
         for choice in [json!("required"), json!({ "name": "many" }), json!({ "name": "plain" })] {
             let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
             let asked = Conversation::from_json(&asked.to_string()).unwrap();
-            let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked).unwrap().unwrap();
+            let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked, false).unwrap().unwrap();
             assert_eq!(onset, Onset::Answer);
             for _ in 0..3 {
                 let answer = model.answer(Format::Grammar(grammar.clone()), &mut draw);
@@ -265,7 +266,7 @@ fn read_if_formed(model: &Model, template: &str, parameters: Json, calls: &str) 
     let tools = json!([{ "type": "function", "function": { "name": "f", "parameters": parameters } }]);
     let asked = json!({ "messages": [{ "role": "user" }], "tools": tools, "toolChoice": "required" });
     let asked = Conversation::from_json(&asked.to_string()).unwrap();
-    let (grammar, _) = chat::form(&templates, &model.tokenizer, &asked).unwrap().unwrap();
+    let (grammar, _) = chat::form(&templates, &model.tokenizer, &asked, false).unwrap().unwrap();
     let mut matcher = model.vocabulary.compile(Format::Grammar(grammar)).unwrap();
     matcher.take(&model.tokenizer.encode_within(calls).unwrap()).ok()?;
     let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
@@ -356,9 +357,45 @@ fn what_a_syntax_has_no_place_for_is_refused() {
         let asked =
             json!({ "messages": [{ "role": "user" }], "tools": [{ "type": "function", "function": tool }] });
         let asked = Conversation::from_json(&asked.to_string()).unwrap();
-        let error = chat::form(&templates, &model.tokenizer, &asked).unwrap_err();
+        let error = chat::form(&templates, &model.tokenizer, &asked, false).unwrap_err();
         assert_eq!(error.code.as_str(), "invalid-argument");
         assert!(error.message.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn an_answer_may_have_its_own_form_or_that_of_a_call() {
+    let model = Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let key = "tokenizer.chat_template";
+    let mut draw = random(11);
+    for sign in ["<tool_call>", "<|python_tag|>", "<tool_call> <function="] {
+        let template = format!("{{# {sign} #}}{{{{ tools }}}}");
+        let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+        let asked = json!({ "messages": [{ "role": "user" }], "tools": tools() });
+        let asked = Conversation::from_json(&asked.to_string()).unwrap();
+        let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked, true).unwrap().unwrap();
+        assert_eq!(onset, Onset::Answer);
+        let forms = [
+            json!({ "schema": { "type": "object", "properties": { "name": { "enum": ["Bob"] } }, "required": ["name"], "additionalProperties": false } }),
+            json!({ "choices": ["{\"name\": \"Bob\"}"] }),
+            json!({ "regex": "\\{\"name\": \"Bob\"\\}" }),
+            json!({ "grammar": "start: \"{\" rest\nrest: \"\\\"name\\\": \\\"Bob\\\"}\"" }),
+        ];
+        for form in forms {
+            let either = json!({ "either": [{ "grammar": grammar.clone() }, form] });
+            let mut seen = [0, 0];
+            for _ in 0..8 {
+                let format = Format::from_json(&either.to_string()).unwrap();
+                let answer = model.text(&model.answer(format, &mut draw));
+                let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
+                let mut parts = reply.push(&answer);
+                parts += reply.finish();
+                seen[usize::from(parts.calls.is_empty())] += 1;
+                assert!(parts.text.is_empty() != parts.calls.is_empty(), "{answer}");
+                assert!(!parts.calls.is_empty() || parts.text == r#"{"name": "Bob"}"#, "{answer}");
+            }
+            println!("{sign}, {form}: {seen:?}");
+        }
     }
 }
 
@@ -371,7 +408,7 @@ fn only_calls_that_begin_are_prescribed_unless_one_is_asked_for() {
         let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
         let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
         let asked = Conversation::from_json(&asked.to_string()).unwrap();
-        chat::form(&templates, tokenizer, &asked).map(|form| form.map(|(_, onset)| onset))
+        chat::form(&templates, tokenizer, &asked, false).map(|form| form.map(|(_, onset)| onset))
     };
     let form = |sign: &str, choice: Json| form_of(&marked.tokenizer, sign, choice);
     assert_eq!(form("<tool_call>", json!("auto")).unwrap(), Some(Onset::Calls));

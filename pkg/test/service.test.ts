@@ -164,6 +164,8 @@ test("calls of tools come at the end, each with a name", async () => {
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
+    const either = { tools, format: { choices: ["BA"] } } as const;
+    assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], either)), "BA", "or a form of its own");
   });
 });
 
@@ -179,7 +181,7 @@ test("a conversation that is none is refused", async () => {
       [[], { tools: ["sum"] }, "tools"],
       [[], { toolChoice: "any" }, "toolChoice"],
       [[], { toolChoice: { tool: "sum" } }, "tool"],
-      [[], { tools: [{}], format: { choices: ["A"] } }, "format"],
+      [[], { tools: [{}], toolChoice: "required", format: { choices: ["A"] } }, "format"],
       [[], { reasoning: "yes" }, "reasoning"],
       [[], { continueAssistant: 1 }, "continueAssistant"],
     ];

@@ -206,8 +206,12 @@ fn ministral(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
 }
 
 /// `{json}`, perhaps behind `<|python_tag|>`; several are parted by semicolons.
-fn llama(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
-    repeated(text.strip_prefix("<|python_tag|>").unwrap_or(text), "", ";", json_call)
+fn llama(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
+    let marked = text.strip_prefix("<|python_tag|>");
+    let calls = repeated(marked.unwrap_or(text), "", ";", json_call)?;
+    // An object without a mark may be an answer that has a name.
+    let known = |call: &ToolCall| tools.iter().any(|tool| name_of(tool) == Some(&call.name));
+    (marked.is_some() || tools.is_empty() || calls.iter().all(known)).then_some(calls)
 }
 
 /// `<|tool_call>call:NAME{key:value,…}<tool_call|>`, values as in JSON but with bare keys and texts between `<|"|>`.

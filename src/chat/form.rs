@@ -6,18 +6,9 @@ use super::calls::Format;
 use super::conversation::{Choice, Conversation};
 use super::values::{Rules, Syntax, inexpressible, literal};
 use crate::error::{Error, Result};
+use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
-
-/// When an answer's form begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Onset {
-    /// With what is said.
-    #[default]
-    Answer,
-    /// Behind what opens a call of a tool, if there is one.
-    Calls,
-}
 
 /// How a family writes calls. Marks may be tokens of their own.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +33,13 @@ pub enum Piece {
     Arguments(Syntax),
 }
 
-/// The grammar of the calls that a conversation may have, and when it begins. None where nothing is prescribed.
+/// The grammar of the calls that a conversation may have, and when it begins: with the answer if that is `led` from its
+/// beginning. None where nothing is prescribed.
 pub fn form(
     format: Option<&'static Format>,
     tokenizer: &Tokenizer,
     conversation: &Conversation,
+    led: bool,
 ) -> Result<Option<(String, Onset)>> {
     let (Some(format), Some(tools)) = (format, &conversation.tools) else { return Ok(None) };
     let choice = conversation.tool_choice.as_ref();
@@ -57,11 +50,11 @@ pub fn form(
     if let (Some(Choice::Tool { name }), true) = (choice, wanted.is_empty()) {
         return Err(Error::invalid_argument(format!("toolChoice: there is no tool {name:?}")));
     }
-    let must = matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
+    let led = led || matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
     let script = &format.script;
     // What opens the calls has to be a token, or the model may have begun the call with it.
     let marked = script.open.first().is_some_and(|mark| tokenizer.token_id(mark).is_some());
-    let onset = match (must, marked) {
+    let onset = match (led, marked) {
         (true, _) => Onset::Answer,
         (false, true) => Onset::Calls,
         (false, false) => return Ok(None),

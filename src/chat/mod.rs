@@ -23,11 +23,11 @@ pub use calls::ToolCall;
 pub use clock::Clock;
 pub use conversation::Conversation;
 pub use fit::{Fitted, Gone, Overflow, fit};
-pub use form::Onset;
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
 use crate::error::{Error, Result};
+use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
 use conversation::Ending;
 use shield::Shield;
@@ -94,14 +94,16 @@ fn encode(
     Ok((text, tokens))
 }
 
-/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed.
+/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed. If the
+/// answer is `led`, a form of its own beside that of calls, both begin with it.
 pub fn form(
     templates: &Templates,
     tokenizer: &Tokenizer,
     conversation: &Conversation,
+    led: bool,
 ) -> Result<Option<(String, Onset)>> {
     let Some(_) = conversation.tools else { return Ok(None) };
-    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation)
+    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation, led)
 }
 
 /// Whether a conversation may ask for an answer without reasoning.

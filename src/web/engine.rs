@@ -3,13 +3,13 @@
 use super::JsResult;
 use super::answer::Asked;
 use super::helper::core;
-use crate::chat::{self, Clock, Conversation, Onset, Parts, Reply};
+use crate::chat::{self, Clock, Conversation, Parts, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::loader::Model;
 use crate::plan::Head;
-use crate::runtime::{Finish, Generation, Kept, Likelihood, Options, Progress, Saving, Score};
+use crate::runtime::{Finish, Generation, Kept, Likelihood, Onset, Options, Progress, Saving, Score};
 use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, head};
 use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
@@ -81,6 +81,7 @@ impl Engine {
             "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
             "generates": matches!(executor.plan().head, Head::Logits { .. }),
             "chats": self.model.templates.choose(false).is_ok(),
+            "thinks": self.model.templates.choose(false).is_ok_and(chat::can_be_told_not_to_reason),
             "device": executor.device(),
             "refusal": refusal,
             "identity": self.model.identity,
@@ -133,11 +134,13 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
-    /// The form of the tool calls in an answer to a conversation, as `Tokens.compile` takes it, if they have one.
+    /// The form of the tool calls in an answer to a conversation, as JSON: its `grammar`, and `begins`, which is when it
+    /// does, as options take it. None if they have none. An answer that is `led` has a form of its own beside it.
     #[wasm_bindgen(js_name = callForm)]
-    pub fn call_form(&self, conversation: &str) -> JsResult<Option<String>> {
-        let form = self.form(&Conversation::from_json(conversation)?)?;
-        Ok(form.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
+    pub fn call_form(&self, conversation: &str, led: bool) -> JsResult<Option<String>> {
+        let Model { templates, tokenizer, .. } = &self.model;
+        let form = chat::form(templates, tokenizer, &Conversation::from_json(conversation)?, led)?;
+        Ok(form.map(|(grammar, onset)| json!({ "grammar": grammar, "begins": onset }).to_string()))
     }
 
     /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
@@ -145,12 +148,11 @@ impl Engine {
         self.cancel();
         let conversation = Conversation::from_json(conversation)?;
         let options = Options::from_json(options)?;
-        let onset = self.onset_of(&conversation, &options)?;
         let Model { templates, tokenizer, .. } = &self.model;
         let clock = clock();
         let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
         let points = self.partings(Some(&conversation), &prompt.tokens, clock);
-        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, onset, ..Asked::default() };
+        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, ..Asked::default() };
         Ok(self.answer(asked, answered, &options)?)
     }
 
@@ -171,13 +173,20 @@ impl Engine {
             taken.push(token);
             shown += self.reply.push_token(&self.model.tokenizer, token, text);
         });
-        Ok(decoded(shown, taken, &[], generation.awaits_permit()).to_string())
+        let mut slice = decoded(shown, taken, &[]);
+        self.led(&mut slice, &[]);
+        Ok(slice.to_string())
     }
 
-    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
-    pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
+    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`. Where the model may reason first, it
+    /// may also begin with that.
+    pub fn allow(&mut self, mut tokens: Vec<u32>) -> JsResult<()> {
+        let opener = self.reply.opener(&self.model.tokenizer);
         let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
-        Ok(generation.allow(tokens)?)
+        if let Some(opener) = opener {
+            permit(&mut tokens, opener);
+        }
+        Ok(generation.allow(&tokens)?)
     }
 
     /// Ends the answer, whose form is complete.
@@ -355,14 +364,13 @@ impl Engine {
         })
     }
 
-    fn form(&self, conversation: &Conversation) -> Result<Option<(String, Onset)>> {
-        chat::form(&self.model.templates, &self.model.tokenizer, conversation)
-    }
-
-    /// When the form of an answer to a conversation begins: that of its calls, or the one that was asked for.
-    pub(super) fn onset_of(&self, conversation: &Conversation, options: &Options) -> Result<Onset> {
-        let calls = if options.formed { self.form(conversation)? } else { None };
-        Ok(calls.map_or(Onset::Answer, |(_, onset)| onset))
+    /// Says in a slice what the worker needs to know to lead the answer on: whether the next token waits for it, which
+    /// tokens of the slice have the form, and whether the model may reason first.
+    fn led(&self, slice: &mut Value, formed: &[u32]) {
+        let awaits = matches!(&self.run, Some(Run::Generation(generation)) if generation.awaits_permit());
+        slice["awaitsPermit"] = awaits.into();
+        slice["formed"] = formed.into();
+        slice["mayReason"] = self.reply.opener(&self.model.tokenizer).is_some().into();
     }
 
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
@@ -391,8 +399,14 @@ impl Engine {
         let answer = match &mut self.run {
             None => return Err(no_run()),
             Some(Run::Generation(generation)) => {
-                let onset = self.onset;
-                generate(generation, &mut self.reply, onset, executor, &self.model.tokenizer, pause)?
+                let mut formed = Vec::new();
+                let leading = (self.onset, &mut formed);
+                let mut slice =
+                    generate(generation, &mut self.reply, leading, executor, &self.model.tokenizer, pause)?;
+                if slice["state"] == "decode" {
+                    self.led(&mut slice, &formed);
+                }
+                slice
             }
             Some(Run::Score(score)) => {
                 let finished = score.advance(executor, pause)?;
@@ -454,7 +468,7 @@ impl Engine {
 pub(super) fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
     match onset {
         None => false,
-        Some(Onset::Answer) => !reply.is_reasoning(),
+        Some(Onset::Answer) => !reply.is_reasoning() && reply.opening().is_none(),
         Some(Onset::Calls) => reply.is_calling(),
     }
 }
@@ -463,12 +477,19 @@ fn no_run() -> Error {
     Error::internal("no run was begun")
 }
 
+/// Sets the bit of a token.
+fn permit(tokens: &mut [u32], token: u32) {
+    if let Some(word) = tokens.get_mut(token as usize / 32) {
+        *word |= 1 << (token % 32);
+    }
+}
+
 /// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most. So does one
-/// after which it has to be said what the next may be.
+/// after which it has to be said what the next may be. Those that have the form, if there is one, become `formed`.
 fn generate(
     generation: &mut Generation,
     reply: &mut Reply,
-    onset: Option<Onset>,
+    (onset, formed): (Option<Onset>, &mut Vec<u32>),
     executor: &mut Executor,
     tokenizer: &Tokenizer,
     pause: &mut dyn FnMut() -> bool,
@@ -486,8 +507,19 @@ fn generate(
             Progress::Token { token, text, likelihood } => {
                 tokens.push(token);
                 likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
+                let led = has_begun(onset, reply);
                 shown += reply.push_token(tokenizer, token, &text);
-                generation.set_formed(has_begun(onset, reply));
+                let goes_on = has_begun(onset, reply);
+                generation.set_formed(goes_on);
+                // The token with which the model began to reason is not part of the form.
+                formed.extend((led && goes_on).then_some(token));
+                if let (Some(Onset::Answer), Some(rest)) = (onset, reply.opening())
+                    && let Some(next) = tokenizer.encode_within(rest)?.first()
+                {
+                    let mut only = vec![0; tokenizer.vocab_size().div_ceil(32)];
+                    permit(&mut only, *next);
+                    generation.allow(&only)?;
+                }
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
@@ -524,10 +556,10 @@ fn generate(
             break;
         }
     }
-    Ok(decoded(shown, tokens, &likelihoods, generation.awaits_permit()))
+    Ok(decoded(shown, tokens, &likelihoods))
 }
 
-fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) -> Value {
+fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value]) -> Value {
     let Parts { reasoning, text, .. } = shown;
     json!({
         "state": "decode",
@@ -535,7 +567,6 @@ fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) 
         "reasoning": reasoning,
         "tokens": tokens,
         "likelihoods": likelihoods,
-        "awaitsPermit": awaits,
     })
 }
 
