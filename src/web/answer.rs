@@ -1,7 +1,8 @@
 //! Answers: what they begin with, and whose they are.
 
 use super::JsResult;
-use super::engine::{Engine, Run, clock, has_begun};
+use super::engine::{Engine, Run, clock};
+use super::form::has_begun;
 use crate::chat::{self, Clock, Conversation, Gone, Overflow, Reply};
 use crate::error::{Error, Result};
 use crate::loader::Model;

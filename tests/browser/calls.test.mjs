@@ -39,7 +39,7 @@ const tools = [
 let site, browser, page;
 
 before(async () => {
-  site = await openSite();
+  site = await openSite({ isolate: false });
   for (const [name, { marks, signs }] of Object.entries(FAMILIES)) {
     const { keys, tensors } = parse(fixture("tiny/llama-0.gguf"));
     const key = (name) => keys.find((key) => key.name === `tokenizer.${name}`);
