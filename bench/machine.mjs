@@ -46,6 +46,7 @@ export async function versions(stage) {
       node: process.versions.node,
       "wllama 2": packaged("wllama-2"),
       "wllama 3": packaged("wllama-3"),
+      "transformers.js": packaged("@huggingface/transformers"),
       "node-llama-cpp": packaged("node-llama-cpp"),
       "llama.cpp": await child.ask("version"),
     };

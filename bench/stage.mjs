@@ -38,6 +38,8 @@ export class Stage {
       const mounts = {
         "/bench/": here("page"),
         "/kernels/": here("../target/pkg"),
+        "/transformers/": here("node_modules/@huggingface/transformers/dist"),
+        "/onnxruntime/": here("node_modules/onnxruntime-web/dist"),
         "/wllama-2/": here("node_modules/wllama-2"),
         "/wllama-3/": here("node_modules/wllama-3"),
       };

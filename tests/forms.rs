@@ -10,14 +10,15 @@ use sketch::{CONTROL, EOS, Sketch, USER, gpt2, spm, text};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::models;
-use wisplm::chat::{self, Clock, Conversation, Onset, Templates};
+use wisplm::chat::{self, Clock, Conversation, Templates};
 use wisplm::gguf::Value;
+use wisplm::runtime::Onset;
 use wisplm::tokenizer::Tokenizer;
 use wisplm_constraint::{Code, Format, Tokenize, Vocabulary};
 
 const CLOCK: Clock = Clock { year: 2026, month: 11, day: 21, hour: 18, minute: 5, second: 9 };
 /// The most tokens of an answer.
-const LIMIT: usize = 400;
+const LIMIT: usize = 4000;
 
 struct Model {
     tokenizer: Arc<Tokenizer>,
@@ -50,6 +51,8 @@ impl Model {
             ("</tool_call>", CONTROL, 0.0),
             ("[TOOL_CALLS]", CONTROL, 0.0),
             ("[ARGS]", CONTROL, 0.0),
+            ("<|tool_call>", USER, 0.0),
+            ("<|\"|>", CONTROL, 0.0),
         ];
         Self::of(spm(&marks).with(EOS, Value::U32(2)).build().unwrap())
     }
@@ -129,10 +132,81 @@ fn tools() -> Json {
         "required": ["city", "days"],
         "additionalProperties": false,
     });
+    let place = json!({
+        "type": "object",
+        "properties": { "road": text, "number": { "type": "integer", "minimum": 1, "maximum": 99 } },
+        "required": ["number"],
+        "additionalProperties": false,
+    });
+    let many = json!({
+        "properties": {
+            "unit": { "enum": ["°C", "\"F\"", "1", ""], "description": "one of those" },
+            "by": { "const": "hour" },
+            "Tags": { "type": "array", "items": text, "minItems": 1, "maxItems": 3 },
+            "numbers": { "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 20 }, "maxItems": 3 },
+            "place": place,
+            "places": { "type": "array", "items": { "$ref": "#/$defs/place" }, "maxItems": 2 },
+            "perhaps": { "anyOf": [text, { "type": "null" }] },
+            "day": { "type": "string", "format": "date" },
+            "code": { "type": "string", "pattern": "^[0-9]{3}$" },
+            "mixed": { "enum": ["a", 1, null, true] },
+            "sure": { "type": "boolean" },
+            "an odd {key}": { "type": "boolean" },
+        },
+        "required": ["unit", "Tags", "code"],
+        "additionalProperties": false,
+        "$defs": { "place": place },
+    });
+    let plain = {
+        let mut many = many.clone();
+        many["properties"].as_object_mut().unwrap().shift_remove("an odd {key}");
+        many
+    };
     json!([
         { "type": "function", "function": { "name": "weather", "parameters": parameters } },
         { "type": "function", "function": { "name": "the \"time\"", "parameters": { "properties": {}, "additionalProperties": false } } },
+        { "type": "function", "function": { "name": "many", "parameters": many } },
+        { "type": "function", "function": { "name": "plain", "parameters": plain } },
     ])
+}
+
+/// Whether a schema accepts a value, as far as it is made of the keywords above.
+fn accepts(root: &Json, schema: &Json, value: &Json) -> bool {
+    let number = |key: &str| schema[key].as_f64();
+    let within = |size: f64, least: &str, most: &str| {
+        number(least).is_none_or(|least| least <= size) && number(most).is_none_or(|most| size <= most)
+    };
+    let sized = match value {
+        Json::Number(number) => within(number.as_f64().unwrap(), "minimum", "maximum"),
+        Json::String(text) => within(text.chars().count() as f64, "minLength", "maxLength"),
+        Json::Array(items) => within(items.len() as f64, "minItems", "maxItems"),
+        _ => true,
+    };
+    let typed = match schema["type"].as_str() {
+        None => true,
+        Some("integer") => value.is_i64(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some(other) => other == "null" && value.is_null(),
+    };
+    let matches = |pattern: &str| regex::Regex::new(pattern).unwrap().is_match(value.as_str().unwrap());
+    let patterned = schema["pattern"].as_str().is_none_or(matches)
+        && (schema["format"] != "date" || matches(r"^\d{4}-\d\d-\d\d$"));
+    let chosen = schema["enum"].as_array().is_none_or(|all| all.contains(value))
+        && schema.get("const").is_none_or(|only| only == value)
+        && schema["anyOf"].as_array().is_none_or(|all| all.iter().any(|one| accepts(root, one, value)))
+        && schema["$ref"].as_str().is_none_or(|to| accepts(root, root.pointer(&to[1..]).unwrap(), value));
+    let items = value.as_array().into_iter().flatten();
+    let parts = items.clone().all(|item| schema.get("items").is_none_or(|of| accepts(root, of, item)))
+        && value.as_object().is_none_or(|entries| {
+            schema["required"]
+                .as_array()
+                .is_none_or(|all| all.iter().all(|key| entries.contains_key(key.as_str().unwrap())))
+                && entries.iter().all(|(key, value)| accepts(root, &schema["properties"][key], value))
+        });
+    sized && typed && patterned && chosen && parts
 }
 
 #[test]
@@ -144,15 +218,22 @@ fn prescribed_calls_are_read_as_calls() {
         Model::open(&vocabulary("qwen35")),
         Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf")),
     ];
-    let signs = ["<tool_call>", "[TOOL_CALLS]", "[TOOL_CALLS] [ARGS]", "<|python_tag|>"];
+    let signs = [
+        "<tool_call>",
+        "[TOOL_CALLS]",
+        "[TOOL_CALLS] [ARGS]",
+        "<|python_tag|>",
+        "<tool_call> <function=",
+        "<|tool_call> <tool_call|>",
+    ];
     let mut draw = random(7);
     for (model, sign) in models.iter().flat_map(|model| signs.iter().map(move |sign| (model, sign))) {
         let template = format!("{{# {sign} #}}{{{{ tools }}}}");
         let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
-        for choice in [json!("required"), json!({ "name": "weather" })] {
+        for choice in [json!("required"), json!({ "name": "many" }), json!({ "name": "plain" })] {
             let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
             let asked = Conversation::from_json(&asked.to_string()).unwrap();
-            let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked).unwrap().unwrap();
+            let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked, false).unwrap().unwrap();
             assert_eq!(onset, Onset::Answer);
             for _ in 0..3 {
                 let answer = model.answer(Format::Grammar(grammar.clone()), &mut draw);
@@ -162,12 +243,158 @@ fn prescribed_calls_are_read_as_calls() {
                 parts += reply.finish();
                 assert!(!parts.calls.is_empty() && parts.text.is_empty(), "{sign}: {}", model.text(&answer));
                 for call in &parts.calls {
-                    let named = call.name == "weather";
-                    assert!(named || choice == json!("required") && call.arguments.is_empty(), "{call:?}");
-                    let days = call.arguments.get("days").and_then(Json::as_u64);
-                    assert!(!named || (1..=9).contains(&days.unwrap()), "{call:?}");
+                    let all = tools();
+                    let tool = all.as_array().unwrap().iter().map(|tool| &tool["function"]);
+                    let tool = tool.clone().find(|tool| tool["name"] == call.name).unwrap();
+                    let (schema, value) = (&tool["parameters"], Json::Object(call.arguments.clone()));
+                    let text = model.text(&answer);
+                    assert!(choice["name"].is_null() || choice["name"] == call.name, "{text}");
+                    assert!(accepts(schema, schema, &value), "{sign}: {text} is read as {value}");
+                    let known = |key: &String| schema["properties"].get(key).is_some();
+                    assert!(call.arguments.keys().all(known), "{text}");
                 }
             }
+        }
+    }
+}
+
+/// What calls of a tool are read as if they have the form.
+fn read_if_formed(model: &Model, template: &str, parameters: Json, calls: &str) -> Option<Json> {
+    let template = format!("{{# {template} #}}{{{{ tools }}}}");
+    let key = "tokenizer.chat_template";
+    let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+    let tools = json!([{ "type": "function", "function": { "name": "f", "parameters": parameters } }]);
+    let asked = json!({ "messages": [{ "role": "user" }], "tools": tools, "toolChoice": "required" });
+    let asked = Conversation::from_json(&asked.to_string()).unwrap();
+    let (grammar, _) = chat::form(&templates, &model.tokenizer, &asked, false).unwrap().unwrap();
+    let mut matcher = model.vocabulary.compile(Format::Grammar(grammar)).unwrap();
+    matcher.take(&model.tokenizer.encode_within(calls).unwrap()).ok()?;
+    let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
+    let mut parts = reply.push(calls);
+    parts += reply.finish();
+    assert!(matcher.is_finished() || matcher.mask().is_ok());
+    Some(parts.calls.into_iter().map(|call| Json::Object(call.arguments)).collect())
+}
+
+#[test]
+fn texts_stand_as_they_are() {
+    let model = Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let text = || json!({ "properties": { "a": { "type": "string" }, "b": {} }, "required": ["a"] });
+    let tags = |a: &str| {
+        format!("<tool_call>\n<function=f>\n<parameter=a>\n{a}\n</parameter>\n</function>\n</tool_call>")
+    };
+    let bare = |a: &str| format!("<|tool_call>call:f{{a:<|\"|>{a}<|\"|>}}<tool_call|>");
+    for a in [
+        "",
+        "42",
+        "null",
+        "\"q\"",
+        "\n a\n\n",
+        "</tool_call>",
+        "</param",
+        "{b:1},",
+        "fn f() { \"\\n\" }",
+        "é\u{1f600}",
+    ] {
+        let read = |template, calls: String| read_if_formed(&model, template, text(), &calls);
+        assert_eq!(read("<tool_call> <function=", tags(a)), Some(json!([{ "a": a }])), "{a:?}");
+        assert_eq!(read("<|tool_call> <tool_call|>", bare(a)), Some(json!([{ "a": a }])), "{a:?}");
+        let quoted = format!(r#"{{"name": "f", "arguments": {{"a": {}}}}}"#, json!(a));
+        assert_eq!(
+            read("<tool_call>", format!("<tool_call>\n{quoted}\n</tool_call>")),
+            Some(json!([{ "a": a }])),
+            "{quoted}"
+        );
+    }
+    // What would end a text too early is no part of it.
+    assert_eq!(read_if_formed(&model, "<tool_call> <function=", text(), &tags("a</parameter>b")), None);
+    assert_eq!(read_if_formed(&model, "<|tool_call> <tool_call|>", text(), &bare("a<|\"|>b")), None);
+    // Values of any kind are JSON, texts among them; so are those of which more is asked.
+    let both = "<parameter=b>\n\"1\"\n</parameter>\n";
+    let calls = tags("x").replace("</function>", &format!("{both}</function>"));
+    assert_eq!(
+        read_if_formed(&model, "<tool_call> <function=", text(), &calls),
+        Some(json!([{ "a": "x", "b": "1" }]))
+    );
+    // Without a schema there may be parameters of any name.
+    let free = calls.replace("\"1\"", "[1, 2]");
+    assert_eq!(
+        read_if_formed(&model, "<tool_call> <function=", Json::Null, &free),
+        Some(json!([{ "a": "x", "b": [1, 2] }]))
+    );
+    assert_eq!(
+        read_if_formed(
+            &model,
+            "<|tool_call> <tool_call|>",
+            Json::Null,
+            "<|tool_call>call:f{\"a\": [{}]}<tool_call|>"
+        ),
+        Some(json!([{ "a": [{}] }]))
+    );
+}
+
+#[test]
+fn what_a_syntax_has_no_place_for_is_refused() {
+    let model = Model::marked();
+    for (sign, tool, what) in [
+        (
+            "<tool_call> <function=",
+            json!({ "name": "f", "parameters": { "properties": { "a>": {} } } }),
+            "a>",
+        ),
+        (
+            "<tool_call> <function=",
+            json!({ "name": "f", "parameters": { "properties": { "a": {} }, "minProperties": 1 } }),
+            "f: ",
+        ),
+        ("<tool_call> <function=", json!({ "name": "f", "parameters": { "anyOf": [] } }), "f: "),
+        ("<tool_call> <function=", json!({ "name": "f>" }), "f>"),
+        ("<|tool_call> <tool_call|>", json!({ "name": "f{" }), "f{"),
+    ] {
+        let template = format!("{{# {sign} #}}{{{{ tools }}}}");
+        let key = "tokenizer.chat_template";
+        let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+        let asked =
+            json!({ "messages": [{ "role": "user" }], "tools": [{ "type": "function", "function": tool }] });
+        let asked = Conversation::from_json(&asked.to_string()).unwrap();
+        let error = chat::form(&templates, &model.tokenizer, &asked, false).unwrap_err();
+        assert_eq!(error.code.as_str(), "invalid-argument");
+        assert!(error.message.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn an_answer_may_have_its_own_form_or_that_of_a_call() {
+    let model = Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let key = "tokenizer.chat_template";
+    let mut draw = random(11);
+    for sign in ["<tool_call>", "<|python_tag|>", "<tool_call> <function="] {
+        let template = format!("{{# {sign} #}}{{{{ tools }}}}");
+        let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
+        let asked = json!({ "messages": [{ "role": "user" }], "tools": tools() });
+        let asked = Conversation::from_json(&asked.to_string()).unwrap();
+        let (grammar, onset) = chat::form(&templates, &model.tokenizer, &asked, true).unwrap().unwrap();
+        assert_eq!(onset, Onset::Answer);
+        let forms = [
+            json!({ "schema": { "type": "object", "properties": { "name": { "enum": ["Bob"] } }, "required": ["name"], "additionalProperties": false } }),
+            json!({ "choices": ["{\"name\": \"Bob\"}"] }),
+            json!({ "regex": "\\{\"name\": \"Bob\"\\}" }),
+            json!({ "grammar": "start: \"{\" rest\nrest: \"\\\"name\\\": \\\"Bob\\\"}\"" }),
+        ];
+        for form in forms {
+            let either = json!({ "either": [{ "grammar": grammar.clone() }, form] });
+            let mut seen = [0, 0];
+            for _ in 0..8 {
+                let format = Format::from_json(&either.to_string()).unwrap();
+                let answer = model.text(&model.answer(format, &mut draw));
+                let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
+                let mut parts = reply.push(&answer);
+                parts += reply.finish();
+                seen[usize::from(parts.calls.is_empty())] += 1;
+                assert!(parts.text.is_empty() != parts.calls.is_empty(), "{answer}");
+                assert!(!parts.calls.is_empty() || parts.text == r#"{"name": "Bob"}"#, "{answer}");
+            }
+            println!("{sign}, {form}: {seen:?}");
         }
     }
 }
@@ -181,16 +408,15 @@ fn only_calls_that_begin_are_prescribed_unless_one_is_asked_for() {
         let templates = Templates::from_metadata(&Sketch::default().with(key, text(&template)).metadata());
         let asked = json!({ "messages": [{ "role": "user" }], "tools": tools(), "toolChoice": choice });
         let asked = Conversation::from_json(&asked.to_string()).unwrap();
-        chat::form(&templates, tokenizer, &asked).map(|form| form.map(|(_, onset)| onset))
+        chat::form(&templates, tokenizer, &asked, false).map(|form| form.map(|(_, onset)| onset))
     };
     let form = |sign: &str, choice: Json| form_of(&marked.tokenizer, sign, choice);
     assert_eq!(form("<tool_call>", json!("auto")).unwrap(), Some(Onset::Calls));
     assert_eq!(form("<tool_call>", Json::Null).unwrap(), Some(Onset::Calls));
     assert_eq!(form("<tool_call>", json!("none")).unwrap(), None);
-    // Not a token there, or a syntax of its own.
+    // Not a token there.
     assert_eq!(form_of(&plain, "<tool_call>", json!("auto")).unwrap(), None);
-    assert_eq!(form("<tool_call> <function=", json!("auto")).unwrap(), None);
-    assert!(form("<tool_call> <function=", json!("required")).is_err());
+    assert_eq!(form("<tool_call> <function=", json!("auto")).unwrap(), Some(Onset::Calls));
     assert!(form("<tool_call>", json!({ "name": "sum" })).is_err());
     let none = json!({ "messages": [{ "role": "user" }], "toolChoice": "required" });
     assert!(Conversation::from_json(&none.to_string()).is_err());

@@ -1,5 +1,5 @@
-//! Every vocabulary at hand against llama.cpp: the same ids for thousands of generated strings, with control
-//! tokens matched and not, and the text back again.
+//! Every vocabulary at hand against llama.cpp, and tiktoken's against tiktoken: the same ids for thousands of generated
+//! strings, with control tokens matched and not, and the text back again.
 //!
 //! `tests/tokenizer/expected.mjs` asks llama.cpp and leaves its answers in `target/tokenizer/`.
 
@@ -21,6 +21,8 @@ struct Expected {
     texts: Vec<String>,
     plain: Vec<Vec<u32>>,
     special: Vec<Vec<u32>>,
+    /// What tiktoken made of those that are not long.
+    tiktoken: Option<Vec<Option<Vec<u32>>>>,
 }
 
 impl Expected {
@@ -38,12 +40,14 @@ impl Expected {
     }
 }
 
+/// Compares all. `changed` is how a text comes back, if at all.
 fn compare(name: &str, changed: Option<fn(&str) -> String>) {
-    compare_where(name, changed, |_| true);
+    compare_with(name, changed, false);
 }
 
-/// Compares the strings that are `comparable`. `changed` is how a text comes back, if at all.
-fn compare_where(name: &str, changed: Option<fn(&str) -> String>, comparable: impl Fn(&str) -> bool) {
+/// The same; where llama.cpp `approximates`, tiktoken says what is right, and llama.cpp is only compared with where it
+/// agrees.
+fn compare_with(name: &str, changed: Option<fn(&str) -> String>, approximates: bool) {
     let expected = Expected::read(name);
     assert!(expected.texts.len() >= 2000, "{name}: only {} strings", expected.texts.len());
     let metadata = models::metadata(&expected.path);
@@ -54,11 +58,20 @@ fn compare_where(name: &str, changed: Option<fn(&str) -> String>, comparable: im
 
     let mut compared = 0;
     let mut wrong = Vec::new();
-    for (special, all_ids) in [(false, &expected.plain), (true, &expected.special)] {
+    let agreed = |index: usize| {
+        let right = expected.tiktoken.as_ref().and_then(|all| all[index].as_ref());
+        !approximates || right.is_none_or(|ids| *ids == expected.plain[index])
+    };
+    let of_llama_cpp = |ids: &[Vec<u32>]| -> Vec<Option<Vec<u32>>> {
+        ids.iter().enumerate().map(|(index, ids)| agreed(index).then(|| ids.clone())).collect()
+    };
+    let (plain, special) = (of_llama_cpp(&expected.plain), of_llama_cpp(&expected.special));
+    let tiktoken = expected.tiktoken.iter().map(|ids| ("tiktoken", false, ids));
+    for (whose, special, all_ids) in
+        [("llama.cpp", false, &plain), ("llama.cpp", true, &special)].into_iter().chain(tiktoken)
+    {
         for (text, ids) in expected.texts.iter().zip(all_ids) {
-            if !comparable(text) {
-                continue;
-            }
+            let Some(ids) = ids else { continue };
             let ours = tokenizer.encode(text, special, Some(false)).unwrap();
             compared += 1;
             if ours != *ids {
@@ -68,7 +81,7 @@ fn compare_where(name: &str, changed: Option<fn(&str) -> String>, comparable: im
                     ids[at..end].iter().map(|&id| (id, tokenizer.token_text(id).unwrap())).collect::<Vec<_>>()
                 };
                 wrong.push(format!(
-                    "special {special}, {text:?}, token {at}:\n  ours   {:?}\n  theirs {:?}",
+                    "{whose}, special {special}, {text:?}, token {at}:\n  ours   {:?}\n  theirs {:?}",
                     show(&ours),
                     show(ids)
                 ));
@@ -176,20 +189,36 @@ fn bert_bge() {
     compare("bert-bge", None);
 }
 
+#[test]
+fn mistral() {
+    for version in ["v1", "v3", "v7"] {
+        compare(&format!("mistral-{version}"), Some(with_spaces));
+    }
+}
+
+#[test]
+fn gpt_2() {
+    compare("gpt-2", Some(as_is));
+}
+
+#[test]
+fn cl100k() {
+    compare("cl100k", Some(as_is));
+}
+
 /// The lines of the table of pre-tokenizers that no vocabulary at hand uses: Llama 3's, renamed.
 #[test]
 fn other_pre_tokenizers() {
-    for name in ["default", "gpt-2", "smollm", "smaug-bpe"] {
+    for name in ["default", "smaug-bpe"] {
         compare(&format!("llama-bpe-as-{name}"), Some(as_is));
     }
 }
 
-/// Of these two llama.cpp has approximations, in which marks are not part of a word; ours are the expressions of
-/// the models' own tokenizers. Without marks both cut alike.
+/// Of these two llama.cpp has approximations, in which marks are no part of a word and only ASCII has two cases; ours are
+/// the expressions of the models' own tokenizers, as tiktoken has them.
 #[test]
 fn pre_tokenizers_that_llama_cpp_approximates() {
-    let marks = regex::Regex::new(r"\p{M}").unwrap();
-    for name in ["tekken", "gpt-4o"] {
-        compare_where(&format!("llama-bpe-as-{name}"), Some(as_is), |text| !marks.is_match(text));
+    for name in ["tekken", "o200k"] {
+        compare_with(name, Some(as_is), true);
     }
 }

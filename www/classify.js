@@ -204,7 +204,7 @@ export class Classify {
     if (this.#model && !writes(this.#model.info) && !this.#model.info.labels) {
       return `import { fitClassifier, load } from "wisplm";
 
-const model = await load("models/all-MiniLM-L6-v2.gguf");
+const model = await load("models/all-MiniLM-L6-v2.Q8_0.gguf");
 const examples = ${source(examples, 2)};
 const classifier = await fitClassifier(model, examples);
 console.log(classifier.report.accuracy); // cross-validated

@@ -78,7 +78,7 @@ export class Search {
   #code() {
     return `import { load } from "wisplm";
 
-const model = await load("models/all-MiniLM-L6-v2.gguf");
+const model = await load("models/all-MiniLM-L6-v2.Q8_0.gguf");
 const documents = ${source(lines(this.#documents.box.value), 1)};
 const vectors = await model.embed(documents);
 

@@ -7,7 +7,7 @@ const own = (name, file) => ({ name, url: new URL(`./models/${file}`, document.b
 /** The demo's own models: one that writes, one that embeds. */
 export const ownModels = {
   writes: own("SmolLM2 135M", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-  embeds: own("all-MiniLM-L6-v2", "all-MiniLM-L6-v2.gguf"),
+  embeds: own("all-MiniLM-L6-v2", "all-MiniLM-L6-v2.Q8_0.gguf"),
 };
 
 /** Size of a model on this server; null when the file is not there, undefined when it cannot be told. */

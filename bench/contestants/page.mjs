@@ -9,11 +9,11 @@ function growth(before, after) {
 }
 
 /** A loaded model, as in `native.mjs`. Its file lies in the browser's private file system: `download` in race.mjs. */
-export async function open(stage, { engine, threads, variant, device }, model, context) {
+export async function open(stage, { engine, threads, variant, device, onnx }, model, context) {
   const page = await stage.page(engine, variant);
   try {
     const before = await stage.processes();
-    const argument = { engine, url: `/models/${model.file}`, threads, context, device };
+    const argument = { engine, url: `/models/${model.file}`, threads, context, device, onnx };
     const opened = await page.evaluate(async ({ engine, ...how }) => {
       const { open } = await import(`/bench/${engine}.js`);
       const began = performance.now();
@@ -23,6 +23,7 @@ export async function open(stage, { engine, threads, variant, device }, model, c
     return {
       ...opened,
       measure: (...asked) => page.evaluate((asked) => contestant.measure(...asked), asked),
+      likelihood: (...asked) => page.evaluate((asked) => contestant.likelihood(...asked), asked),
       async memory() {
         const engine = await page.evaluate(() => contestant.memory?.());
         return { peak: growth(before, await stage.processes()), engine };

@@ -23,13 +23,22 @@ export async function open({ url, threads, context, device = "wasm" }) {
       const began = performance.now();
       const generation = model.generate(prompt, { maxTokens: steps + 1, temperature: 0, ignoreEos: true });
       let firstTokenMs;
+      const text = [];
       for await (const event of generation.events()) {
-        if (event.type === "token") firstTokenMs ??= performance.now() - began;
+        if (event.type !== "token") continue;
+        firstTokenMs ??= performance.now() - began;
+        text.push(event.id);
       }
       const { timings, usage } = await generation.result;
       const read = usage.promptTokens - usage.cachedTokens;
       const { promptMs: prefillMs, decodeMs } = timings;
-      return { read, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs };
+      return { read, made: usage.completionTokens, prefillMs, decodeMs, firstTokenMs, start: prompt[0], text: text.join(" ") };
+    },
+
+    /** The mean log-probability of what others made of a prompt of `measure`. */
+    async likelihood({ tokens }, start, text) {
+      const { logprobs } = await model.score([start, ...tokens.slice(1), ...text]);
+      return logprobs.slice(-text.length).reduce((sum, one) => sum + one, 0) / text.length;
     },
 
     /** Bytes that the engine has taken at most. */

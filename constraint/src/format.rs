@@ -1,7 +1,7 @@
 //! The forms that an answer can be asked to have.
 
 use crate::error::{Error, Result};
-use llguidance::api::TopLevelGrammar;
+use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ pub enum Format {
     Choices(Vec<String>),
     /// A context-free grammar in llguidance's variant of Lark's syntax; its rule `start` is the answer.
     Grammar(String),
+    /// What one of them says.
+    Either(Vec<Format>),
 }
 
 impl Format {
@@ -56,6 +58,17 @@ impl Format {
                 ));
             }
             Format::Grammar(grammar) => TopLevelGrammar::from_lark(grammar),
+            Format::Either(forms) => {
+                let names: Vec<String> = (0..forms.len()).map(|index| format!("@form{index}")).collect();
+                let mut either = TopLevelGrammar::from_lark(format!("start: {}", names.join(" | ")));
+                for (name, form) in names.iter().zip(forms) {
+                    let parts = form.grammar()?.grammars.into_iter();
+                    either
+                        .grammars
+                        .extend(parts.map(|part| GrammarWithLexer { name: Some(name[1..].into()), ..part }));
+                }
+                either
+            }
         })
     }
 }

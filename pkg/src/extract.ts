@@ -2,9 +2,9 @@
 
 import type { Message } from "./chat.js";
 import { aborted, invalidArgument, WispError } from "./errors.js";
-import type { Format } from "./format.js";
 import type { Generation } from "./generation.js";
-import { type ExtractOptions, extractOptions, text } from "./options.js";
+import { type ChatOptions, type ExtractOptions, extractOptions, text } from "./options.js";
+import type { WireInfo } from "./protocol.js";
 
 /** A schema of another library (Zod, Valibot, ArkType, …) that can write itself as JSON Schema: see standardschema.dev. */
 export interface StandardSchema<T = unknown> {
@@ -56,15 +56,15 @@ const INSTRUCTION = "Extract the data from the text below, as JSON.";
 /** Tokens of a value: enough for any that a small model gets right. */
 const MAX_TOKENS = 1024;
 
-type Ask = (messages: readonly Message[] | string, options: { format: Format; maxTokens: number; temperature: 0; signal?: AbortSignal }) => Generation;
+type Ask = (messages: readonly Message[] | string, options: ChatOptions) => Generation;
 
-export async function extract(ask: Ask, chats: boolean, input: unknown, schema: unknown, options?: ExtractOptions): Promise<unknown> {
+export async function extract(ask: Ask, { chats, thinks }: Pick<WireInfo, "chats" | "thinks">, input: unknown, schema: unknown, options?: ExtractOptions): Promise<unknown> {
   const { instruction = INSTRUCTION, maxTokens = MAX_TOKENS, signal } = extractOptions(options);
   const json = jsonSchema(schema);
   const asked = `${instruction}\n\n${text(input, "text")}`;
   const prompt = chats ? [{ role: "user", content: asked }] : `${asked}\n\nJSON: `;
   const format = { schema: json };
-  const answer = ask(prompt, { format, maxTokens, temperature: 0, ...(signal && { signal }) });
+  const answer = ask(prompt, { format, maxTokens, temperature: 0, ...(chats && thinks && { reasoning: false }), ...(signal && { signal }) });
   const { text: value, finishReason } = await answer.result;
   if (finishReason === "abort") throw aborted(signal);
   if (finishReason === "length") {

@@ -31,7 +31,7 @@ import {
   tokenizeOptions,
   wired,
 } from "./options.js";
-import type { WireLoaded, WirePlace } from "./protocol.js";
+import type { WireInfo, WireLoaded, WirePlace } from "./protocol.js";
 import { Numbers, type Session, WorkerSession } from "./session.js";
 import { invalidArgument } from "./errors.js";
 
@@ -168,7 +168,7 @@ export class WorkerModel implements Model {
   readonly #sessions = new Numbers();
   readonly #embeds: boolean;
   #info: ModelInfo;
-  readonly #chats: boolean;
+  readonly #asking: Pick<WireInfo, "chats" | "thinks">;
 
   constructor(link: Link, { info, place }: WireLoaded) {
     this.#link = link;
@@ -179,7 +179,7 @@ export class WorkerModel implements Model {
       ...(info.labels !== null && { labels: info.labels }),
       ...placed(place),
     };
-    this.#chats = info.chats;
+    this.#asking = info;
     this.#embeds = !info.generates && info.labels === null;
     link.onMemory = (memory) => {
       this.#info = { ...this.#info, memory };
@@ -255,9 +255,9 @@ export class WorkerModel implements Model {
   }
 
   async extract<const S extends object | boolean>(input: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>> {
-    const ask = (prompt: readonly Message[] | string, options: GenerateOptions): Generation =>
+    const ask = (prompt: readonly Message[] | string, options: ChatOptions): Generation =>
       typeof prompt === "string" ? this.generate(prompt, options) : this.chat(prompt, options);
-    return (await extract(ask, this.#chats, input, schema, options)) as Extracted<S>;
+    return (await extract(ask, this.#asking, input, schema, options)) as Extracted<S>;
   }
 
   async rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]> {

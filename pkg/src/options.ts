@@ -97,8 +97,8 @@ export interface GenerateOptions {
   /** Tell how likely each token was, and which this many tokens were the likeliest: `result.logprobs`. At most 20. */
   logprobs?: number;
   /**
-   * The form that the answer has to have. It comes after the reasoning, where the model's template opens that. An answer
-   * that `maxTokens` or a `stop` text ends is not complete.
+   * The form that the answer has to have. It comes after the reasoning, if the model reasons. An answer that `maxTokens`
+   * or a `stop` text ends is not complete.
    */
   format?: Format;
   /** Stops the generation. */
@@ -109,7 +109,7 @@ export interface GenerateOptions {
 export interface ChatOptions extends GenerateOptions {
   /**
    * Functions that the model may ask for. Refused where its template has no place for them, or its way of writing calls is
-   * not known. Of most models calls have the form that the schemas prescribe: where it writes them as JSON.
+   * not known. Calls have the form that the schemas prescribe.
    */
   tools?: readonly Tool[];
   /**
@@ -379,10 +379,11 @@ export function chatOptions(options?: ChatOptions): ChatOptions {
   return formed(checked(options, { ...sending, continueAssistant: flag }, "chat"));
 }
 
-/** Refuses two forms of one answer. */
+/** Refuses a form of an answer that is to be a call. */
 export function formed<T extends SendOptions>(set: T): T {
-  if (set.format !== undefined && (set.tools ?? []).length > 0 && set.toolChoice !== "none") {
-    throw invalidArgument('format and tools do not go together: leave one out, or set toolChoice to "none"', "format");
+  const must = set.toolChoice === "required" || typeof set.toolChoice === "object";
+  if (set.format !== undefined && (set.tools ?? []).length > 0 && must) {
+    throw invalidArgument('format is of no use where toolChoice has the model call a tool: leave one out, or set it to "auto"', "format");
   }
   return set;
 }

@@ -134,6 +134,8 @@ export interface WireInfo {
   generates: boolean;
   /** Whether it has a chat template. */
   chats: boolean;
+  /** Whether it can be told not to reason. */
+  thinks: boolean;
   /** What a head scores, of a model that has one. */
   labels: string[] | null;
   adapters: { name: string; scale: number }[];

@@ -82,10 +82,10 @@ export class FakeEngine implements Engine {
   }
 
   generate(prompt: Uint32Array, answered: Uint32Array, options: string): string {
-    const { maxTokens = Infinity, temperature = 1, formed = false } = JSON.parse(options) as {
+    const { maxTokens = Infinity, temperature = 1, formed } = JSON.parse(options) as {
       maxTokens?: number;
       temperature?: number;
-      formed?: boolean;
+      formed?: "answer" | "calls";
     };
     this.calls.push(`generate ${prompt.length} ${options}`);
     if (temperature < 0) throw typed("invalid-argument", "temperature is below 0", { key: "temperature" });
@@ -103,13 +103,13 @@ export class FakeEngine implements Engine {
       if (made >= maxTokens) return { state: "finished", finishReason: "length", usage };
       if (made >= this.words) return { state: "finished", finishReason: "stop", usage };
       this.life--;
-      if (formed) {
+      if (formed !== undefined) {
         made += this.#forced.splice(0).length;
         if (this.#complete) return { state: "finished", finishReason: "stop", usage: { ...usage, completionTokens: made } };
         if (this.#permit === undefined) return { state: "decode", text: "", tokens: [], awaitsPermit: true };
         const token = 31 - Math.clz32(this.#permit[0]!);
         [this.#permit, made] = [undefined, made + 1];
-        return { state: "decode", text: String.fromCharCode(64 + token), tokens: [token], awaitsPermit: true };
+        return { state: "decode", text: String.fromCharCode(64 + token), tokens: [token], formed: [token], awaitsPermit: true };
       }
       for (const end = performance.now() + this.wordMs; performance.now() < end; );
       return { state: "decode", text: `w${made} `, tokens: [made++] };
@@ -117,9 +117,9 @@ export class FakeEngine implements Engine {
     return begins(prompt.length);
   }
 
-  callForm(conversation: string): string | undefined {
+  callForm(conversation: string, led: boolean): string | undefined {
     const forced = conversation.includes('"toolChoice":"required"');
-    return forced ? JSON.stringify({ choices: ["CALL"] }) : undefined;
+    return forced || (led && conversation.includes('"tools"')) ? JSON.stringify({ grammar: "CALL", begins: "answer" }) : undefined;
   }
 
   /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
@@ -606,11 +606,13 @@ export function sameBytes(found: Uint8Array | undefined, expected: Uint8Array): 
 }
 
 /**
- * Knows one form: `{ choices: [text] }`, of capital letters; of others it says that they are complete. It prescribes a letter after each `A`; a text with `Z` is
- * refused, and one with `X` traps when it is there.
+ * Knows one form: `{ choices: [text] }`, of capital letters; a grammar is taken for the text, of two forms it takes the other, and of others it says that they
+ * are complete. It prescribes a letter after each `A`; a text with `Z` is refused, and one with `X` traps when it is there.
  */
 export class FakeConstraint implements Constraint {
   started = 1;
+  /** Followers that nobody has freed. */
+  static open = 0;
 
   readonly Tokens = class implements Tokens {
     constructor(bytes: Uint8Array, lengths: Uint32Array, ends: Uint32Array, tokenize: (text: string) => Uint32Array) {
@@ -619,9 +621,13 @@ export class FakeConstraint implements Constraint {
     }
 
     compile(format: string): Follower {
-      const text = (JSON.parse(format) as { choices?: [string] }).choices?.[0] ?? "";
+      interface Known { choices?: [string]; grammar?: string; either?: [Known, Known] }
+      const known = JSON.parse(format) as Known;
+      const { choices, grammar } = known.either?.[1] ?? known;
+      const text = choices?.[0] ?? grammar ?? "";
       if (text.includes("Z")) throw typed("constraint-unsatisfiable", "no Z");
       let at = 0;
+      FakeConstraint.open++;
       return {
         mask() {
           if (text[at] === "X") throw new WebAssembly.RuntimeError("unreachable");
@@ -635,7 +641,7 @@ export class FakeConstraint implements Constraint {
           for (const token of tokens) assert.equal(token, text.charCodeAt(at++) - 64);
         },
         isFinished: () => at === text.length,
-        free() {},
+        free: () => void FakeConstraint.open--,
       };
     }
 

@@ -164,6 +164,8 @@ test("calls of tools come at the end, each with a name", async () => {
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
+    const either = { tools, format: { choices: ["BA"] } } as const;
+    assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], either)), "BA", "or a form of its own");
   });
 });
 
@@ -179,7 +181,7 @@ test("a conversation that is none is refused", async () => {
       [[], { tools: ["sum"] }, "tools"],
       [[], { toolChoice: "any" }, "toolChoice"],
       [[], { toolChoice: { tool: "sum" } }, "tool"],
-      [[], { tools: [{}], format: { choices: ["A"] } }, "format"],
+      [[], { tools: [{}], toolChoice: "required", format: { choices: ["A"] } }, "format"],
       [[], { reasoning: "yes" }, "reasoning"],
       [[], { continueAssistant: 1 }, "continueAssistant"],
     ];
@@ -260,6 +262,9 @@ test("an answer has the form that is asked for, and a form that cannot be had le
     await assert.rejects(choose("BXA"), { code: "invalid-argument", message: /too much/ });
     assert.equal(constraint.started, 2);
     assert.equal(await choose("CA"), "CA");
+    const long = Array<number>(FakeEngine.contextLength + 1).fill(5);
+    await assert.rejects(model.generate(long, { format: { choices: ["A"] } }).result, { code: "context-overflow" });
+    assert.equal(FakeConstraint.open, 0, "all are freed");
     const wrong = [{}, { choices: "A" }, { regex: 1 }, { regex: /a/i }, { schema: [] }, { grammar: {} }, { choices: ["A"], regex: "A" }, "A"];
     for (const format of wrong) {
       await assert.rejects(model.generate("x", { format: format as never }).result, { code: "invalid-argument" }, JSON.stringify(format));

@@ -2,7 +2,8 @@
 //!
 //! A format is told by what the template mentions. What looks like a call and cannot be read stays text.
 
-use super::form::{Piece, Script};
+use super::form::{Piece, Script, name_of, schema_of};
+use super::values::{Syntax, texts};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -26,14 +27,14 @@ pub struct Format {
     /// What an answer begins with that is nothing but a call.
     pub whole: Option<&'static str>,
     /// How calls can be prescribed.
-    pub script: Option<Script>,
-    read: fn(&str) -> Option<Vec<ToolCall>>,
+    pub script: Script,
+    read: fn(&str, &[Value]) -> Option<Vec<ToolCall>>,
 }
 
 impl Format {
-    /// The calls of an answer from the first one on; `None` if that is something else.
-    pub fn read(&self, text: &str) -> Option<Vec<ToolCall>> {
-        (self.read)(text.trim()).filter(|calls| !calls.is_empty())
+    /// The calls of an answer from the first one on, as what `tools` say they are; `None` if that is something else.
+    pub fn read(&self, text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
+        (self.read)(text.trim(), tools).filter(|calls| !calls.is_empty())
     }
 }
 
@@ -42,50 +43,50 @@ const FORMATS: &[Format] = &[
         signs: &["<|tool_call>", "<tool_call|>"],
         open: "<|tool_call>",
         whole: None,
-        script: None,
+        script: GEMMA,
         read: gemma,
     },
     Format {
         signs: &["[TOOL_CALLS]", "[ARGS]"],
         open: "[TOOL_CALLS]",
         whole: None,
-        script: Some(MINISTRAL),
+        script: MINISTRAL,
         read: ministral,
     },
-    Format {
-        signs: &["[TOOL_CALLS]"],
-        open: "[TOOL_CALLS]",
-        whole: None,
-        script: Some(MISTRAL),
-        read: mistral,
-    },
+    Format { signs: &["[TOOL_CALLS]"], open: "[TOOL_CALLS]", whole: None, script: MISTRAL, read: mistral },
     Format {
         signs: &["<tool_call>", "<function="],
         open: "<tool_call>",
         whole: None,
-        script: None,
+        script: TAGGED,
         read: tagged,
     },
-    Format { signs: &["<tool_call>"], open: "<tool_call>", whole: None, script: Some(HERMES), read: hermes },
+    Format { signs: &["<tool_call>"], open: "<tool_call>", whole: None, script: HERMES, read: hermes },
     Format {
         signs: &["<|python_tag|>"],
         open: "<|python_tag|>",
         whole: Some("{"),
-        script: Some(LLAMA),
+        script: LLAMA,
         read: llama,
     },
     Format {
         signs: &["\"parameters\": dictionary of argument name"],
         open: "<|python_tag|>",
         whole: Some("{"),
-        script: Some(LLAMA),
+        script: LLAMA,
         read: llama,
     },
 ];
 
 /// A call that is an object with the name first; `key` leads over to the arguments.
 const fn in_json(key: &'static str) -> [Piece; 5] {
-    [Piece::Text("{\"name\": "), Piece::Quoted, Piece::Text(key), Piece::Arguments, Piece::Text("}")]
+    [
+        Piece::Text("{\"name\": "),
+        Piece::Quoted,
+        Piece::Text(key),
+        Piece::Arguments(Syntax::Json),
+        Piece::Text("}"),
+    ]
 }
 
 const HERMES: Script = Script {
@@ -93,6 +94,24 @@ const HERMES: Script = Script {
     call: &in_json(", \"arguments\": "),
     between: Some(&["\n", "</tool_call>", "\n", "<tool_call>", "\n"]),
     close: &["\n", "</tool_call>"],
+};
+
+const TAGGED: Script = Script {
+    call: &[
+        Piece::Text("<function="),
+        Piece::Name,
+        Piece::Text(">\n"),
+        Piece::Arguments(Syntax::Tags),
+        Piece::Text("</function>"),
+    ],
+    ..HERMES
+};
+
+const GEMMA: Script = Script {
+    open: &["<|tool_call>"],
+    call: &[Piece::Text("call:"), Piece::Name, Piece::Arguments(Syntax::Bare)],
+    between: Some(&["<tool_call|>", "<|tool_call>"]),
+    close: &["<tool_call|>"],
 };
 
 const LLAMA: Script = Script { open: &[], call: &in_json(", \"parameters\": "), between: None, close: &[] };
@@ -106,7 +125,7 @@ const MISTRAL: Script = Script {
 
 const MINISTRAL: Script = Script {
     open: &["[TOOL_CALLS]"],
-    call: &[Piece::Name, Piece::Text("[ARGS]"), Piece::Arguments],
+    call: &[Piece::Name, Piece::Text("[ARGS]"), Piece::Arguments(Syntax::Json)],
     between: Some(&["[TOOL_CALLS]"]),
     close: &[],
 };
@@ -132,99 +151,166 @@ fn from_json(mut call: Value) -> Option<ToolCall> {
 }
 
 /// `<tool_call>{json}</tool_call>`, again and again.
-fn hermes(text: &str) -> Option<Vec<ToolCall>> {
-    blocks(text, "<tool_call>", "</tool_call>")?.into_iter().map(|block| from_json(json(block)?)).collect()
+fn hermes(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
+    repeated(text, "<tool_call>", "</tool_call>", json_call)
 }
 
 /// `<tool_call><function=NAME><parameter=P>VALUE</parameter></function></tool_call>`; texts stand bare.
-fn tagged(text: &str) -> Option<Vec<ToolCall>> {
-    let call = |block: &str| {
-        let (name, mut rest) = block.trim().strip_prefix("<function=")?.split_once('>')?;
+fn tagged(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
+    repeated(text, "<tool_call>", "</tool_call>", |block| {
+        let (name, mut rest) = block.strip_prefix("<function=")?.split_once('>')?;
+        let schema = tools.iter().find(|tool| name_of(tool) == Some(name)).map(schema_of);
         let mut arguments = Map::new();
-        while let Some((_, parameter)) = rest.split_once("<parameter=") {
+        while let Some(parameter) = rest.trim_start().strip_prefix("<parameter=") {
             let (key, value) = parameter.split_once('>')?;
-            let (value, after) = value.split_once("</parameter>")?;
-            let value = value.strip_prefix('\n').unwrap_or(value);
-            let value = value.strip_suffix('\n').unwrap_or(value);
-            arguments.insert(key.to_owned(), json(value).unwrap_or_else(|| value.into()));
+            let property = schema.and_then(|schema| schema.get("properties")?.get(key));
+            let is_text = property.is_some_and(|schema| texts(schema, Syntax::CLOSE).is_some());
+            let (value, after) = parameter_value(value, is_text)?;
+            arguments.insert(key.to_owned(), value);
             rest = after;
         }
-        Some(ToolCall { id: None, name: name.to_owned(), arguments })
-    };
-    blocks(text, "<tool_call>", "</tool_call>")?.into_iter().map(call).collect()
+        let rest = rest.trim_start();
+        let call = ToolCall { id: None, name: name.to_owned(), arguments };
+        Some((call, rest.strip_prefix("</function>").unwrap_or(rest)))
+    })
+}
+
+/// The value of a parameter, and what follows it. What is not known to be a text is JSON if it can be.
+fn parameter_value(text: &str, is_text: bool) -> Option<(Value, &str)> {
+    let text = text.strip_prefix('\n').unwrap_or(text);
+    if !is_text
+        && let Some((value, after)) = json_value(text)
+        && let Some(after) = after.trim_start().strip_prefix(Syntax::CLOSE)
+    {
+        return Some((value, after));
+    }
+    let (value, after) = text.split_once(Syntax::CLOSE)?;
+    let value = value.strip_suffix('\n').unwrap_or(value);
+    let read = if is_text { None } else { json(value) };
+    Some((read.unwrap_or_else(|| value.into()), after))
 }
 
 /// `[TOOL_CALLS][{json}, …]`.
-fn mistral(text: &str) -> Option<Vec<ToolCall>> {
+fn mistral(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
     let Value::Array(calls) = json(text.strip_prefix("[TOOL_CALLS]")?)? else { return None };
     calls.into_iter().map(from_json).collect()
 }
 
 /// `[TOOL_CALLS]NAME[ARGS]{json}`, again and again.
-fn ministral(text: &str) -> Option<Vec<ToolCall>> {
-    let call = |call: &str| {
+fn ministral(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
+    repeated(text, "[TOOL_CALLS]", "", |call| {
         let (name, arguments) = call.split_once("[ARGS]")?;
-        let name = name.trim().to_owned();
-        Some(ToolCall { id: None, name, arguments: serde_json::from_str(arguments.trim()).ok()? })
-    };
-    text.strip_prefix("[TOOL_CALLS]")?.split("[TOOL_CALLS]").map(call).collect()
+        let (Value::Object(arguments), rest) = json_value(arguments)? else { return None };
+        Some((ToolCall { id: None, name: name.trim().to_owned(), arguments }, rest))
+    })
 }
 
 /// `{json}`, perhaps behind `<|python_tag|>`; several are parted by semicolons.
-fn llama(text: &str) -> Option<Vec<ToolCall>> {
-    let text = text.strip_prefix("<|python_tag|>").unwrap_or(text);
-    if let Some(call) = json(text) {
-        return Some(vec![from_json(call)?]);
-    }
-    text.split(';').map(|call| from_json(json(call)?)).collect()
+fn llama(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
+    let marked = text.strip_prefix("<|python_tag|>");
+    let calls = repeated(marked.unwrap_or(text), "", ";", json_call)?;
+    // An object without a mark may be an answer that has a name.
+    let known = |call: &ToolCall| tools.iter().any(|tool| name_of(tool) == Some(&call.name));
+    (marked.is_some() || tools.is_empty() || calls.iter().all(known)).then_some(calls)
 }
 
 /// `<|tool_call>call:NAME{key:value,…}<tool_call|>`, values as in JSON but with bare keys and texts between `<|"|>`.
-fn gemma(text: &str) -> Option<Vec<ToolCall>> {
-    let call = |block: &str| {
-        let block = block.trim().strip_prefix("call:")?;
+fn gemma(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
+    repeated(text, "<|tool_call>", "<tool_call|>", |block| {
+        let block = block.strip_prefix("call:")?;
         let (name, arguments) = block.split_at(block.find('{')?);
-        let Value::Object(arguments) = json(&loose(arguments)?)? else { return None };
-        Some(ToolCall { id: None, name: name.trim().to_owned(), arguments })
-    };
-    blocks(text, "<|tool_call>", "<tool_call|>")?.into_iter().map(call).collect()
+        let (Value::Object(arguments), rest) = bare_value(arguments, DEEPEST)? else { return None };
+        Some((ToolCall { id: None, name: name.trim().to_owned(), arguments }, rest))
+    })
 }
 
-/// JSON of Gemma's way to write values.
-fn loose(text: &str) -> Option<String> {
-    const QUOTE: &str = "<|\"|>";
-    let mut json = String::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix(QUOTE) {
-            let (inside, after) = quoted.split_once(QUOTE)?;
-            json.push_str(&Value::from(inside).to_string());
-            rest = after;
-            continue;
-        }
-        let end = rest.find(['{', '}', '[', ']', ',', ':', '<']).filter(|&at| at > 0).unwrap_or(1);
-        let (token, after) = rest.split_at_checked(end)?;
-        if after.trim_start().starts_with(':') && !token.trim().is_empty() && !token.trim().starts_with('"') {
-            json.push_str(&Value::from(token.trim()).to_string());
-        } else {
-            json.push_str(token);
-        }
-        rest = after;
+/// How deep values may lie in one another, as `serde_json` has it.
+const DEEPEST: usize = 128;
+
+/// A value of Gemma's, and what follows it.
+fn bare_value(text: &str, depth: usize) -> Option<(Value, &str)> {
+    let depth = depth.checked_sub(1)?;
+    let text = text.trim_start();
+    if let Some(quoted) = text.strip_prefix(Syntax::QUOTE) {
+        return quoted.split_once(Syntax::QUOTE).map(|(inside, rest)| (inside.into(), rest));
     }
-    Some(json)
+    let entry = |text| {
+        let (key, rest) = bare_key(text)?;
+        let (value, rest) = bare_value(rest.trim_start().strip_prefix(':')?, depth)?;
+        Some(((key, value), rest))
+    };
+    if let Some(rest) = text.strip_prefix('{') {
+        let (entries, rest) = parted(rest, '}', entry)?;
+        return Some((Value::Object(entries.into_iter().collect()), rest));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (items, rest) = parted(rest, ']', |text| bare_value(text, depth))?;
+        return Some((Value::Array(items), rest));
+    }
+    json_value(text)
 }
 
-/// What stands between the marks; between the blocks there is white space, and the last mark may be missing.
-fn blocks<'t>(text: &'t str, open: &str, close: &str) -> Option<Vec<&'t str>> {
-    let mut blocks = Vec::new();
+fn bare_key(text: &str) -> Option<(String, &str)> {
+    match bare_value(text, 1).filter(|_| text.starts_with('"') || text.starts_with(Syntax::QUOTE)) {
+        Some((Value::String(key), rest)) => Some((key, rest)),
+        _ => {
+            let (key, rest) = text.split_at(text.find(':')?);
+            Some((key.trim().to_owned(), rest)).filter(|(key, _)| !key.is_empty())
+        }
+    }
+}
+
+/// What stands between commas up to `close`, and what follows that.
+fn parted<'t, T>(
+    text: &'t str,
+    close: char,
+    read: impl Fn(&'t str) -> Option<(T, &'t str)>,
+) -> Option<(Vec<T>, &'t str)> {
+    let mut all = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(after) = rest.strip_prefix(close) {
+            return Some((all, after));
+        }
+        let (one, after) = read(rest)?;
+        all.push(one);
+        rest = after.trim_start();
+        rest = match rest.strip_prefix(',') {
+            Some(after) => after.trim_start(),
+            None if rest.starts_with(close) => rest,
+            None => return None,
+        };
+    }
+}
+
+/// What stands between marks, again and again, of which the last may be missing; around it is white space.
+fn repeated<'t, T>(
+    text: &'t str,
+    open: &str,
+    close: &str,
+    read: impl Fn(&'t str) -> Option<(T, &'t str)>,
+) -> Option<Vec<T>> {
+    let mut all = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (block, after) =
-            rest.strip_prefix(open).map(|block| block.split_once(close).unwrap_or((block, "")))?;
-        blocks.push(block);
-        rest = after.trim_start();
+        let (one, after) = read(rest.strip_prefix(open)?.trim_start())?;
+        all.push(one);
+        let after = after.trim_start();
+        rest = after.strip_prefix(close).or(after.is_empty().then_some(after))?.trim_start();
     }
-    Some(blocks)
+    Some(all)
+}
+
+fn json_call(text: &str) -> Option<(ToolCall, &str)> {
+    let (call, rest) = json_value(text)?;
+    Some((from_json(call)?, rest))
+}
+
+/// The JSON value that a text begins with, and what follows it.
+fn json_value(text: &str) -> Option<(Value, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, text.get(values.byte_offset()..)?))
 }
 
 fn json(text: &str) -> Option<Value> {
@@ -237,7 +323,7 @@ mod tests {
     use serde_json::json;
 
     fn read(template: &str, text: &str) -> Value {
-        json!(format_of(template).expect("a format").read(text))
+        json!(format_of(template).expect("a format").read(text, &[]))
     }
 
     #[test]
@@ -278,7 +364,7 @@ mod tests {
             ("<|tool_call> <tool_call|>", "<|tool_call>call:a{b:<|\"|>c}<tool_call|>"),
             ("<|tool_call> <tool_call|>", "<|tool_call>call:é{é<}"),
         ] {
-            assert_eq!(format_of(template).expect("a format").read(text), None, "{text}");
+            assert_eq!(format_of(template).expect("a format").read(text, &[]), None, "{text}");
         }
         assert!(format_of("{{ messages }}").is_none());
     }

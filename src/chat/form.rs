@@ -1,26 +1,17 @@
 //! The form of tool calls, as a grammar: the names are those of tools, and the arguments what their schemas accept.
 //!
-//! The grammar is in Lark's syntax, as `constraint/` reads it. Families that write calls in a syntax of their own, and not
-//! as JSON, have none: their calls are only read.
+//! The grammar is in Lark's syntax, as `constraint/` reads it.
 
 use super::calls::Format;
 use super::conversation::{Choice, Conversation};
+use super::values::{Rules, Syntax, inexpressible, literal};
 use crate::error::{Error, Result};
+use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// When an answer's form begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Onset {
-    /// With what is said.
-    #[default]
-    Answer,
-    /// Behind what opens a call of a tool, if there is one.
-    Calls,
-}
-
-/// How a family writes calls, as far as that is JSON. Marks may be tokens of their own.
-#[derive(Debug)]
+/// How a family writes calls. Marks may be tokens of their own.
+#[derive(Debug, Clone, Copy)]
 pub struct Script {
     /// What the answer begins with, the mark that opens the calls first.
     pub open: &'static [&'static str],
@@ -32,21 +23,23 @@ pub struct Script {
 }
 
 /// A part of a call.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Piece {
     Text(&'static str),
     /// The tool's name.
     Name,
     /// The same as a JSON string.
     Quoted,
-    Arguments,
+    Arguments(Syntax),
 }
 
-/// The grammar of the calls that a conversation may have, and when it begins. None where nothing is prescribed.
+/// The grammar of the calls that a conversation may have, and when it begins: with the answer if that is `led` from its
+/// beginning. None where nothing is prescribed.
 pub fn form(
     format: Option<&'static Format>,
     tokenizer: &Tokenizer,
     conversation: &Conversation,
+    led: bool,
 ) -> Result<Option<(String, Onset)>> {
     let (Some(format), Some(tools)) = (format, &conversation.tools) else { return Ok(None) };
     let choice = conversation.tool_choice.as_ref();
@@ -57,18 +50,11 @@ pub fn form(
     if let (Some(Choice::Tool { name }), true) = (choice, wanted.is_empty()) {
         return Err(Error::invalid_argument(format!("toolChoice: there is no tool {name:?}")));
     }
-    let must = matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
-    let Some(script) = &format.script else {
-        return match must {
-            false => Ok(None),
-            true => Err(Error::invalid_argument(
-                "toolChoice: this model's way to write calls cannot be prescribed",
-            )),
-        };
-    };
+    let led = led || matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
+    let script = &format.script;
     // What opens the calls has to be a token, or the model may have begun the call with it.
     let marked = script.open.first().is_some_and(|mark| tokenizer.token_id(mark).is_some());
-    let onset = match (must, marked) {
+    let onset = match (led, marked) {
         (true, _) => Onset::Answer,
         (false, true) => Onset::Calls,
         (false, false) => return Ok(None),
@@ -94,41 +80,48 @@ pub fn form(
                 "tools[{index}] must be {{ type: \"function\", function: {{ name }} }}"
             ))
         })?;
-        let pieces: String = script
-            .call
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => literal(tokenizer, text) + " ",
-                Piece::Name => literal(tokenizer, name) + " ",
-                Piece::Quoted => literal(tokenizer, &json!(name).to_string()) + " ",
-                Piece::Arguments => format!("arguments{index} "),
-            })
-            .collect();
-        lark += &format!("call{index}: {pieces}\narguments{index}: %json {}\n", arguments(tool));
+        if script.call.contains(&Piece::Name) && name.contains(['>', '{', '[', '\n']) {
+            return Err(inexpressible(&format!("tools: the name {name:?}")));
+        }
+        let mut pieces = String::new();
+        for piece in script.call {
+            pieces += &match piece {
+                Piece::Text(text) => literal(tokenizer, text),
+                Piece::Name => literal(tokenizer, name),
+                Piece::Quoted => literal(tokenizer, &json!(name).to_string()),
+                Piece::Arguments(syntax) => {
+                    let rules = Rules::new(tokenizer, &arguments(tool), &index.to_string())
+                        .arguments(&format!("arguments{index}"), *syntax)
+                        .map_err(|error| Error {
+                            message: format!("tools: {name}: {}", error.message),
+                            ..error
+                        })?;
+                    lark += &rules;
+                    format!("arguments{index}")
+                }
+            };
+            pieces.push(' ');
+        }
+        lark += &format!("call{index}: {pieces}\n");
     }
     Ok(Some((lark, onset)))
 }
 
-fn name_of(tool: &Value) -> Option<&str> {
+/// The name of a tool.
+pub fn name_of(tool: &Value) -> Option<&str> {
     tool.get("function").unwrap_or(tool).get("name")?.as_str()
 }
 
-/// The schema of a tool's arguments, which are an object.
-fn arguments(tool: &Value) -> Value {
-    let given = tool.get("function").unwrap_or(tool).get("parameters").cloned();
-    let mut schema = given.filter(Value::is_object).unwrap_or_else(|| json!({}));
-    schema["type"] = "object".into();
-    if schema.get("x-guidance").is_none() {
-        schema["x-guidance"] =
-            json!({ "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": false });
-    }
-    schema
+/// The schema of a tool's arguments, as it is given.
+pub fn schema_of(tool: &Value) -> &Value {
+    tool.get("function").unwrap_or(tool).get("parameters").unwrap_or(&Value::Null)
 }
 
-/// A text in the grammar; where it is a control token, that token.
-fn literal(tokenizer: &Tokenizer, text: &str) -> String {
-    match tokenizer.token_id(text).filter(|token| tokenizer.is_control(*token)) {
-        Some(token) => format!("<[{token}]>"),
-        None => json!(text).to_string(),
-    }
+/// The same, which are an object in any case.
+fn arguments(tool: &Value) -> Map<String, Value> {
+    let mut schema = schema_of(tool).as_object().cloned().unwrap_or_default();
+    schema.insert("type".into(), "object".into());
+    let white_space = json!({ "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": false });
+    schema.entry("x-guidance").or_insert(white_space);
+    schema
 }

@@ -17,16 +17,17 @@ mod pyjson;
 mod reply;
 mod shield;
 mod template;
+mod values;
 
 pub use calls::ToolCall;
 pub use clock::Clock;
 pub use conversation::Conversation;
 pub use fit::{Fitted, Gone, Overflow, fit};
-pub use form::Onset;
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
 use crate::error::{Error, Result};
+use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
 use conversation::Ending;
 use shield::Shield;
@@ -53,8 +54,8 @@ pub fn prompt(
         Some(begun) => Reply::within(template, &begun),
         None => Reply::after(template, &text),
     };
-    if let Some(format) = calls::format_of(template).filter(|_| conversation.tools.is_some()) {
-        reply = reply.with_calls(format);
+    if let (Some(format), Some(tools)) = (calls::format_of(template), &conversation.tools) {
+        reply = reply.with_calls(format, tools.clone());
     }
     Ok(Prompt { tokens, reply })
 }
@@ -93,14 +94,16 @@ fn encode(
     Ok((text, tokens))
 }
 
-/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed.
+/// The grammar of the tool calls that an answer may have, and when it begins; none where nothing is prescribed. If the
+/// answer is `led`, a form of its own beside that of calls, both begin with it.
 pub fn form(
     templates: &Templates,
     tokenizer: &Tokenizer,
     conversation: &Conversation,
+    led: bool,
 ) -> Result<Option<(String, Onset)>> {
     let Some(_) = conversation.tools else { return Ok(None) };
-    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation)
+    form::form(calls::format_of(templates.choose(true)?), tokenizer, conversation, led)
 }
 
 /// Whether a conversation may ask for an answer without reasoning.

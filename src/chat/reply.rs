@@ -6,22 +6,25 @@
 
 use super::calls::{Format, ToolCall};
 use crate::tokenizer::Tokenizer;
+use serde_json::Value;
 use std::ops::AddAssign;
 
 /// The tags between which a family reasons.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Tags {
+    /// What `open` begins with, a token in most vocabularies.
+    mark: &'static str,
     open: &'static str,
     close: &'static str,
 }
 
 /// Of a model that does not reason; there is no stage then that would look for them.
-const NO_TAGS: Tags = Tags { open: "", close: "" };
+const NO_TAGS: Tags = Tags { mark: "", open: "", close: "" };
 
 const TAGS: &[Tags] = &[
-    Tags { open: "<think>", close: "</think>" },
-    Tags { open: "[THINK]", close: "[/THINK]" },
-    Tags { open: "<|channel>thought\n", close: "<channel|>" },
+    Tags { mark: "<think>", open: "<think>", close: "</think>" },
+    Tags { mark: "[THINK]", open: "[THINK]", close: "[/THINK]" },
+    Tags { mark: "<|channel>", open: "<|channel>thought\n", close: "<channel|>" },
 ];
 
 fn tags_of(template: &str) -> Option<Tags> {
@@ -54,7 +57,11 @@ impl AddAssign for Parts {
 pub struct Reply {
     tags: Option<Tags>,
     calls: Option<&'static Format>,
+    /// Those that may be called.
+    tools: Vec<Value>,
     stage: Stage,
+    /// Whether the prompt leaves it to the model to reason.
+    may_reason: bool,
     held: String,
 }
 
@@ -80,13 +87,15 @@ impl Reply {
     /// The answer to a prompt that `template` has rendered.
     pub fn after(template: &str, prompt: &str) -> Self {
         let tags = tags_of(template);
-        let opened = |tags: Tags| prompt.trim_end().ends_with(tags.open.trim_end());
+        let ends = |tag: &str| prompt.trim_end().ends_with(tag.trim_end());
         let stage = match tags {
             None => Stage::default(),
-            Some(tags) if opened(tags) => Stage::Reasoning { begun: false },
+            Some(tags) if ends(tags.open) => Stage::Reasoning { begun: false },
             Some(_) => Stage::Lead { after: false },
         };
-        Reply { tags, calls: None, stage, held: String::new() }
+        // An empty block says that there is to be none.
+        let may_reason = tags.is_some_and(|tags| !ends(tags.close));
+        Reply { tags, stage, may_reason, ..Reply::default() }
     }
 
     /// The rest of an answer that begins with `begun`.
@@ -99,18 +108,31 @@ impl Reply {
             Some(_) if begun.trim().is_empty() => Stage::Lead { after: false },
             _ => Stage::Text { begun: !begun.trim().is_empty() },
         };
-        Reply { tags, calls: None, stage, held: String::new() }
+        Reply { tags, stage, ..Reply::default() }
     }
 
     /// Reads calls of tools as well.
-    pub fn with_calls(mut self, format: &'static Format) -> Self {
-        self.calls = Some(format);
+    pub fn with_calls(mut self, format: &'static Format, tools: Vec<Value>) -> Self {
+        (self.calls, self.tools) = (Some(format), tools);
         self
     }
 
     /// Whether what comes next is still what the model thinks.
     pub fn is_reasoning(&self) -> bool {
         matches!(self.stage, Stage::Reasoning { .. })
+    }
+
+    /// The token that has the model reason first, if it may begin with that.
+    pub fn opener(&self, tokenizer: &Tokenizer) -> Option<u32> {
+        let leads = self.stage == Stage::Lead { after: false } && self.held.trim().is_empty();
+        self.tags.filter(|_| leads && self.may_reason).and_then(|tags| tokenizer.token_id(tags.mark))
+    }
+
+    /// What is missing of a tag that has begun behind which the model reasons.
+    pub fn opening(&self) -> Option<&'static str> {
+        let begun = self.held.trim_start();
+        let leads = self.stage == Stage::Lead { after: false } && !begun.is_empty();
+        self.tags.filter(|_| leads)?.open.strip_prefix(begun)
     }
 
     /// Whether what comes next is part of a call.
@@ -205,7 +227,7 @@ impl Reply {
         match self.stage {
             Stage::Reasoning { .. } => parts.reasoning = held.trim_end().to_owned(),
             Stage::Lead { after: true } => parts.text = held.trim_start().to_owned(),
-            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held)) {
+            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held, &self.tools)) {
                 Some(calls) => parts.calls = calls,
                 None => parts.text = held,
             },
@@ -234,6 +256,23 @@ mod tests {
         }
         all += reply.finish();
         (all.reasoning, all.text)
+    }
+
+    #[test]
+    fn a_model_may_reason_first_unless_it_is_told_otherwise() {
+        let gemma = "<|channel>thought\n<channel|>";
+        let opening = |template: &str, prompt: &str, said: &str| {
+            let mut reply = Reply::after(template, prompt);
+            reply.push(said);
+            (reply.may_reason && reply.stage == Stage::Lead { after: false }, reply.opening())
+        };
+        assert_eq!(opening("</think>", "", ""), (true, None));
+        assert_eq!(opening("</think>", "<think>\n\n</think>\n\n", ""), (false, None));
+        assert_eq!(opening("</think>", "", "<think>"), (false, None));
+        assert_eq!(opening("</think>", "", "<thi").1, Some("nk>"));
+        assert_eq!(opening(gemma, "", "<|channel>").1, Some("thought\n"));
+        assert_eq!(opening(gemma, "<|channel>thought\n<channel|>", ""), (false, None));
+        assert_eq!(opening("", "", "<think>"), (false, None));
     }
 
     #[test]
@@ -268,7 +307,7 @@ mod tests {
         }
         assert_eq!(parts("", "", &["<think>a</think>b"]), ("".into(), "<think>a</think>b".into()));
         let mut reply = Reply::after("</think> <tool_call>", "");
-        reply = reply.with_calls(crate::chat::calls::format_of("<tool_call>").expect("a format"));
+        reply = reply.with_calls(crate::chat::calls::format_of("<tool_call>").expect("a format"), vec![]);
         let mut all = Parts::default();
         for piece in
             ["<think>a</think>", "b <tool", "_calm> <tool_", "call>{\"name\":", "\"f\"}", "</tool_call>"]

@@ -25,8 +25,10 @@ pub struct Block {
     pub d: [f32; 2],
     /// GAIN · Σ d·q, both halves.
     pub sum: f32,
-    /// Where the sums of the halves begin: see [`Start`].
-    pub starts: [[i32; 2]; Start::COUNT],
+    /// −Σ q of the halves: times the code of a weight's zero, what sums of products of unsigned codes begin with.
+    pub less: [i32; 2],
+    /// Σ |q| over the negative q of the halves: what those of signed codes begin with, see `simd::Sums::add_signed`.
+    pub negative: [i32; 2],
 }
 
 /// The same of four rows, side by side: a vector has one thing of all four.
@@ -36,24 +38,8 @@ pub struct Tile {
     pub codes: [[[Code; 4]; TILE]; 8],
     pub d: [[f32; TILE]; 2],
     pub sum: [f32; TILE],
-    pub starts: [[[i32; TILE]; 2]; Start::COUNT],
-}
-
-/// What sums of products of codes begin with, by how weights are coded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// Zero is coded as 8: −8·Σ q.
-    Eight,
-    /// −16·Σ q
-    Sixteen,
-    /// −32·Σ q
-    ThirtyTwo,
-    /// Codes are signed: Σ |q| over the negative q, see `simd::Sums::add_signed`.
-    Signed,
-}
-
-impl Start {
-    const COUNT: usize = 4;
+    pub less: [[i32; TILE]; 2],
+    pub negative: [[i32; TILE]; 2],
 }
 
 /// Rows up to which each is multiplied by itself: to unpack the weights and take a tile costs 2.4 times as much as one
@@ -131,9 +117,7 @@ impl Block {
             self.codes[h * 4..h * 4 + 4].copy_from_slice(&half.codes);
             self.d[h] = half.d;
             sum += half.d * half.sum as f32;
-            for (start, of) in self.starts.iter_mut().zip(half.starts()) {
-                start[h] = of;
-            }
+            (self.less[h], self.negative[h]) = (-half.sum, half.negative);
         }
         self.sum = sum;
     }
@@ -149,18 +133,9 @@ impl Tile {
             }
             self.d[h][row] = half.d;
             sum += half.d * half.sum as f32;
-            for (start, of) in self.starts.iter_mut().zip(half.starts()) {
-                start[h][row] = of;
-            }
+            (self.less[h][row], self.negative[h][row]) = (-half.sum, half.negative);
         }
         self.sum[row] = sum;
-    }
-}
-
-impl Half {
-    /// In the order of [`Start`].
-    fn starts(&self) -> [i32; Start::COUNT] {
-        [-8 * self.sum, -16 * self.sum, -32 * self.sum, self.negative]
     }
 }
 
@@ -223,9 +198,8 @@ mod tests {
             }
             let codes = || codes.iter().map(|code| i32::from(*code));
             sum += block.d[h] * codes().sum::<i32>() as f32;
-            assert_eq!(block.starts[Start::Sixteen as usize][h], -16 * codes().sum::<i32>());
-            let negative: i32 = codes().map(|code| (-code).max(0)).sum();
-            assert_eq!(block.starts[Start::Signed as usize][h], negative);
+            assert_eq!(block.less[h], -codes().sum::<i32>());
+            assert_eq!(block.negative[h], codes().map(|code| (-code).max(0)).sum::<i32>());
         }
         assert_eq!(block.sum, sum);
     }
@@ -244,7 +218,10 @@ mod tests {
                 let t = row % TILE;
                 assert_eq!(tile.codes.map(|group| group[t]), block.codes);
                 assert_eq!((tile.d.map(|d| d[t]), tile.sum[t]), (block.d, block.sum));
-                assert_eq!(tile.starts.map(|start| start.map(|half| half[t])), block.starts);
+                assert_eq!(
+                    (tile.less.map(|half| half[t]), tile.negative.map(|half| half[t])),
+                    (block.less, block.negative)
+                );
             }
         }
     }

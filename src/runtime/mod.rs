@@ -17,7 +17,7 @@ mod stop;
 pub use generation::{Finish, Generation, Progress, Usage, slide};
 pub use kept::{Kept, Sequence};
 pub use likelihood::Likelihood;
-pub use options::Options;
+pub use options::{Onset, Options};
 pub use sampler::Sampler;
 pub use saved::Saving;
 pub use score::{Score, log_probability};

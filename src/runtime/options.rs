@@ -1,7 +1,7 @@
 //! The options of a generation, as the page gives them.
 
 use crate::error::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The most of the likeliest tokens that are told beside one.
@@ -37,8 +37,18 @@ pub struct Options {
     pub ignore_eos: bool,
     /// Tells of each token how likely it was, with so many of the likeliest beside it.
     pub logprobs: Option<u32>,
-    /// The answer has a form: the worker says of each token what it may be.
-    pub formed: bool,
+    /// When the answer has a form, if it has one: from there on the worker says of each token what it may be.
+    pub formed: Option<Onset>,
+}
+
+/// When an answer's form begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Onset {
+    /// With what is said.
+    Answer,
+    /// Behind what opens a call of a tool, if there is one.
+    Calls,
 }
 
 impl Default for Options {
@@ -57,7 +67,7 @@ impl Default for Options {
             logit_bias: BTreeMap::new(),
             ignore_eos: false,
             logprobs: None,
-            formed: false,
+            formed: None,
         }
     }
 }

@@ -285,6 +285,11 @@ impl Answers {
 }
 
 impl Prefix {
+    /// Bytes that it occupies.
+    pub fn bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
     /// What of it all prompts begin with, if that is something.
     fn cut_for(self, queries: &[Query], executor: &mut Executor) -> Result<Option<Self>> {
         let length = |length: usize, Query { prompt, .. }: &Query| {

@@ -183,6 +183,13 @@ pub struct Kept {
     baseline: Vec<Vec<f32>>,
 }
 
+impl Kept {
+    /// Bytes that it occupies.
+    pub fn bytes(&self) -> u64 {
+        self.prefix.bytes()
+    }
+}
+
 /// A run of a task over texts.
 pub struct Classification {
     task: Task,

@@ -1,8 +1,9 @@
 //! Answers: what they begin with, and whose they are.
 
 use super::JsResult;
-use super::engine::{Engine, Run, clock, has_begun};
-use crate::chat::{self, Clock, Conversation, Gone, Onset, Overflow, Reply};
+use super::engine::{Engine, Run, clock};
+use super::form::has_begun;
+use crate::chat::{self, Clock, Conversation, Gone, Overflow, Reply};
 use crate::error::{Error, Result};
 use crate::loader::Model;
 use crate::runtime::{Generation, Kept, Options, Saving};
@@ -20,8 +21,6 @@ pub(super) struct Asked {
     /// The tokens that stay where others slide, if they do.
     pub slides: Option<usize>,
     pub gone: Gone,
-    /// When its form begins, if it has one.
-    pub onset: Onset,
 }
 
 /// What is known of an answer that has begun.
@@ -50,7 +49,6 @@ impl Engine {
         self.cancel();
         let conversation = Conversation::from_json(conversation)?;
         let options = Options::from_json(options)?;
-        let onset = self.onset_of(&conversation, &options)?;
         let overflow: Overflow = read("overflow", overflow)?;
         let gone: Gone = read("gone", gone)?;
         let Model { templates, tokenizer, executor, .. } = &self.model;
@@ -65,7 +63,7 @@ impl Engine {
         let tokens = fitted.prompt.tokens;
         let slides = (overflow == Overflow::Slide).then_some(fitted.head);
         let reply = fitted.prompt.reply;
-        let asked = Asked { tokens, reply, points, owner: Some(session), slides, gone: fitted.gone, onset };
+        let asked = Asked { tokens, reply, points, owner: Some(session), slides, gone: fitted.gone };
         Ok(self.answer(asked, answered, &options)?)
     }
 
@@ -141,7 +139,7 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, asked: Asked, answered: &[u32], options: &Options) -> Result<String> {
-        let Asked { tokens, mut reply, points, owner, slides, gone, onset } = asked;
+        let Asked { tokens, mut reply, points, owner, slides, gone } = asked;
         let Model { executor, tokenizer, .. } = &mut self.model;
         // The worker draws a seed where the caller gives none.
         let mut generation = Generation::new(executor, tokenizer, &tokens, options, 0)?;
@@ -155,7 +153,7 @@ impl Engine {
         }
         // What was told before is not told again.
         generation.follow(tokenizer, answered, |token, text| drop(reply.push_token(tokenizer, token, text)));
-        self.onset = options.formed.then_some(onset);
+        self.onset = options.formed;
         generation.set_formed(has_begun(self.onset, &reply));
         let begun = Begun { prompt_tokens: tokens.len(), cached_tokens: generation.usage().cached, gone };
         self.reply = reply;

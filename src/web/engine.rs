@@ -3,15 +3,13 @@
 use super::JsResult;
 use super::answer::Asked;
 use super::helper::core;
-use crate::chat::{self, Clock, Conversation, Onset, Parts, Reply};
+use crate::chat::{self, Clock, Conversation, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
-use crate::executor::Executor;
 use crate::loader::Model;
 use crate::plan::Head;
-use crate::runtime::{Finish, Generation, Kept, Likelihood, Options, Progress, Saving, Score};
+use crate::runtime::{Generation, Kept, Onset, Options, Saving, Score};
 use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, head};
-use crate::tokenizer::Tokenizer;
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,9 +19,6 @@ use wasm_bindgen_futures::future_to_promise;
 
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 65_536;
-
-/// The logarithm of a probability that is as good as none: JSON has no infinity.
-const LOWEST: f32 = -9999.0;
 
 /// Does one run (generate, score, embed, head) at a time.
 #[wasm_bindgen]
@@ -40,9 +35,9 @@ pub struct Engine {
     /// When the form of that answer begins, if it has one.
     pub(super) onset: Option<Onset>,
     /// What the last classification has left for the next.
-    classified: Option<task::Kept>,
+    pub(super) classified: Option<task::Kept>,
     /// Those of a finished run, one after the other.
-    vectors: Vec<f32>,
+    pub(super) vectors: Vec<f32>,
     pub(super) saved: Vec<u8>,
 }
 
@@ -81,6 +76,7 @@ impl Engine {
             "adapters": self.model.adapters().map(named).collect::<Vec<_>>(),
             "generates": matches!(executor.plan().head, Head::Logits { .. }),
             "chats": self.model.templates.choose(false).is_ok(),
+            "thinks": self.model.templates.choose(false).is_ok_and(chat::can_be_told_not_to_reason),
             "device": executor.device(),
             "refusal": refusal,
             "identity": self.model.identity,
@@ -106,15 +102,15 @@ impl Engine {
         Ok(self.model.set_adapters(scales)?)
     }
 
-    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept, and `peak`, all that was
-    /// ever taken.
+    /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept for later runs, and `peak`,
+    /// all that was ever taken.
     pub fn memory(&self) -> String {
         let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
             _ => 0,
         };
         let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
-        let kv = run + kept.sum::<u64>();
+        let kv = run + kept.sum::<u64>() + self.classified.as_ref().map_or(0, task::Kept::bytes);
         let peak = core::arch::wasm32::memory_size(0) * PAGE;
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
@@ -133,24 +129,16 @@ impl Engine {
         Ok(self.prompt(conversation)?.tokens.len() as u32)
     }
 
-    /// The form of the tool calls in an answer to a conversation, as `Tokens.compile` takes it, if they have one.
-    #[wasm_bindgen(js_name = callForm)]
-    pub fn call_form(&self, conversation: &str) -> JsResult<Option<String>> {
-        let form = self.form(&Conversation::from_json(conversation)?)?;
-        Ok(form.map(|(grammar, _)| json!({ "grammar": grammar }).to_string()))
-    }
-
     /// Begins an answer to a conversation, or goes on with one as `generate` does. Says, as JSON, what `Begun` has.
     pub fn chat(&mut self, conversation: &str, answered: &[u32], options: &str) -> JsResult<String> {
         self.cancel();
         let conversation = Conversation::from_json(conversation)?;
         let options = Options::from_json(options)?;
-        let onset = self.onset_of(&conversation, &options)?;
         let Model { templates, tokenizer, .. } = &self.model;
         let clock = clock();
         let prompt = chat::prompt(templates, tokenizer, &conversation, clock)?;
         let points = self.partings(Some(&conversation), &prompt.tokens, clock);
-        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, onset, ..Asked::default() };
+        let asked = Asked { tokens: prompt.tokens, reply: prompt.reply, points, ..Asked::default() };
         Ok(self.answer(asked, answered, &options)?)
     }
 
@@ -161,56 +149,6 @@ impl Engine {
         let points = self.partings(None, prompt, clock());
         let asked = Asked { tokens: prompt.to_vec(), points, ..Asked::default() };
         Ok(self.answer(asked, answered, &Options::from_json(options)?)?)
-    }
-
-    /// Goes on by tokens that the form of the answer prescribes: what they add to it.
-    pub fn force(&mut self, tokens: &[u32]) -> JsResult<String> {
-        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
-        let (mut taken, mut shown) = (Vec::new(), Parts::default());
-        generation.follow(&self.model.tokenizer, tokens, |token, text| {
-            taken.push(token);
-            shown += self.reply.push_token(&self.model.tokenizer, token, text);
-        });
-        Ok(decoded(shown, taken, &[], generation.awaits_permit()).to_string())
-    }
-
-    /// Says what the next token may be: bit `t % 32` of word `t / 32` for token `t`.
-    pub fn allow(&mut self, tokens: &[u32]) -> JsResult<()> {
-        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
-        Ok(generation.allow(tokens)?)
-    }
-
-    /// Ends the answer, whose form is complete.
-    pub fn complete(&mut self) -> JsResult<()> {
-        let Some(Run::Generation(generation)) = &mut self.run else { return Err(no_run().into()) };
-        generation.complete();
-        Ok(())
-    }
-
-    /// The bytes of all tokens, for following answers that have a form: one token after the other. A control token is
-    /// the byte 255 and its name, which no text spells.
-    #[wasm_bindgen(js_name = tokenBytes)]
-    pub fn token_bytes(&self) -> Vec<u8> {
-        self.words().flatten().collect()
-    }
-
-    /// How many bytes each of them has.
-    #[wasm_bindgen(js_name = tokenLengths)]
-    pub fn token_lengths(&self) -> Vec<u32> {
-        self.words().map(|word| word.len() as u32).collect()
-    }
-
-    /// The tokens that end an answer.
-    #[wasm_bindgen(js_name = endTokens)]
-    pub fn end_tokens(&self) -> Vec<u32> {
-        let tokenizer = &self.model.tokenizer;
-        (0..tokenizer.vocab_size() as u32).filter(|token| tokenizer.is_end(*token)).collect()
-    }
-
-    /// The tokens of a text that stands within another.
-    #[wasm_bindgen(js_name = tokenizeWithin)]
-    pub fn tokenize_within(&self, text: &str) -> JsResult<Vec<u32>> {
-        Ok(self.model.tokenizer.encode_within(text)?)
     }
 
     /// Begins scoring.
@@ -355,29 +293,9 @@ impl Engine {
         })
     }
 
-    fn form(&self, conversation: &Conversation) -> Result<Option<(String, Onset)>> {
-        chat::form(&self.model.templates, &self.model.tokenizer, conversation)
-    }
-
-    /// When the form of an answer to a conversation begins: that of its calls, or the one that was asked for.
-    pub(super) fn onset_of(&self, conversation: &Conversation, options: &Options) -> Result<Onset> {
-        let calls = if options.formed { self.form(conversation)? } else { None };
-        Ok(calls.map_or(Onset::Answer, |(_, onset)| onset))
-    }
-
     fn prompt(&self, conversation: &str) -> Result<chat::Prompt> {
         let conversation = Conversation::from_json(conversation)?;
         chat::prompt(&self.model.templates, &self.model.tokenizer, &conversation, clock())
-    }
-
-    /// The tokens, as those who follow an answer's form want them.
-    fn words(&self) -> impl Iterator<Item = Vec<u8>> {
-        let tokenizer = &self.model.tokenizer;
-        (0..tokenizer.vocab_size() as u32).map(|token| {
-            let name = tokenizer.token_text(token).filter(|_| tokenizer.is_control(token));
-            let control = name.map(|name| [&[u8::MAX], name.as_bytes()].concat());
-            control.or_else(|| tokenizer.token_bytes(token)).unwrap_or_default()
-        })
     }
 
     /// The executor that has threads.
@@ -385,174 +303,6 @@ impl Engine {
         let executor = self.model.executor.cpu_mut();
         executor.ok_or_else(|| Error::internal("threads are asked for, and the GPU computes"))
     }
-
-    fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
-        let executor = &mut self.model.executor;
-        let answer = match &mut self.run {
-            None => return Err(no_run()),
-            Some(Run::Generation(generation)) => {
-                let onset = self.onset;
-                generate(generation, &mut self.reply, onset, executor, &self.model.tokenizer, pause)?
-            }
-            Some(Run::Score(score)) => {
-                let finished = score.advance(executor, pause)?;
-                let (done, total) = score.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => json!({ "state": "finished", "logprobs": score.logprobs() }),
-                }
-            }
-            Some(Run::Saving(session, saving)) => {
-                let nothing = Kept::new(executor);
-                match saving.advance(executor, self.sessions.get(session).unwrap_or(&nothing))? {
-                    None => json!({ "state": "prefill", "done": 0, "total": 1 }),
-                    Some(bytes) => {
-                        self.saved = bytes;
-                        json!({ "state": "finished" })
-                    }
-                }
-            }
-            Some(Run::Embedding(embedding)) => {
-                let finished = embedding.advance(executor, pause)?;
-                let (done, total) = embedding.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => {
-                        self.vectors = embedding.take_vectors().concat();
-                        json!({ "state": "finished" })
-                    }
-                }
-            }
-            Some(Run::Classification(classification)) => {
-                let finished = classification.advance(executor, pause)?;
-                let (done, total) = classification.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => json!({ "state": "finished" }),
-                }
-            }
-        };
-        if answer["state"] != "finished" {
-            return Ok(answer);
-        }
-        match self.run.take() {
-            Some(Run::Classification(classification)) => {
-                let (logits, kept) = classification.finish();
-                self.vectors = logits.concat();
-                self.classified = Some(kept);
-            }
-            run => {
-                self.run = run;
-                self.cancel();
-            }
-        }
-        Ok(answer)
-    }
-}
-
-/// Whether the form of an answer has begun.
-pub(super) fn has_begun(onset: Option<Onset>, reply: &Reply) -> bool {
-    match onset {
-        None => false,
-        Some(Onset::Answer) => !reply.is_reasoning(),
-        Some(Onset::Calls) => reply.is_calling(),
-    }
-}
-
-fn no_run() -> Error {
-    Error::internal("no run was begun")
-}
-
-/// Tokens until `pause` says to stop, one at least. The first ends the slice: a reader waits for it most. So does one
-/// after which it has to be said what the next may be.
-fn generate(
-    generation: &mut Generation,
-    reply: &mut Reply,
-    onset: Option<Onset>,
-    executor: &mut Executor,
-    tokenizer: &Tokenizer,
-    pause: &mut dyn FnMut() -> bool,
-) -> Result<Value> {
-    let mut tokens = Vec::new();
-    let mut likelihoods = Vec::new();
-    let mut shown = Parts::default();
-    loop {
-        match generation.advance(executor, tokenizer, pause)? {
-            Progress::Prefill { done, total } if tokens.is_empty() => {
-                return Ok(json!({ "state": "prefill", "done": done, "total": total }));
-            }
-            Progress::Prefill { .. } => {}
-            Progress::Waiting => break,
-            Progress::Token { token, text, likelihood } => {
-                tokens.push(token);
-                likelihoods.extend(likelihood.map(|likelihood| told(tokenizer, token, &likelihood)));
-                shown += reply.push_token(tokenizer, token, &text);
-                generation.set_formed(has_begun(onset, reply));
-            }
-            Progress::Finished { text, finish } => {
-                shown += reply.push(&text);
-                shown += reply.finish();
-                let usage = generation.usage();
-                let (reason, stop) = match finish {
-                    Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
-                    Finish::Stop(stop) => ("stop", stop),
-                    Finish::Length => ("length", None),
-                };
-                let mut end = json!({
-                    "state": "finished",
-                    "text": shown.text,
-                    "reasoning": shown.reasoning,
-                    "toolCalls": shown.calls,
-                    "tokens": tokens,
-                    "likelihoods": likelihoods,
-                    "finishReason": reason,
-                    "usage": {
-                        "promptTokens": usage.prompt,
-                        "cachedTokens": usage.cached,
-                        "completionTokens": usage.answer,
-                    },
-                    "slid": usage.slid,
-                });
-                if let Some(stop) = stop {
-                    end["stop"] = stop.into();
-                }
-                return Ok(end);
-            }
-        }
-        let first = generation.usage().answer == 1;
-        if first || generation.awaits_permit() || pause() {
-            break;
-        }
-    }
-    Ok(decoded(shown, tokens, &likelihoods, generation.awaits_permit()))
-}
-
-fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value], awaits: bool) -> Value {
-    let Parts { reasoning, text, .. } = shown;
-    json!({
-        "state": "decode",
-        "text": text,
-        "reasoning": reasoning,
-        "tokens": tokens,
-        "likelihoods": likelihoods,
-        "awaitsPermit": awaits,
-    })
-}
-
-/// How likely a token was, as the page is told.
-fn told(tokenizer: &Tokenizer, token: u32, Likelihood { logprob, top }: &Likelihood) -> Value {
-    let named = |token: u32, logprob: f32| {
-        let bytes = tokenizer.token_bytes(token).unwrap_or_default();
-        // A control token has no text of its own, but a name.
-        let text = match bytes.is_empty() {
-            true => tokenizer.token_text(token).unwrap_or_default().into(),
-            false => String::from_utf8_lossy(&bytes),
-        };
-        json!({ "token": token, "text": text, "logprob": logprob.max(LOWEST) })
-    };
-    let mut told = named(token, *logprob);
-    told["top"] = top.iter().map(|(token, logprob)| named(*token, *logprob)).collect();
-    told
 }
 
 /// An adapter, as the page is told.

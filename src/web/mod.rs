@@ -7,10 +7,12 @@ mod answer;
 #[cfg(feature = "bench")]
 mod ceilings;
 mod engine;
+mod form;
 mod helper;
 #[cfg(feature = "bench")]
 mod kernels;
 mod loader;
+mod slice;
 
 pub use engine::Engine;
 

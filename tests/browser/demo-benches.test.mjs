@@ -10,7 +10,7 @@ import { openBrowser, report } from "./harness.mjs";
 let server, browser;
 
 before(async () => {
-  for (const file of ["SmolLM2-135M-Instruct.Q4_1.gguf", "all-MiniLM-L6-v2.gguf"]) {
+  for (const file of ["SmolLM2-135M-Instruct.Q4_1.gguf", "all-MiniLM-L6-v2.Q8_0.gguf"]) {
     const model = join(modelsFolder(), file);
     assert.ok(existsSync(model), `${model} is missing: run \`make models\``);
   }

@@ -88,7 +88,7 @@ test("a reranker's order", { timeout: 60_000 }, async () => {
 test("an embedding model ranks by meaning, and embeds many texts as it does one", { timeout: 120_000 }, async (t) => {
   const page = await browser.open(site);
   const answer = await run(page, async ({ load }) => {
-    const model = await load("/models/all-MiniLM-L6-v2.gguf", { threads: 1 });
+    const model = await load("/models/all-MiniLM-L6-v2.Q8_0.gguf", { threads: 1 });
     const documents = ["The stock market fell sharply today.", "A kitten sleeps on the sofa.", "Rust compiles to WebAssembly."];
     const ranking = await model.rerank("Where is the cat?", documents);
     const texts = Array.from({ length: 200 }, (_, i) => `Number ${i} of the texts that are embedded here, all in one go, or not at all.`);

@@ -18,7 +18,7 @@ test("MiniLM and a fitted head sort support messages", { timeout: 120_000 }, asy
   const found = await run(
     page,
     async ({ load, fitClassifier, restoreClassifier, Pulse, failure }, { tune, test }) => {
-      const model = await load("/models/all-MiniLM-L6-v2.gguf");
+      const model = await load("/models/all-MiniLM-L6-v2.Q8_0.gguf");
       const examples = tune.map(({ label, text }) => ({ label, text }));
       const times = {};
       let last = performance.now();

@@ -125,6 +125,16 @@ export function asQ8(tensor, scale) {
   return { ...tensor, type: TYPE.Q8_0, data };
 }
 
+/** The same tensor of F32 rounded to Q8_0, with one scale, a power of two, for all blocks. */
+export function roundedToQ8(tensor) {
+  const values = new Float32Array(Uint8Array.from(tensor.data).buffer);
+  const largest = values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  const exponent = Math.ceil(Math.log2(largest / 127));
+  const rounded = asQ8(tensor, (exponent + 15) << 10);
+  values.forEach((value, i) => rounded.data.writeInt8(Math.round(value / 2 ** exponent), Math.floor(i / 32) * 34 + 2 + (i % 32)));
+  return rounded;
+}
+
 export function number(value, width) {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)));

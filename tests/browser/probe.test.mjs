@@ -63,7 +63,7 @@ test("a loaded model says what it is", { timeout: 60_000 }, async () => {
     const page = await browser.open(site);
     const [smollm2, minilm] = await run(page, async ({ load }) => {
       const infos = [];
-      for (const name of ["SmolLM2-135M-Instruct.Q4_1", "all-MiniLM-L6-v2"]) {
+      for (const name of ["SmolLM2-135M-Instruct.Q4_1", "all-MiniLM-L6-v2.Q8_0"]) {
         const model = await load(`/models/${name}.gguf`);
         infos.push(model.info);
         await model.close();

@@ -1,4 +1,5 @@
-// Writes what llama.cpp makes of generated strings, for tests/tokenizer_llama_cpp.rs to compare with.
+// Writes what llama.cpp makes of generated strings, and for some vocabularies tiktoken, for tests/tokenizer_llama_cpp.rs
+// to compare with.
 //
 //     npm install --no-save --ignore-scripts --omit=optional && node expected.mjs [name ...]
 //
@@ -7,15 +8,21 @@
 //
 // llama.cpp comes prebuilt with node-llama-cpp, and so does its source as a git bundle, which holds the
 // vocabularies of several families. Those have their models' licences: they are taken out of the bundle here and
-// never committed. The two real models come from `make models`.
+// never committed. js-tiktoken ships those of OpenAI, mistral-common those of Mistral. The latter and the two real models
+// come from `make models`.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Tiktoken } from "js-tiktoken/lite";
+import cl100k from "js-tiktoken/ranks/cl100k_base";
+import gpt2 from "js-tiktoken/ranks/gpt2";
+import o200k from "js-tiktoken/ranks/o200k_base";
 import { getLlama } from "node-llama-cpp";
 import { strings } from "./strings.mjs";
+import { byteLevel, sentencePiece, tekken } from "./vocabularies.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const out = fileURLToPath(new URL("../../target/tokenizer/", import.meta.url));
@@ -23,12 +30,33 @@ const models = process.env.WISPLM_MODELS || join(homedir(), ".cache/wisplm/model
 const bundled = ["llama-bpe", "llama-spm", "qwen2", "qwen35", "gemma-4", "phi-3", "bert-bge"];
 
 /** Lines of the table of pre-tokenizers for which no vocabulary is at hand: Llama 3's gets their name. */
-const renamed = ["default", "gpt-2", "smollm", "smaug-bpe", "tekken", "gpt-4o"];
+const renamed = ["default", "smaug-bpe"];
+
+/** Members of mistral-common's wheel. */
+const spm = {
+    "mistral-v1": "tokenizer.model.v1",
+    "mistral-v3": "mistral_instruct_tokenizer_240323.model.v3",
+    "mistral-v7": "mistral_instruct_tokenizer_241114.model.v7",
+};
+
+/** Vocabularies of tiktoken's kind: the ranks, the pre-tokenizer, and what begins and ends a text. */
+const tiktoken = {
+    "gpt-2": () => ({ ranks: gpt2, pre: "gpt-2", ids: { bos: 50256, eos: 50256 } }),
+    // DBRX has them.
+    cl100k: () => ({ ranks: cl100k, pre: "dbrx", ids: { bos: 100257, eos: 100257 } }),
+    // Phi-4-mini has them.
+    o200k: () => ({ ranks: o200k, pre: "gpt-4o", ids: { bos: 199999, eos: 199999 } }),
+    tekken: () => ({ ranks: tekken(member("tekken_240911.json")), pre: "tekken", ids: { bos: 1, eos: 2 } }),
+};
+
+/** Texts longer than this take js-tiktoken, which is quadratic in the length of a word, too long. */
+const LONG = 400;
 
 const vocabularies = new Map([
     ["smollm2", join(models, "SmolLM2-135M-Instruct.Q4_1.gguf")],
     ["gemma-3", join(models, "gemma-3-270m-q4_k_m.gguf")],
     ...bundled.map((name) => [name, join(out, `llama.cpp/models/ggml-vocab-${name}.gguf`)]),
+    ...[...Object.keys(spm), ...Object.keys(tiktoken)].map((name) => [name, join(out, `${name}.gguf`)]),
     ...renamed.map((name) => [`llama-bpe-as-${name}`, join(out, `llama-bpe-as-${name}.gguf`)]),
 ]);
 
@@ -61,6 +89,31 @@ function rename(from, name, to) {
     writeFileSync(to, Buffer.concat([file.subarray(0, at), entry(name), file.subarray(at + old.length)]));
 }
 
+/** A file of mistral-common. */
+function member(name) {
+    const wheel = join(models, "mistral_common-1.13.1.whl");
+    if (!existsSync(wheel))
+        throw new Error(`${wheel} is missing: run \`make models\``);
+    const script = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))";
+    return execFileSync("python3", ["-c", script, wheel, `mistral_common/data/${name}`], { maxBuffer: 2 ** 26 });
+}
+
+/** Writes a vocabulary, unless it is there. */
+function made(name, write) {
+    const path = vocabularies.get(name);
+    if (existsSync(path))
+        return;
+    writeFileSync(`${path}.part`, write());
+    renameSync(`${path}.part`, path);
+}
+
+/** What tiktoken makes of texts without control tokens. Its white space is Unicode's, which JavaScript's is not quite. */
+function ranked(ranks, texts) {
+    const pat_str = ranks.pat_str.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}");
+    const encoder = new Tiktoken({ ...ranks, pat_str });
+    return texts.map((text) => (text.length > LONG ? null : encoder.encode(text, [], [])));
+}
+
 /** Texts of special tokens, spread over the whole list. */
 function ownTokens(model) {
     const { vocabularyType: _, ...info } = model.fileInfo.metadata.tokenizer.ggml;
@@ -84,6 +137,7 @@ async function expect(llama, name, path) {
         texts,
         plain: texts.map((text) => Array.from(model.tokenize(text, false))),
         special: texts.map((text) => Array.from(model.tokenize(text, true))),
+        ...(name in tiktoken && { tiktoken: ranked(tiktoken[name]().ranks, texts) }),
     }));
     renameSync(`${file}.part`, file);
     await model.dispose();
@@ -94,6 +148,14 @@ mkdirSync(out, { recursive: true });
 unbundle();
 for (const name of renamed)
     rename(vocabularies.get("llama-bpe"), name, vocabularies.get(`llama-bpe-as-${name}`));
+for (const [name, file] of Object.entries(spm))
+    made(name, () => sentencePiece(member(file)));
+for (const [name, vocabulary] of Object.entries(tiktoken)) {
+    made(name, () => {
+        const { ranks, pre, ids } = vocabulary();
+        return byteLevel(ranks, pre, ids);
+    });
+}
 const llama = await getLlama({ gpu: false, build: "never", logLevel: "disabled" });
 for (const [name, path] of vocabularies) {
     if (process.argv.length === 2 || process.argv.includes(name))

@@ -44,8 +44,8 @@ export interface Engine {
   generate(prompt: Uint32Array, answered: Uint32Array, options: string): string;
   /** The same for an answer to a conversation. */
   chat(conversation: string, answered: Uint32Array, options: string): string;
-  /** The form of the tool calls in that answer, if they have one. */
-  callForm(conversation: string): string | undefined;
+  /** The form of the tool calls in that answer, if they have one; one that is `led` has a form of its own beside it. */
+  callForm(conversation: string, led: boolean): string | undefined;
   /** The same in a session, which begins with its first answer; of the conversation, `gone` is left out. */
   send(session: number, conversation: string, answered: Uint32Array, options: string, overflow: string, gone: string): string;
   /** How sessions are stored now. */
@@ -126,6 +126,10 @@ export type Slice =
       likelihoods?: WireLikelihood[];
       /** The next token has to have the form, and waits for `force` or `allow`. */
       awaitsPermit?: boolean;
+      /** Those of the tokens that have it. */
+      formed?: number[];
+      /** The model may reason first: nothing is forced before it has begun with what it says. */
+      mayReason?: boolean;
     }
   | {
       state: "finished";

@@ -75,7 +75,6 @@ export class Guide {
   readonly #guarded: <T>(work: () => T) => T;
   readonly #splitBy: (engine: Engine) => void;
   readonly #forces: boolean;
-  #begun = false;
 
   constructor(follower: Follower, guarded: <T>(work: () => T) => T, splitBy: (engine: Engine) => void, forces: boolean) {
     this.#follower = follower;
@@ -85,13 +84,11 @@ export class Guide {
   }
 
   /** After a slice that ends before a token with the form: what that may be. `see` is told of tokens that it prescribes. */
-  lead(engine: Engine, { tokens = [] }: Extract<Slice, { state: "decode" }>, see: (slice: Slice) => void): void {
+  lead(engine: Engine, { formed = [], mayReason = false }: Extract<Slice, { state: "decode" }>, see: (slice: Slice) => void): void {
     const follower = this.#follower;
     this.#splitBy(engine);
-    // What came before the form began, such as reasoning, is not part of it.
-    if (this.#begun) this.#guarded(() => follower.take(Uint32Array.from(tokens)));
-    this.#begun = true;
-    if (this.#forces && !this.#guarded(() => follower.isFinished())) {
+    if (formed.length > 0) this.#guarded(() => follower.take(Uint32Array.from(formed)));
+    if (this.#forces && !mayReason && !this.#guarded(() => follower.isFinished())) {
       const forced = this.#guarded(() => follower.force());
       if (forced.length > 0) {
         const slice = JSON.parse(call(() => engine.force(forced))) as Extract<Slice, { state: "decode" }>;

@@ -67,7 +67,7 @@ export function chat(conversation: string, options: WireGenerate, signal: AbortS
   const begin: Begin = (engine, answered, options) => {
     return JSON.parse(call(() => engine.chat(conversation, answered, options))) as Begun;
   };
-  return answer(begin, options, signal, tell, forms, (engine) => call(() => engine.callForm(conversation)));
+  return answer(begin, options, signal, tell, forms, (engine, led) => call(() => engine.callForm(conversation, led)));
 }
 
 /** An answer, as what to do with an engine. */
@@ -77,7 +77,7 @@ export function answer(
   signal: AbortSignal,
   tell: Tell,
   forms: Forms | undefined,
-  callForm: (engine: Engine) => string | undefined = () => undefined,
+  callForm: (engine: Engine, led: boolean) => string | undefined = () => undefined,
 ): Run {
   const watch = new Watch();
   const answered: number[] = [];
@@ -93,18 +93,20 @@ export function answer(
     tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
   };
   return async (engine) => {
-    const form = format ?? callForm(engine);
+    const [form, formed] = formOf(format, callForm(engine, format !== undefined));
     // Tokens that nobody chooses have no likelihoods that could be told.
     if (form !== undefined) guide ??= await forms?.guide(engine, form, options["logprobs"] === undefined, signal);
     const lead = (slice: Slice): void => {
       if (slice.state === "decode" && slice.awaitsPermit) guide?.lead(engine, slice, see);
     };
-    const seeded = JSON.stringify({ seed, ...options, ...(form !== undefined && { formed: true }) });
-    const { promptTokens, cachedTokens } = begin(engine, Uint32Array.from(answered), seeded);
+    const seeded = JSON.stringify({ seed, ...options, formed });
+    let begun: Begun | undefined;
     try {
+      begun = begin(engine, Uint32Array.from(answered), seeded);
       if (guide !== undefined) lead(JSON.parse(call(() => engine.force(new Uint32Array()))) as Slice);
       const end = await complete(engine, signal, (slice) => (see(slice), lead(slice)), () => watch.budget());
       guide?.free();
+      const { promptTokens, cachedTokens } = begun;
       const usage = end.usage ?? { promptTokens, cachedTokens, completionTokens: watch.tokens };
       return {
         finishReason: end.finishReason ?? "stop",
@@ -119,9 +121,17 @@ export function answer(
       // On another engine the answer goes on where it is.
       if (code !== "device-lost") guide?.free();
       if (code !== "aborted") throw error;
-      return abortedGeneration(promptTokens, cachedTokens, watch);
+      return abortedGeneration(begun?.promptTokens, begun?.cachedTokens, watch);
     }
   };
+}
+
+/** The form that an answer follows, and when it begins: what was asked for, that of calls of tools, or either. */
+function formOf(format: string | undefined, calls: string | undefined): [form?: string, begins?: string] {
+  if (calls === undefined) return format === undefined ? [] : [format, "answer"];
+  const { grammar, begins } = JSON.parse(calls) as { grammar: string; begins: string };
+  const form = { grammar };
+  return [JSON.stringify(format === undefined ? form : { either: [form, JSON.parse(format) as unknown] }), begins];
 }
 
 /** The end of a generation that was given up, perhaps before it began. */

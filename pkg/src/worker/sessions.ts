@@ -38,7 +38,7 @@ export class Sessions {
       [text, reasoning] = [text + delta.text, reasoning + delta.reasoning];
       tell(delta);
     };
-    const run = answer(begin, options, signal, hear, forms, (engine) => call(() => engine.callForm(whole())));
+    const run = answer(begin, options, signal, hear, forms, (engine, led) => call(() => engine.callForm(whole(), led)));
     return async (engine) => {
       const end = await run(engine);
       const talk = this.#talk(session);

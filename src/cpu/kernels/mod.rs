@@ -24,7 +24,8 @@ use crate::quant::{
     self, Bytes, Codes, FiveBits, Float4, Format, Listed, Nibbles, NonLinear, PANEL, Panel, SixBits,
 };
 use source::{
-    FromEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single, Super, SuperHalves,
+    FromEight, FromHundredTwentyEight, FromSixteen, HalvesFromThirtyTwo, Layout, Pair, Rule, Signed, Single,
+    Super, SuperHalves,
 };
 
 /// The outputs of a panel for one row.
@@ -77,6 +78,9 @@ fn unpack<L: Layout>(panel: Panel, unpacked: &mut Unpacked) {
 }
 
 fn tile<R: Rule>(unpacked: &Unpacked, rows: &[Tile], out: &mut [Outputs; TILE]) {
+    if R::SIGNED && unpacked.turned() {
+        return quantized::tile::<FromHundredTwentyEight>(unpacked, rows, out);
+    }
     quantized::tile::<R>(unpacked, rows, out);
 }
 

@@ -39,11 +39,8 @@ pub fn one<L: Layout>(panel: Panel, row: &[Block], out: &mut [f32; PANEL]) {
 /// d·Σ (w − zero)·a over the 16 columns of half `h`.
 #[inline(always)]
 fn half_of_one<L: Layout>(weights: Packed<L>, activations: &Block, h: usize) -> [V; 2] {
-    let begin = match L::Rule::START {
-        Some(start) => simd::splat_i32(activations.starts[start as usize][h]),
-        None => simd::splat_i32(0),
-    };
-    let mut sums = [Sums::new(begin_signed::<L::Rule>(begin)); 2];
+    let (less, negative) = (activations.less[h], activations.negative[h]);
+    let mut sums = [Sums::new(L::Rule::start(simd::splat_i32(less), simd::splat_i32(negative))); 2];
     let (codes, _) = activations.codes.as_chunks::<4>();
     let sixteen = Sixteen::load(&codes[h]);
     for group in 0..4 {
@@ -98,11 +95,8 @@ unsafe fn half_of_tile<R: Rule>(
 ) -> [[V; 2]; TILE] {
     let mut products = [[simd::splat_f32(0.0); 2]; TILE];
     let d = rotations(simd::load_f32(&activations.d[h], 0));
-    let begin = match R::START {
-        Some(start) => simd::load_i32(&activations.starts[start as usize][h]),
-        None => simd::splat_i32(0),
-    };
-    let begin = rotations(begin_signed::<R>(begin));
+    let (less, negative) = (simd::load_i32(&activations.less[h]), simd::load_i32(&activations.negative[h]));
+    let begin = rotations(R::start(less, negative));
     for first in (0..2).step_by(SPAN) {
         let mut sums = [[Sums::new(begin[0]); SPAN]; TILE];
         for k in 1..TILE {
@@ -137,11 +131,6 @@ unsafe fn half_of_tile<R: Rule>(
 #[inline(always)]
 fn rotations(v: V) -> [V; TILE] {
     [v, simd::rotate::<1>(v), simd::rotate::<2>(v), simd::rotate::<3>(v)]
-}
-
-#[inline(always)]
-fn begin_signed<R: Rule>(begin: V) -> V {
-    if R::SIGNED { simd::signed_start(begin) } else { begin }
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! How the formats' codes and scales make weights, read block by block from a packed panel.
 
 use super::unpack::Unpack;
-use crate::cpu::activations::{GAIN, Start};
+use crate::cpu::activations::GAIN;
 use crate::cpu::simd::{self, F16_SCALE, V};
 use crate::quant::{Codes, PANEL, Panel};
 use std::marker::PhantomData;
@@ -10,38 +10,65 @@ use std::marker::PhantomData;
 pub trait Rule {
     /// Whether the codes are signed bytes; else they are within 0..=127.
     const SIGNED: bool = false;
-    /// What sums begin with, if not with 0.
-    const START: Option<Start> = None;
     /// Whether each 16 columns have a scale of their own; else each 32.
     const HALVES: bool = false;
     /// Whether a minimum is added to every weight.
     const MINIMA: bool = false;
+
+    /// What sums begin with, given −Σ a and, over the negative a, Σ |a|.
+    #[inline(always)]
+    fn start(_less: V, _negative: V) -> V {
+        simd::splat_i32(0)
+    }
 }
 
 /// y = s·(q − 8)
 pub struct FromEight;
 impl Rule for FromEight {
-    const START: Option<Start> = Some(Start::Eight);
+    #[inline(always)]
+    fn start(less: V, _negative: V) -> V {
+        simd::shl_i32::<3>(less)
+    }
 }
 
 /// y = s·(q − 16)
 pub struct FromSixteen;
 impl Rule for FromSixteen {
-    const START: Option<Start> = Some(Start::Sixteen);
+    #[inline(always)]
+    fn start(less: V, _negative: V) -> V {
+        simd::shl_i32::<4>(less)
+    }
 }
 
 /// y = s·(q − 32), with a scale per 16 columns.
 pub struct HalvesFromThirtyTwo;
 impl Rule for HalvesFromThirtyTwo {
-    const START: Option<Start> = Some(Start::ThirtyTwo);
     const HALVES: bool = true;
+
+    #[inline(always)]
+    fn start(less: V, _negative: V) -> V {
+        simd::shl_i32::<5>(less)
+    }
 }
 
 /// Signed bytes: y = s·q.
 pub struct Signed;
 impl Rule for Signed {
     const SIGNED: bool = true;
-    const START: Option<Start> = Some(Start::Signed);
+
+    #[inline(always)]
+    fn start(_less: V, negative: V) -> V {
+        simd::signed_start(negative)
+    }
+}
+
+/// The same with their highest bits turned over, where [`simd::takes_bytes`]: y = s·(q − 128).
+pub struct FromHundredTwentyEight;
+impl Rule for FromHundredTwentyEight {
+    #[inline(always)]
+    fn start(less: V, _negative: V) -> V {
+        simd::shl_i32::<7>(less)
+    }
 }
 
 /// Codes from 0 on: y = s·q + m.

@@ -26,6 +26,8 @@ pub struct Unpacked {
     len: usize,
     blocks: Vec<Block>,
     rescale: f32,
+    /// Whether signed codes have their highest bits turned over.
+    turned: bool,
     /// Of formats that are no integers: see [`super::Product::Float`].
     pub wide: Vec<f32>,
 }
@@ -39,11 +41,15 @@ impl Unpacked {
         }
         self.len = width;
         self.rescale = L::RESCALE;
+        self.turned = L::Rule::SIGNED && simd::takes_bytes();
+        let turn = simd::splat_u8(if self.turned { 128 } else { 0 });
         let mut blocks = self.blocks.iter_mut();
         Packed::<L>::for_each(panel, |packed| {
             let Some(block) = blocks.next() else { return };
             for group in 0..8 {
                 let [w0, w1] = packed.group(group);
+                let [w0, w1] =
+                    if L::Rule::SIGNED { [simd::xor(w0, turn), simd::xor(w1, turn)] } else { [w0, w1] };
                 simd::store(&mut block.codes[group * 2], w0);
                 simd::store(&mut block.codes[group * 2 + 1], w1);
             }
@@ -60,6 +66,11 @@ impl Unpacked {
     /// What sums are multiplied by in the end: see [`Layout::RESCALE`].
     pub fn rescale(&self) -> f32 {
         self.rescale
+    }
+
+    /// Whether the codes, signed ones, stand for 128 less than they say.
+    pub fn turned(&self) -> bool {
+        self.turned
     }
 
     pub fn blocks(&self) -> &[Block] {

@@ -7,9 +7,11 @@
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "wasm32")]
+mod wasm_dot;
+#[cfg(target_arch = "wasm32")]
 mod wasm_factors;
 #[cfg(target_arch = "wasm32")]
-pub use {wasm::*, wasm_factors::*};
+pub use {wasm::*, wasm_dot::*, wasm_factors::*};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod portable;

@@ -127,6 +127,11 @@ pub fn and(a: V, b: V) -> V {
 }
 
 #[inline(always)]
+pub fn xor(a: V, b: V) -> V {
+    V(std::array::from_fn(|i| a.0[i] ^ b.0[i]))
+}
+
+#[inline(always)]
 pub fn or(a: V, b: V) -> V {
     V(std::array::from_fn(|k| a.0[k] | b.0[k]))
 }
@@ -363,7 +368,11 @@ impl Sums {
 
     #[inline(always)]
     pub fn add_unsigned(&mut self, weights: V, quad: Quad) {
-        self.add_signed(weights, quad);
+        for (lane, sum) in self.0.iter_mut().enumerate() {
+            for t in 0..4 {
+                *sum += i32::from(weights.0[lane * 4 + t]) * i32::from(quad.0[lane][t]);
+            }
+        }
     }
 
     #[inline(always)]
@@ -379,6 +388,10 @@ impl Sums {
     pub fn finish(self) -> V {
         from_i(self.0)
     }
+}
+
+pub fn takes_bytes() -> bool {
+    true
 }
 
 #[inline(always)]

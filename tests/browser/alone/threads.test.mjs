@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { cpus } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import { openSite } from "./site.mjs";
-import { median, report, run, VARIANTS } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { openSite } from "../site.mjs";
+import { median, report, run, VARIANTS } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TINY = "/tiny/llama-0.gguf";

@@ -1,9 +1,9 @@
-// Many mixed requests to two tiny models, with aborts and errors at random among them.
+// Many mixed requests to two tiny models, sessions among them, with aborts and errors at random among them.
 // `node soak.mjs 20000` runs so many, and says what became of them and of the memory.
 
 import { fileURLToPath } from "node:url";
-import { openSite } from "./site.mjs";
-import { MB, openBrowser, run } from "./harness.mjs";
+import { openSite } from "../site.mjs";
+import { MB, openBrowser, run } from "../harness.mjs";
 
 /**
  * Runs `requests` of them. Gives `{ outcomes, work, memory, seconds }`: how often each request came to what, whether both
@@ -45,6 +45,18 @@ async function begin({ load }, { seed }) {
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   const generate = (options) => llama.generate(text(1 + random(30)), { maxTokens: 1 + random(150), ignoreEos: true, ...options }).result;
 
+  const idle = [];
+  // A session is in one request at a time. Those that are left of it are for others, or closed if there are many.
+  const talk = async (use) => {
+    const left = idle.splice(0, 1);
+    if (left.length === 0) left.push(llama.session({ overflow: ["slide", "drop-oldest"][random(2)] }));
+    try {
+      return await use(left[0], left);
+    } finally {
+      for (const session of left) await (idle.length < 4 ? idle.push(session) : session.close());
+    }
+  };
+
   const requests = {
     generate: (signal) => generate({ signal, seed: random(1000) }),
     greedy: (signal) => generate({ signal, temperature: 0, stop: ["ab"], repeatPenalty: 1.1 }),
@@ -63,6 +75,17 @@ async function begin({ load }, { seed }) {
     option: () => generate({ topP: 7 }),
     overflow: () => llama.score("ab ".repeat(5000)),
     chat: (signal) => llama.chat([{ role: "user", content: text(5) }], { signal, maxTokens: 30 }).result,
+    send: (signal) => talk((session) => session.send(text(1 + random(12)), { signal, maxTokens: 1 + random(40) }).result),
+    clone: (signal) => talk((session, left) => {
+      left.push(session.clone());
+      return left[1].send(text(4), { signal, maxTokens: 10 }).result;
+    }),
+    restore: (signal) => talk(async (session, left) => {
+      const blob = await session.save();
+      await session.close();
+      left[0] = await llama.restore(blob);
+      return left[0].send(text(4), { signal, maxTokens: 10 }).result;
+    }),
     writes: () => bert.generate("ab").result,
     unsatisfiable: () => llama.generate("ab", { format: { regex: "(" } }).result,
   };

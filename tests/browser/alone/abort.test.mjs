@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { realModel } from "./site.mjs";
-import { median, report, run } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { realModel } from "../site.mjs";
+import { median, report, run } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 const BAR = 150;
 const TIMES = 5;
@@ -239,7 +239,7 @@ test("embedding can be aborted, and the model goes on", { timeout: 60_000 }, asy
   const delays = await run(
     page,
     async ({ load, failure }, { times }) => {
-      const model = await load("/models/all-MiniLM-L6-v2.gguf", { cache: false });
+      const model = await load("/models/all-MiniLM-L6-v2.Q8_0.gguf", { cache: false });
       const texts = new Array(60).fill("A cat sleeps on the warm windowsill while rain falls outside. ".repeat(8));
       const before = await model.embed("A cat");
       const delays = [];

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MB, report } from "./harness.mjs";
+import { MB, report } from "../harness.mjs";
 import { soak } from "./soak.mjs";
 
 const REQUESTS = 1000;

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { openSite } from "./site.mjs";
-import { report, run } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { openSite } from "../site.mjs";
+import { report, run } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 for (const isolate of [true, false]) {
   test(`the page never freezes, ${isolate ? "" : "not "}isolated`, { timeout: 120_000 }, async (t) => {

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { fixtureJson } from "./site.mjs";
-import { report, run, VARIANTS } from "./harness.mjs";
-import { browser, site } from "./stage.mjs";
+import { fixtureJson } from "../site.mjs";
+import { report, run, VARIANTS } from "../harness.mjs";
+import { browser, site } from "../stage.mjs";
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 const GEMMA = "gemma-3-270m-q4_k_m";
