@@ -119,7 +119,7 @@ test("with a format beside tools an answer has the form, or is a call", async ()
     const asked = [{ ...both, never: [open, call] }, { ...both, never: [open], more: [call] }];
     const [answer, called] = await answers(family, asked);
     assert.equal(typeof JSON.parse(answer.text).a, "boolean");
-    assert.equal(answer.toolCalls, undefined);
+    assert.deepEqual(answer.toolCalls, []);
     assert.equal(called.toolCalls?.[0].name, "weather", JSON.stringify(called));
   }
 });
