@@ -3,7 +3,7 @@
 define HELP
 make demo     set up, build, fetch its two models, serve the demo at http://localhost:$(PORT)/
 make test     set up, build, fetch the test models, run all tests
-make bench    set up, build, fetch its models, measure beside wllama, transformers.js and native llama.cpp (half an hour; ARGS="--help")
+make bench    set up, build, fetch its models, measure beside wllama, transformers.js and native llama.cpp (three quarters of an hour; ARGS="--help")
 make build    the complete npm package in pkg/, optimized (takes minutes)
 make setup    install what this machine lacks: a compiler for wasm32, Chromium, npm packages
 make models   fetch the default model and the test models

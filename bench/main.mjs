@@ -1,6 +1,5 @@
 // wisplm beside its peers, on this machine, one after the other in each of several rounds.
 
-import { mkdirSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -9,6 +8,7 @@ import { measureKernels } from "./kernels.mjs";
 import { machine, versions } from "./machine.mjs";
 import { CONTESTANTS, MODELS, OTHER_PASSES, PASSES, ROUNDS } from "./plan.mjs";
 import { race } from "./race.mjs";
+import { Record } from "./record.mjs";
 import { Stage } from "./stage.mjs";
 import { summary } from "./summary.mjs";
 import { asText } from "./table.mjs";
@@ -23,6 +23,7 @@ const HELP = `node main.mjs [OPTION ...], or make bench ARGS="OPTION ..."
   --passes A,B      of ${ALL_PASSES.map(({ id }) => id).join(", ")}
   --out FILE        where the record goes; by default results/latest.json for a run without any option, which is the one
                     that the README quotes (npm run readme), and results/partial.json for another
+  --into FILE       an older record, in which what is measured takes the place of its own; --out is that one then
 
 A look of half a minute: --rounds 1 --models smollm2 --passes short --only wisplm-1,native-1`;
 
@@ -46,6 +47,7 @@ function options() {
       only: { type: "string" },
       passes: { type: "string" },
       out: { type: "string" },
+      into: { type: "string" },
       help: { type: "boolean" },
     },
   });
@@ -60,7 +62,8 @@ function options() {
     contestants: chosen(CONTESTANTS, values.only, "only"),
     passes: PASSES.filter(({ id }) => ids.includes(id)),
     others: ids.filter((id) => OTHER_PASSES.includes(id)),
-    out: values.out ?? here(whole ? "results/latest.json" : "results/partial.json"),
+    into: values.into,
+    out: values.out ?? values.into ?? here(whole ? "results/latest.json" : "results/partial.json"),
   };
 }
 
@@ -79,21 +82,17 @@ async function main() {
   }
   try {
     const say = (line) => console.error(`${String(Math.round((performance.now() - began) / 1000)).padStart(5)} s  ${line}`);
-    const record = { date, seconds: 0, rounds: set.rounds, machine: machine(), versions: await versions(stage) };
-    // What has been measured is kept whatever comes next.
-    const keep = (part) => {
-      Object.assign(record, part, { seconds: Math.round((performance.now() - began) / 1000) });
-      mkdirSync(here("results"), { recursive: true });
-      writeFileSync(set.out, `${JSON.stringify(record, null, 1)}\n`);
-    };
+    const run = { date, rounds: set.rounds, machine: machine(), versions: await versions(stage) };
+    const record = new Record(set.out, run, set.into);
     // The short ones first: what is wrong with them should not show after half an hour.
-    if (set.others.includes("forms")) keep({ forms: await measureForms(stage, set.rounds, say) });
-    if (set.others.includes("classes")) keep({ classes: await measureClasses(stage, set.rounds, say) });
-    if (set.others.includes("embeddings")) keep({ embeddings: await measureEmbeddings(stage, set.rounds, say) });
-    if (set.others.includes("batches")) keep({ batches: await measureBatches(stage, set.models, set.rounds, say) });
-    if (set.others.includes("kernels")) keep({ kernels: await measureKernels(stage, set.rounds, say) });
-    keep({ models: await race(stage, { ...set, signal: stop.signal }, say) });
-    console.log(asText(summary(record)));
+    if (set.others.includes("forms")) record.keep({ forms: await measureForms(stage, set.rounds, say) });
+    if (set.others.includes("classes")) record.keep({ classes: await measureClasses(stage, set.rounds, say) });
+    if (set.others.includes("embeddings")) record.keep({ embeddings: await measureEmbeddings(stage, set.rounds, say) });
+    if (set.others.includes("batches")) record.keep({ batches: await measureBatches(stage, set.models, set.rounds, say) });
+    if (set.others.includes("kernels")) record.keep({ kernels: await measureKernels(stage, set.rounds, say) });
+    const models = await race(stage, { ...set, signal: stop.signal }, say);
+    record.keep({ models }, set.passes.map(({ id }) => id));
+    console.log(asText(summary(record.values)));
     say(`written to ${set.out}`);
   } finally {
     if (!stop.signal.aborted) await stage.close();

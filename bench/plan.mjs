@@ -86,12 +86,13 @@ const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /**
  * What a form costs a token. Little is prescribed in these: nearly each token is drawn from the vocabulary under a mask.
- * `bar`: the most by which it may take longer.
+ * `pairs`: answers without and with it, one after the other, in each round. `bar`: the most by which it may take longer.
  */
 export const FORMS = {
   url: SMOLLM2,
   threads: 1,
   tokens: 100,
+  pairs: 5,
   forms: [
     { name: "JSON Schema: an array of texts", format: { schema: { type: "array", items: { type: "string", minLength: 40, maxLength: 80 }, minItems: 30 } } },
     { name: "regular expression", format: { regex: "[a-zA-Z ,.]{2000}" } },

@@ -12,6 +12,7 @@ import {
   KERNELS,
   LIMITS,
   MODELS,
+  PASSES,
   STEPS,
   WEBGPU_BAR,
 } from "./plan.mjs";
@@ -166,10 +167,9 @@ function webgpu(models) {
 
 function forms(found) {
   const rows = found.map(({ name, free, formed }) => {
-    const [without, over] = [median(free), median(formed)];
-    const more = over / without - 1;
-    const ms = (value) => value.toFixed(2);
-    return [name, ms(without), ms(over), `${(100 * more).toFixed(1)} %${more > FORMS.bar ? MISSED : ""}`];
+    // Pair by pair: both halves of one meet the machine in the same mood.
+    const more = median(formed.map((ms, i) => ms / free[i])) - 1;
+    return [name, median(free).toFixed(2), median(formed).toFixed(2), `${(100 * more).toFixed(1)} %${more > FORMS.bar ? MISSED : ""}`];
   });
   const header = ["", "without", "with", `more (bar ${100 * FORMS.bar} %)`];
   return { title: `A form's cost: milliseconds of a token, SmolLM2, ${FORMS.threads} thread`, header, rows };
@@ -250,7 +250,15 @@ function kernels({ variant, cases }) {
 
 /** The tables of a record: `{ about, sections: [{ title, header, rows }] }`. */
 export function summary(record) {
-  const { date, rounds, machine, versions, models, batches = [], kernels: builds = [] } = record;
+  const { date, rounds, machine, versions, models, batches = [], kernels: builds = [], parts = {} } = record;
+  // What was measured at another time says so.
+  const dated = (pass, section) => {
+    const part = parts[pass];
+    if (part === undefined || part.date === date) return section;
+    const count = Math.min(part.rounds, PASSES.find(({ id }) => id === pass)?.rounds ?? part.rounds);
+    const when = `${part.date.slice(0, 10)}, wisplm at ${part.wisplm}, ${count} round${count > 1 ? "s" : ""}`;
+    return { ...section, title: `${section.title} (${when})` };
+  };
   const { cpu, cores, features } = machine;
   const about =
     `${date.slice(0, 10)}, ${cpu} (${cores} cores; ${features.join(", ")}), Chromium ${versions.chromium}; ` +
@@ -259,17 +267,17 @@ export function summary(record) {
     `Medians of ${rounds} round${rounds > 1 ? "s" : ""}.`;
   const short = models.filter(({ contestants }) => contestants.some(({ passes }) => passes.short));
   const sections = [
-    ...short.map(speeds),
+    ...short.map((model) => dated("short", speeds(model))),
     ratios(short),
-    ...short.map(loads),
-    long(models),
-    limits(short),
-    webgpu(models),
-    forms(record.forms ?? []),
-    classes(record.classes),
-    embeddings(record.embeddings ?? []),
-    batched(batches),
-    ...builds.map(kernels),
+    ...short.map((model) => dated("short", loads(model))),
+    dated("long", long(models)),
+    dated("short", limits(short)),
+    dated("webgpu", webgpu(models)),
+    dated("forms", forms(record.forms ?? [])),
+    dated("classes", classes(record.classes)),
+    dated("embeddings", embeddings(record.embeddings ?? [])),
+    dated("batches", batched(batches)),
+    ...builds.map((build) => dated("kernels", kernels(build))),
   ];
   return { about, sections: sections.filter(({ rows }) => rows.length > 0) };
 }

@@ -38,16 +38,16 @@ async function inPage(stage, module, how, use) {
   }
 }
 
-/** For each form, the milliseconds of a token without and with it, in each round. */
+/** For each form, the milliseconds of a token without and with it, in pairs that were measured one after the other. */
 export function measureForms(stage, rounds, say) {
-  const { url, threads, tokens, forms } = FORMS;
+  const { url, threads, tokens, pairs, forms } = FORMS;
   say("forms");
   return inPage(stage, "forms", { url, threads }, async (ask) => {
     const results = [];
     for (const { name, format } of forms) {
       const [free, formed] = [[], []];
       await ask("token", tokens, format);
-      for (let round = 0; round < rounds; round++) {
+      for (let pair = 0; pair < rounds * pairs; pair++) {
         free.push(await ask("token", tokens));
         formed.push(await ask("token", tokens, format));
       }

@@ -36,11 +36,7 @@ fn decoders_score_as_their_originals() {
         let error = mean_error(&whole, &want);
         println!("{name}: {} tokens, mean |Δ log-probability| {error:.6}", tokens.len());
         assert!(error <= MEAN_ERROR, "{name}: {error}");
-        for step in [50, 7, 1] {
-            let error = mean_error(&score_in_steps(&mut model, &tokens, step), &want);
-            println!("{name}, {step} at a time: {error:.6}");
-            assert!(error <= MEAN_ERROR, "{name}, {step} at a time: {error}");
-        }
+        scores(&gpu, name, &[50, 7, 1]);
     }
 }
 

@@ -12,7 +12,7 @@ use wisplm::gguf::{TensorInfo, TensorType};
 use wisplm::gpu::{self, Gpu};
 use wisplm::loader::Model;
 use wisplm::plan::{Builder, Head, Op};
-use wisplm::runtime::{Generation, Options, Progress, Sampler};
+use wisplm::runtime::{Generation, Onset, Options, Progress, Sampler};
 
 /// Rows of 32 numbers.
 const COLS: usize = 32;
@@ -201,7 +201,7 @@ fn answer(model: &mut Model, prompt: &[u32], options: &Options, interrupt: bool)
     let mut run = Generation::new(executor, tokenizer, prompt, options, 1).unwrap();
     let mut tokens = vec![];
     loop {
-        run.set_formed(options.formed && led(tokens.len()).is_some());
+        run.set_formed(options.formed.is_some() && led(tokens.len()).is_some());
         if run.awaits_permit() {
             if tokens.len() == PRESCRIBED.0 {
                 run.follow(tokenizer, &PRESCRIBED.1, |token, _| tokens.push(token));
@@ -233,11 +233,11 @@ fn answer_by_host(model: &mut Model, prompt: &[u32], options: &Options) -> Vec<u
         model.executor.begin(&mut [(&mut cache, &next)]).unwrap();
         assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
         assert!(model.executor.logits(last..last + 1, &mut logits).unwrap());
-        next = if options.formed && tokens.len() == PRESCRIBED.0 {
+        next = if options.formed.is_some() && tokens.len() == PRESCRIBED.0 {
             PRESCRIBED.1.iter().for_each(|token| sampler.note(*token));
             PRESCRIBED.1.to_vec()
         } else {
-            let mask = led(tokens.len()).filter(|_| options.formed);
+            let mask = led(tokens.len()).filter(|_| options.formed.is_some());
             vec![sampled(&mut sampler, &mut logits, mask.as_deref())]
         };
         tokens.extend(&next);
@@ -258,7 +258,7 @@ fn answers_are_those_that_the_host_would_choose() {
             let options = Options {
                 max_tokens: Some(if formed { 20 } else { 12 }),
                 ignore_eos: true,
-                formed,
+                formed: formed.then_some(Onset::Answer),
                 ..options
             };
             let want = answer_by_host(&mut model, &prompt, &options);

@@ -34,7 +34,7 @@ class Made:
 # Of the packages that a model came in, those that have its tokenizer.
 MADE = {
     "smollm2-q4": Made("smollm2.py", "smollm2", []),
-    "minilm": Made("minilm.py", "minilm", MODELS["minilm"].packages),
+    "minilm": Made("minilm.py", "minilm-f16", MODELS["minilm-f16"].packages),
 }
 
 

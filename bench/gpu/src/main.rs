@@ -86,7 +86,7 @@ fn estimate(gpu: &Rc<Gpu>, shape: &Shape, format: TensorType) -> Result<()> {
     let greedy = Draw { top_k: 1, ..Draw::default() };
     executor.begin(&mut [(&mut cache, &[1])])?;
     while !executor.advance(&mut [&mut cache], &mut || false)? {}
-    executor.choose(0, &greedy, None)?;
+    executor.choose(0, &greedy, None, None)?;
     while executor.chosen()?.is_none() {}
     let before = gpu.counts();
     executor.follow(&mut cache, &greedy)?;
@@ -122,7 +122,7 @@ fn decode(executor: &mut Executor, cache: &mut Cache, tokens: usize) -> Result<f
     let greedy = Draw { top_k: 1, ..Draw::default() };
     executor.begin(&mut [(&mut *cache, &[1])])?;
     while !executor.advance(&mut [&mut *cache], &mut || false)? {}
-    executor.choose(0, &greedy, None)?;
+    executor.choose(0, &greedy, None, None)?;
     let mut known = 0;
     let mut began = Instant::now();
     while known < WARM + tokens {
