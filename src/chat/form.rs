@@ -50,11 +50,17 @@ pub fn form(
     if let (Some(Choice::Tool { name }), true) = (choice, wanted.is_empty()) {
         return Err(Error::invalid_argument(format!("toolChoice: there is no tool {name:?}")));
     }
-    let led = led || matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
     let script = &format.script;
+    let must = matches!(choice, Some(Choice::Tool { .. } | Choice::Required));
+    // What a call begins with cannot be told there from what another form may begin with.
+    if led && !must && script.open.is_empty() {
+        return Err(Error::invalid_argument(
+            "format and tools do not go together with this model, whose calls begin as an answer may: leave one out",
+        ));
+    }
     // What opens the calls has to be a token, or the model may have begun the call with it.
     let marked = script.open.first().is_some_and(|mark| tokenizer.token_id(mark).is_some());
-    let onset = match (led, marked) {
+    let onset = match (led || must, marked) {
         (true, _) => Onset::Answer,
         (false, true) => Onset::Calls,
         (false, false) => return Ok(None),

@@ -128,11 +128,12 @@ impl Reply {
         self.tags.filter(|_| leads && self.may_reason).and_then(|tags| tokenizer.token_id(tags.mark))
     }
 
-    /// What is missing of a tag that has begun behind which the model reasons.
+    /// What is missing of a tag behind which the model reasons, once it has begun with the tag's token. (Text may begin as
+    /// the tag does.)
     pub fn opening(&self) -> Option<&'static str> {
         let begun = self.held.trim_start();
-        let leads = self.stage == Stage::Lead { after: false } && !begun.is_empty();
-        self.tags.filter(|_| leads)?.open.strip_prefix(begun)
+        let tags = self.tags.filter(|_| self.stage == Stage::Lead { after: false })?;
+        tags.open.strip_prefix(begun).filter(|_| begun.starts_with(tags.mark))
     }
 
     /// Whether what comes next is part of a call.
@@ -269,7 +270,7 @@ mod tests {
         assert_eq!(opening("</think>", "", ""), (true, None));
         assert_eq!(opening("</think>", "<think>\n\n</think>\n\n", ""), (false, None));
         assert_eq!(opening("</think>", "", "<think>"), (false, None));
-        assert_eq!(opening("</think>", "", "<thi").1, Some("nk>"));
+        assert_eq!(opening("</think>", "", "<thi").1, None);
         assert_eq!(opening(gemma, "", "<|channel>").1, Some("thought\n"));
         assert_eq!(opening(gemma, "<|channel>thought\n<channel|>", ""), (false, None));
         assert_eq!(opening("", "", "<think>"), (false, None));
