@@ -1,6 +1,6 @@
 //! Products of weights' codes with activations' codes, in WebAssembly SIMD.
 
-use super::{V, rotate};
+use super::V;
 use core::arch::wasm32::*;
 pub use dot::*;
 
@@ -9,7 +9,7 @@ pub use dot::*;
 #[cfg(target_feature = "relaxed-simd")]
 mod dot {
     use super::*;
-    use crate::cpu::simd;
+    use crate::cpu::simd::{self, rotate};
 
     /// How a quantized activation is stored.
     pub type Code = i8;
