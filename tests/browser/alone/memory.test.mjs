@@ -5,7 +5,7 @@ import { readFileSync, statSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { brotliCompressSync, constants } from "node:zlib";
-import { modelsFolder } from "../../www/serve.mjs";
+import { modelsFolder } from "../../../www/serve.mjs";
 import { packageFolder } from "../site.mjs";
 import { MB, moduleOf, openBrowser, report, run } from "../harness.mjs";
 import { browser, site } from "../stage.mjs";
