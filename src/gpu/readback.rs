@@ -110,8 +110,9 @@ impl Readback {
             return Err(Error::new(Code::DeviceLost, "the GPU gave no result"));
         }
         gpu.count(|counts| counts.read += bytes);
+        // The buffer is mapped until it is unmapped below, unless the device is lost, which it says only later.
         let view = self.buffer.get_mapped_range(..bytes);
-        let view = view.map_err(|error| Error::internal(format!("a result cannot be read: {error}")))?;
+        let view = view.map_err(|_| Error::new(Code::DeviceLost, "the GPU's result is gone"))?;
         let answer = read(bytemuck::cast_slice(&view));
         drop(view);
         self.buffer.unmap();

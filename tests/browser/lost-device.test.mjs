@@ -19,12 +19,16 @@ const ANSWERS = Math.max(2, Math.ceil(WANTED / LOSSES));
 /** A minute is too much for any of them. */
 const PATIENCE_MS = 60_000 * (1 + LOSSES * ANSWERS);
 
-/** A worker that loses its GPU when the page says so; after "gone" there is none any more. */
+/**
+ * A worker that loses its GPU when the page says so; "late", once the next result has arrived and before it is read: the
+ * engine hears of such a loss only by the result's being gone. After "gone" there is no GPU any more.
+ */
 const LOSABLE = `{
   const { requestDevice } = GPUAdapter.prototype;
   const { requestAdapter } = GPU.prototype;
+  const { getMappedRange } = GPUBuffer.prototype;
   const channel = new BroadcastChannel("gpu");
-  let device, gone = false;
+  let device, late = false, gone = false;
   GPUAdapter.prototype.requestDevice = async function (...of) {
     device = await requestDevice.call(this, ...of);
     device.lost.then(({ reason }) => channel.postMessage(reason));
@@ -33,9 +37,15 @@ const LOSABLE = `{
   GPU.prototype.requestAdapter = async function (...of) {
     return gone ? null : requestAdapter.call(this, ...of);
   };
+  GPUBuffer.prototype.getMappedRange = function (...of) {
+    if (late) device.destroy();
+    late = false;
+    return getMappedRange.apply(this, of);
+  };
   channel.onmessage = ({ data }) => {
     gone ||= data === "gone";
-    device.destroy();
+    late = data === "late";
+    if (!late) device.destroy();
   };
 }`;
 
@@ -141,6 +151,15 @@ for (const [what, options, answers] of [["an address", {}, ANSWERS], ["a file", 
     await page.close();
   });
 }
+
+test("a result that is gone is a lost device", { timeout: 180_000 }, async () => {
+  const page = await open(LOSABLE);
+  await loadIn(page, { device: "webgpu" });
+  const whole = await answer(page, 0);
+  const { text, lost, info } = await answer(page, 1, "late");
+  assert.deepEqual([text, lost, info.device.kind], [whole.text, 1, "webgpu"]);
+  await page.close();
+});
 
 test("scores and vectors come in spite of losses", { timeout: 180_000 }, async () => {
   const page = await open(LOSABLE);
