@@ -27,43 +27,31 @@ impl Engine {
                 }
                 slice
             }
-            Some(Run::Score(score)) => {
-                let finished = score.advance(executor, pause)?;
-                let (done, total) = score.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => json!({ "state": "finished", "logprobs": score.logprobs() }),
-                }
-            }
+            Some(Run::Score(score)) => match score.advance(executor, pause)? {
+                false => prefill(score.progress()),
+                true => json!({ "state": "finished", "logprobs": score.logprobs() }),
+            },
             Some(Run::Saving(session, saving)) => {
                 let nothing = Kept::new(executor);
                 match saving.advance(executor, self.sessions.get(session).unwrap_or(&nothing))? {
-                    None => json!({ "state": "prefill", "done": 0, "total": 1 }),
+                    None => prefill((0, 1)),
                     Some(bytes) => {
                         self.saved = bytes;
                         json!({ "state": "finished" })
                     }
                 }
             }
-            Some(Run::Embedding(embedding)) => {
-                let finished = embedding.advance(executor, pause)?;
-                let (done, total) = embedding.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => {
-                        self.vectors = embedding.take_vectors().concat();
-                        json!({ "state": "finished" })
-                    }
+            Some(Run::Embedding(embedding)) => match embedding.advance(executor, pause)? {
+                false => prefill(embedding.progress()),
+                true => {
+                    self.vectors = embedding.take_vectors().concat();
+                    json!({ "state": "finished" })
                 }
-            }
-            Some(Run::Classification(classification)) => {
-                let finished = classification.advance(executor, pause)?;
-                let (done, total) = classification.progress();
-                match finished {
-                    false => json!({ "state": "prefill", "done": done, "total": total }),
-                    true => json!({ "state": "finished" }),
-                }
-            }
+            },
+            Some(Run::Classification(classification)) => match classification.advance(executor, pause)? {
+                false => prefill(classification.progress()),
+                true => json!({ "state": "finished" }),
+            },
         };
         if answer["state"] != "finished" {
             return Ok(answer);
@@ -81,6 +69,11 @@ impl Engine {
         }
         Ok(answer)
     }
+}
+
+/// What is told of a run that has taken so many tokens, and of how many.
+fn prefill((done, total): (usize, usize)) -> Value {
+    json!({ "state": "prefill", "done": done, "total": total })
 }
 
 pub(super) fn no_run() -> Error {
@@ -103,7 +96,7 @@ fn generate(
     loop {
         match generation.advance(executor, tokenizer, pause)? {
             Progress::Prefill { done, total } if tokens.is_empty() => {
-                return Ok(json!({ "state": "prefill", "done": done, "total": total }));
+                return Ok(prefill((done, total)));
             }
             Progress::Prefill { .. } => {}
             Progress::Waiting => break,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 pub const PAGE: usize = 256;
 /// Positions whose probabilities are computed together.
 pub const TILE: usize = 64;
+
 /// For each head, for each tile, keys and then values: rows of codes, and for each block the scales of the positions.
 /// Empty where the positions have left the window.
 #[derive(Default)]
