@@ -255,6 +255,8 @@ export class FakeEngine implements Engine {
     this.calls.push(`classify ${first} ${task}`);
     const { labels } = JSON.parse(task) as { labels: string[] };
     if (labels.length < 2) throw typed("invalid-argument", "labels must be 2 at least");
+    const long = texts.findIndex((text) => task.length + text.length > FakeEngine.contextLength);
+    if (long >= 0) throw typed("context-overflow", `text ${first + long}: it is too long`);
     const logits = texts.map((text) => labels.map((label) => (text.includes(label) ? 5 : 0)));
     const lengths = Uint32Array.from(texts, (_, index) => index);
     this.#encode(lengths, (index) => logits[index]!);

@@ -127,3 +127,16 @@ test("values come out of a text as the schema has them, and what cannot be is re
     assert.ok(top.length === 3 && top[0].logprob >= top[1].logprob && logprob <= 0);
   }
 });
+
+test("long texts are read in chunks if they may be", { timeout: 60_000 }, async () => {
+  const { scores, code } = await run(page, async ({ load }) => {
+    const tiny = await load("/tiny/llama-0.gguf", { device: "wasm", contextLength: 200 });
+    const classifier = tiny.classifier({ labels: ["a", "b"], instruction: "Which?", long: "chunk" });
+    const scores = await classifier.classify(["a b ".repeat(150), "a b"]);
+    const code = await tiny.classify("a b ".repeat(150), ["a", "b"], { instruction: "Which?" }).catch(({ code }) => code);
+    await tiny.close();
+    return { scores, code };
+  });
+  assert.equal(code, "context-overflow");
+  for (const [best, other] of scores) assert.ok(best.score >= other.score && Math.abs(best.score + other.score - 1) < 1e-6);
+});

@@ -160,7 +160,7 @@ async function step(engine: Engine, info: WireInfo, steps: number, signal: Abort
     await generation(Uint32Array.of(0), { maxTokens: steps, temperature: 0, ignoreEos: true }, signal)(engine);
   } else {
     const text = (): Promise<unknown> =>
-      info.labels === null ? embed(engine, info, ["a"], { normalize: false }, signal) : head(engine, info, ["a"], signal);
+      info.labels === null ? embed(engine, info, ["a"], { normalize: false }, "error", signal) : head(engine, info, ["a"], "error", signal);
     for (let k = 0; k < steps; k++) await text();
   }
   return (performance.now() - start) / steps;

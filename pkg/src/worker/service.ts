@@ -300,11 +300,11 @@ function task(
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, request.long, signal, told);
     case "head":
-      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
+      return ({ engine, info }) => head(engine, info, request.inputs, request.long, signal, told);
     case "classify":
-      return ({ engine }) => classify(engine, request.task, request.texts, signal, told);
+      return ({ engine }) => classify(engine, request.task, request.texts, request.long, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
@@ -338,5 +338,6 @@ function memoryOf({ engine, info }: Ready): WireMemory {
 
 function buffersOf(answer: Answers[keyof Answers]): Transferable[] {
   if (answer instanceof Uint32Array) return [answer.buffer as ArrayBuffer];
-  return Array.isArray(answer) ? answer.map((vector) => vector.buffer as ArrayBuffer) : [];
+  if (typeof answer !== "object" || answer === null || !("vectors" in answer)) return [];
+  return answer.vectors.map((vector) => vector.buffer as ArrayBuffer);
 }
