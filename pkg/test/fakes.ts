@@ -4,7 +4,7 @@ import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
 import type { Constraint, Follower, Tokens } from "../src/worker/form.js";
 import type { Bytes } from "../src/worker/source.js";
 import type { WebGpuReport } from "../src/webgpu.js";
-import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
+import type { FileHandle, Folder, Storage, SyncFile } from "../src/storage.js";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 

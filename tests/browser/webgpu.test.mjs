@@ -143,9 +143,11 @@ test("where there is no adapter, the load fails with the reason", { timeout: 60_
 async function tryDevices(script, { from = site, options = {} } = {}) {
   const page = await browser.open(from);
   await inWorker(page, script);
+  // The page looks at the adapter as well.
+  if (script.startsWith(DISGUISE)) await page.evaluate(DISGUISE);
   const tried = await run(
     page,
-    async ({ load }, { options }) => {
+    async ({ load, probe }, { options }) => {
       const tried = {};
       for (const device of ["auto", "webgpu"]) {
         try {
@@ -157,7 +159,7 @@ async function tryDevices(script, { from = site, options = {} } = {}) {
           tried[device] = { name, code, message };
         }
       }
-      return tried;
+      return { ...tried, said: await probe() };
     },
     { options },
   );
@@ -222,7 +224,11 @@ test("a GPU that computes wrongly, is slow or too small is refused, and auto doe
     },
   };
   for (const [name, { script, words, code }] of Object.entries(cases)) {
-    const { auto, webgpu } = await tryDevices(`${DISGUISE}\n${script}`);
+    const { auto, webgpu, said } = await tryDevices(`${DISGUISE}\n${script}`);
+    // The test of the adapter is of every model: that it failed is known, until it does not.
+    const failed = /wrong/.test(words.source);
+    assert.deepEqual([said.device, said.webgpu.available], [failed ? "wasm" : "webgpu", true], name);
+    assert.match(said.webgpu.reason ?? "none", failed ? words : /^none$/, name);
     report(t, `${name}: ${auto.notices?.join("; ") ?? auto.message}`);
     assert.equal(auto.device?.kind, "wasm", name);
     assert.equal(auto.notices.length, 1, name);

@@ -14,6 +14,7 @@ import type {
   WireSource,
   WireThreads,
 } from "../protocol.js";
+import { Refusals } from "../refusals.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
@@ -127,8 +128,12 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const kept = load.cache && load.autotune ? tunings(this.#outside.storage) : undefined;
-      const setting: Setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice, tunings: kept };
+      const storage = load.cache ? this.#outside.storage : undefined;
+      const setting: Setting = {
+        ...{ load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice },
+        tunings: load.autotune ? tunings(storage) : undefined,
+        refusals: storage && new Refusals(storage),
+      };
       this.#setting = setting;
       this.#ready = await bring(setting);
       post({ type: "loaded", info: this.#ready.info, place: this.#place() });
