@@ -384,7 +384,9 @@ export function fakeBinding(
       engine.device = this.#device;
       return engine;
     }
-    free(): void {}
+    free(): void {
+      seen.push("freed");
+    }
   }
   class Sha256 {
     #hash = createHash("sha256");

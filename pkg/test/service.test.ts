@@ -25,6 +25,17 @@ test("a model says what it is, and the progress is in order", async () => {
   await model.close();
 });
 
+test("a load that fails leaves nothing behind", async () => {
+  const binding = fakeBinding();
+  const start: Outside["start"] = async () => ({ binding, features: [] });
+  const fetch = async (): Promise<Response> => new Response("", { status: 404 });
+  await assert.rejects(load([blob(100), "https://host.test/m.gguf"], { outside: { start, fetch } }), { code: "not-found" });
+  await assert.rejects(load(new Blob(["no model"]), { outside: { start } }), { code: "invalid-model" });
+  assert.deepEqual(binding.seen.filter((what) => what === "freed"), ["freed", "freed"]);
+  await using(load(blob(), { outside: { start } }), async () => {});
+  assert.equal(binding.seen.filter((what) => what === "freed").length, 2, "what has become a model is not freed twice");
+});
+
 test("a stream of unknown size reports what the header tells", async () => {
   const events: LoadProgress[] = [];
   const slow = new ReadableStream<Uint8Array>({
