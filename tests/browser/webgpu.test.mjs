@@ -271,3 +271,49 @@ test("shapes are tried on a card's first visit, and kept for the next", { timeou
   assert.ok(Object.keys(JSON.parse(found).products).length > 0);
   await page.close();
 });
+
+/** A worker that hears of what the GPU has done every 100 ms only, and then of all that it was given. */
+const LATE = `{
+  const channel = new BroadcastChannel("late");
+  let asked = 0, done = [];
+  for (const [{ prototype }, name] of [[GPUBuffer, "mapAsync"], [GPUQueue, "onSubmittedWorkDone"]]) {
+    const soon = prototype[name];
+    prototype[name] = async function (...of) {
+      asked++;
+      await soon.apply(this, of);
+      await new Promise((resolve) => done.push(resolve));
+    };
+  }
+  setInterval(() => {
+    if (asked === 0 || done.length < asked) return;
+    channel.postMessage(asked);
+    const heard = done;
+    [asked, done] = [0, []];
+    for (const resolve of heard) resolve();
+  }, 100);
+}`;
+
+test("where the browser tells late what the GPU has done, it tells of many tokens at once", { timeout: 60_000 }, async (t) => {
+  const answers = [];
+  for (const script of ["", LATE]) {
+    const page = await browser.open(site);
+    await inWorker(page, script);
+    answers.push(
+      await run(page, async ({ load }) => {
+        const model = await load("/tiny/llama-0.gguf", { device: "webgpu" });
+        const channel = new BroadcastChannel("late");
+        let times = 0;
+        channel.onmessage = () => times++;
+        const { tokens } = await model.generate("Once", { temperature: 0, maxTokens: 150, ignoreEos: true }).result;
+        await model.close();
+        return { tokens, times };
+      }),
+    );
+    await page.close();
+  }
+  const [soon, late] = answers;
+  assert.deepEqual(late.tokens, soon.tokens);
+  report(t, `${late.tokens.length} tokens, told in ${late.times} times`);
+  // Two at a time, then four, eight and sixteen.
+  assert.ok(late.times > 0 && late.tokens.length / late.times > 8, `${late.times}`);
+});
