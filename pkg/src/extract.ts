@@ -65,10 +65,15 @@ export async function extract(ask: Ask, { chats, thinks }: Pick<WireInfo, "chats
   const prompt = chats ? [{ role: "user", content: asked }] : `${asked}\n\nJSON: `;
   const format = { schema: json };
   const answer = ask(prompt, { format, maxTokens, temperature: 0, ...(chats && thinks && { reasoning: false }), ...(signal && { signal }) });
-  const { text: value, finishReason } = await answer.result;
+  const { text: value, finishReason, usage } = await answer.result;
   if (finishReason === "abort") throw aborted(signal);
   if (finishReason === "length") {
-    throw new WispError("context-overflow", `the value was not complete after ${maxTokens} tokens: raise maxTokens, or bound the schema's texts and lists`);
+    const { promptTokens, completionTokens } = usage;
+    const end =
+      completionTokens < maxTokens
+        ? `when the context ended, after a prompt of ${promptTokens} tokens and ${completionTokens} of the value: shorten the text, load the model with a larger contextLength,`
+        : `after ${maxTokens} tokens: raise maxTokens,`;
+    throw new WispError("context-overflow", `the value was not complete ${end} or bound the schema's texts and lists`);
   }
   return validated(schema, JSON.parse(value) as unknown);
 }
