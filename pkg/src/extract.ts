@@ -85,11 +85,17 @@ function isStandard(schema: unknown): schema is StandardSchema {
 
 function jsonSchema(schema: unknown): object | boolean {
   if (!isStandard(schema)) return schema as object;
-  const standard = schema["~standard"];
-  if (standard.jsonSchema === undefined) {
-    throw invalidArgument(`schema (of ${standard.vendor}) cannot write itself as JSON Schema: convert it first`, "schema");
+  const { vendor, jsonSchema } = schema["~standard"];
+  if (jsonSchema === undefined) {
+    const advice = `give the JSON Schema that ${vendor} makes of it, or take a version of ${vendor} with the Standard JSON Schema interface (Zod has it from 4.2 on)`;
+    throw invalidArgument(`schema (of ${vendor}) cannot write itself as JSON Schema: ${advice}`, "schema");
   }
-  return standard.jsonSchema.input({ target: "draft-2020-12" });
+  try {
+    return jsonSchema.input({ target: "draft-2020-12" });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument(`schema (of ${vendor}) cannot be written as JSON Schema: ${why}`, "schema");
+  }
 }
 
 // A schema of a library may want more than JSON Schema can say, and turn the value into something else.

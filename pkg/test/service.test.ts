@@ -258,7 +258,11 @@ test("values are extracted as a schema has them", async () => {
     assert.deepEqual(await extract(standard({ jsonSchema, validate }), 3), { a: 1, b: 2 });
     const issues = async (): Promise<object> => ({ issues: [{ message: "a is odd" }] });
     await assert.rejects(extract(standard({ jsonSchema, validate: issues }), 3), { code: "constraint-unsatisfiable", message: /a is odd/ });
-    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /acme/ });
+    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /give the JSON Schema that acme makes/ });
+    const none = (): never => {
+      throw new Error("a date is no JSON");
+    };
+    await assert.rejects(extract(standard({ jsonSchema: { input: none } }), 3), { name: "WispError", code: "invalid-argument", message: /a date is no JSON/ });
     await assert.rejects(model.extract("text", 3 as never), { code: "invalid-argument" });
     await assert.rejects(model.extract("text", {}, { maxTokens: 0 }), { code: "invalid-argument" });
   });
