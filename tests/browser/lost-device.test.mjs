@@ -120,19 +120,6 @@ function loadIn(page, options, source = TINY) {
   );
 }
 
-/** Bytes that the page processes hold, once garbage is collected. */
-async function held(page) {
-  const session = await page.context().newCDPSession(page);
-  await session.send("HeapProfiler.collectGarbage");
-  await session.detach();
-  const samples = [];
-  for (let i = 0; i < 6; i++) {
-    samples.push((await browser.resident()).own);
-    await delay(50);
-  }
-  return Math.min(...samples);
-}
-
 for (const [what, options, wanted] of [["an address", {}, LOSSES], ["a file", { blob: true }, 2]]) {
   test(`answers of a model from ${what} go on where the GPU was lost, and memory stays flat`, { timeout: PATIENCE_MS }, async (t) => {
     const page = await open(LOSABLE);
@@ -146,7 +133,7 @@ for (const [what, options, wanted] of [["an address", {}, LOSSES], ["a file", { 
       const { text, finishReason, opened, info } = await answer(page, Math.min(AT_ONCE, wanted - losses));
       assert.ok(opened > 0, "the answer went on");
       losses += opened;
-      rows.push({ losses, peak: info.memory.peak, own: await held(page), ms: (performance.now() - start) / opened });
+      rows.push({ losses, peak: info.memory.peak, own: await browser.held(page), ms: (performance.now() - start) / opened });
       assert.deepEqual([text, finishReason, info.device.kind], [whole.text, "length", "webgpu"]);
       assert.deepEqual(info.notices, ["the GPU was lost: it was opened anew"]);
     }
