@@ -1,6 +1,7 @@
 // The page as a whole: which state it is in, and who is told when that changes.
 
 import { Announcer } from "./announcer.js";
+import { loadCode } from "./code.js";
 import { Composer } from "./composer.js";
 import { showDevice, showDeviceUnknown } from "./device.js";
 import { DeviceSwitch } from "./device-switch.js";
@@ -17,7 +18,7 @@ import { ownModels, sizeOf, wireSources } from "./sources.js";
 import { hideModel, showMemory, showModel, SpeedMeter } from "./stats.js";
 import { placeSheet } from "./sheet.js";
 import { Snippet } from "./snippet.js";
-import { chatCode, Talk } from "./talk.js";
+import { Talk } from "./talk.js";
 import { Transcript } from "./transcript.js";
 import { Views, writes } from "./views.js";
 import { bytes } from "./words.js";
@@ -48,6 +49,10 @@ let talk = null;
 let loading = null;
 /** Of the demo's own models, as promises. */
 const sizes = {};
+
+/** How the model that is there is loaded, as source; `also` is to be imported too. */
+const opening = (also) => loadCode(loaded.source, devices.device, also);
+const snippet = new Snippet(() => (talk && loaded ? talk.code(opening()) : ""));
 
 const composer = new Composer({
   onSend: (text, mode) => {
@@ -149,7 +154,7 @@ function showNotice(error, retry) {
 function welcome(name) {
   const { info } = model;
   loaded.name = name;
-  for (const bench of Object.values(benches)) bench.open(model);
+  for (const bench of Object.values(benches)) bench.open(model, opening);
   setState("ready");
   byId("model-name").textContent = name;
   byId("talk-title").textContent = `Conversation with ${name}`;
@@ -172,10 +177,12 @@ function startConversation() {
   byId("welcome").hidden = false;
   arrange();
   composer.setFresh(true);
+  snippet.refresh();
 }
 
 function answeringChanged({ answering }) {
   setState(answering ? "answering" : "ready");
+  snippet.refresh();
   composer.setAnswering(answering);
   // The button that asked again is gone; the keyboard's place is the prompt.
   if (answering && document.activeElement === document.body) composer.focus();
@@ -226,7 +233,8 @@ async function start() {
     location.hash = "#classify";
     benches.classify.takeFile(file);
   });
-  byId("welcome").append(new Snippet(() => chatCode(settings.tools)).node);
+  byId("talk").append(snippet.node);
+  byId("settings").addEventListener("close", () => snippet.refresh());
   byId("load-default").addEventListener("click", loadOwn);
   byId("gate-load").addEventListener("click", loadOwn);
   byId("cancel-load").addEventListener("click", () => loading?.abort());

@@ -1,9 +1,10 @@
 // Sorting texts into classes: by a model that writes, by the head of a classifier, or by a head that is fitted to examples.
 
 import { amiss, field, heading, Job, lines } from "./bench.js";
+import { literal } from "./code.js";
 import { formatTable, parseTable, save, wordiest } from "./csv.js";
 import { element } from "./dom.js";
-import { Snippet, source } from "./snippet.js";
+import { Snippet } from "./snippet.js";
 import { plural } from "./words.js";
 import { writes } from "./views.js";
 
@@ -41,6 +42,7 @@ const batch = 8;
 export class Classify {
   node = element("section", { class: "bench", "aria-label": "Classify" });
   #model = null;
+  #opening = () => "";
   #texts = field("Texts", { hint: "One a line.", rows: 8, value: sampleTexts.join("\n") });
   #labels = field("Classes", { hint: "Separated by commas.", rows: 2, value: "billing, delivery, technical problem, praise" });
   #examples = field("Examples", { hint: "One a line.", placeholder: "billing: Can you send me an invoice?" });
@@ -81,9 +83,10 @@ export class Classify {
     );
   }
 
-  /** A model is there, or, with null, no more. */
-  open(model) {
+  /** A model is there, or, with null, no more; `opening(also)` is the source that loads it. */
+  open(model, opening) {
     this.#job.stop();
+    this.#opening = opening;
     if (model && this.#model === null) this.#examples.box.value = writes(model.info) ? "" : sampleExamples.join("\n");
     this.#model = model;
     if (!model) return;
@@ -201,28 +204,23 @@ export class Classify {
       // Half an example is no code yet.
     }
     const { texts, labels, examples } = read;
-    if (this.#model && !writes(this.#model.info) && !this.#model.info.labels) {
-      return `import { fitClassifier, load } from "wisplm";
-
-const model = await load("models/all-MiniLM-L6-v2.Q8_0.gguf");
-const examples = ${source(examples, 2)};
+    if (this.#model === null) return "";
+    const { info } = this.#model;
+    const fits = !writes(info) && !info.labels;
+    const task = { labels, ...(examples.length > 0 && !info.labels && { examples }) };
+    const classifier = fits
+      ? `const examples = ${literal(examples)};
 const classifier = await fitClassifier(model, examples);
-console.log(classifier.report.accuracy); // cross-validated
+console.log(classifier.report.accuracy); // cross-validated`
+      : `const classifier = model.classifier(${literal(task)});`;
+    return `${this.#opening(fits ? "fitClassifier" : "")}
+${classifier}
 
-const texts = ${source(texts, 1)};
-for (const [best] of await classifier.classify(texts)) {
-  console.log(best.label, best.score);
-}`;
-    }
-    const few = examples.length > 0 ? `, {\n  examples: ${source(examples, 1)},\n}` : "";
-    return `import { load } from "wisplm";
-
-const model = await load("models/SmolLM2-135M-Instruct.Q4_1.gguf");
-const texts = ${source(texts, 1)};
-const labels = ${source(labels, 20)};
-
-for (const [best] of await model.classify(texts, labels${few})) {
-  console.log(best.label, best.score);
-}`;
+const texts = ${literal(texts)};
+const answers = await classifier.classify(texts);
+texts.forEach((text, i) => {
+  const [{ label, score }] = answers[i];
+  console.log(text, label, score);
+});`;
   }
 }

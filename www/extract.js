@@ -23,6 +23,7 @@ KG-20 stopped working this morning, in the middle of the breakfast rush. Please 
 export class Extract {
   node = element("section", { class: "bench", "aria-label": "Extract" });
   #model = null;
+  #opening = () => "";
   #schema = field("Schema", { hint: "A JSON Schema: what you want to know.", rows: 14, code: true, value: JSON.stringify(sampleSchema, null, 2) });
   #text = field("Text", { rows: 5, value: sampleText.replaceAll("\n", " ") });
   #result = element("code", {}, "");
@@ -46,9 +47,11 @@ export class Extract {
     );
   }
 
-  open(model) {
+  open(model, opening) {
     this.#job.stop();
     this.#model = model;
+    this.#opening = opening;
+    if (model) this.#snippet.refresh();
   }
 
   async #run(signal) {
@@ -67,9 +70,8 @@ export class Extract {
   }
 
   #code() {
-    return `import { load } from "wisplm";
-
-const model = await load("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if (this.#model === null) return "";
+    return `${this.#opening()}
 const schema = ${this.#schema.box.value.trim()};
 const text = ${JSON.stringify(this.#text.box.value)};
 const value = await model.extract(text, schema);

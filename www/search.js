@@ -1,8 +1,9 @@
 // Search by meaning: texts and a question become vectors, and the nearest texts come first.
 
 import { amiss, field, heading, Job, lines } from "./bench.js";
+import { literal } from "./code.js";
 import { element } from "./dom.js";
-import { Snippet, source } from "./snippet.js";
+import { Snippet } from "./snippet.js";
 import { plural } from "./words.js";
 
 const sampleDocuments = [
@@ -19,6 +20,7 @@ const sampleDocuments = [
 export class Search {
   node = element("section", { class: "bench", "aria-label": "Embed and search" });
   #model = null;
+  #opening = () => "";
   #documents = field("Documents", { hint: "One a line. Each is embedded once, and kept while the model is there.", rows: 9, value: sampleDocuments.join("\n") });
   #query = element("input", { type: "search", "aria-label": "What to look for", placeholder: "What to look for", value: "How do I reset it?" });
   #list = element("ol", { class: "ranking" });
@@ -43,14 +45,16 @@ export class Search {
     );
   }
 
-  open(model) {
+  open(model, opening) {
     this.#job.stop();
+    this.#opening = opening;
     // Another model's vectors say other things.
     if (model !== this.#model) {
       this.#vectors.clear();
       this.#list.replaceChildren();
     }
     this.#model = model;
+    if (model) this.#snippet.refresh();
   }
 
   async #run(signal, say) {
@@ -76,18 +80,18 @@ export class Search {
   }
 
   #code() {
-    return `import { load } from "wisplm";
-
-const model = await load("models/all-MiniLM-L6-v2.Q8_0.gguf");
-const documents = ${source(lines(this.#documents.box.value), 1)};
+    if (this.#model === null) return "";
+    return `${this.#opening()}
+const documents = ${literal(lines(this.#documents.box.value))};
 const vectors = await model.embed(documents);
 
-const asked = await model.embed(${source(this.#query.value)});
+const asked = await model.embed(${literal(this.#query.value.trim())});
 // Vectors have length 1: the product is the cosine.
 const score = (vector) => vector.reduce((sum, value, i) => sum + value * asked[i], 0);
 const ranking = documents
   .map((text, i) => ({ text, score: score(vectors[i]) }))
-  .sort((a, b) => b.score - a.score);`;
+  .sort((a, b) => b.score - a.score);
+for (const { text, score } of ranking) console.log(score, text);`;
   }
 }
 

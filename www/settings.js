@@ -50,10 +50,9 @@ export class Settings {
   }
 
   /** The sampling part, as options of `generate`. All of it: what is left out has a default there, which is not "off". */
-  generation() {
+  get generation() {
     const { temperature, topP, topK, minP, repeatPenalty, maxTokens, seed } = this.#values;
-    const drawn = seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-    return { temperature, topP, topK, minP, repeatPenalty, maxTokens, seed: drawn };
+    return { temperature, topP, topK, minP, repeatPenalty, maxTokens, ...(seed !== null && { seed }) };
   }
 
   /** Builds the panel into the dialog's form. */

@@ -35,14 +35,3 @@ export class Snippet {
     setTimeout(() => (this.#copy.textContent = "Copy"), 2000);
   }
 }
-
-/** A value as source: short arrays in a line, long ones cut. */
-export function source(value, most = 3) {
-  if (!Array.isArray(value)) return JSON.stringify(value);
-  const shown = value.slice(0, most).map((item) => (typeof item === "object" ? inline(item) : JSON.stringify(item)));
-  return `[${[...shown, ...(value.length > most ? [`/* and ${value.length - most} more */`] : [])].join(", ")}]`;
-}
-
-function inline(object) {
-  return `{ ${Object.entries(object).map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(", ")} }`;
-}

@@ -1,8 +1,9 @@
 // A loaded model and the conversation with it: one question at a time, each answer streamed.
 
+import { chatCode, completionCode } from "./code.js";
 import { chatForm, Conversation } from "./conversation.js";
 import { isAbort } from "./errors.js";
-import { callTool, exchange, tools } from "./tools.js";
+import { callTool, exchange, functions, tools } from "./tools.js";
 
 /** A model that calls more often than this for one answer has lost its way. */
 const mostRounds = 4;
@@ -19,6 +20,8 @@ export class Talk {
   #running = null;
   #generation = null;
   #takesTools = true;
+  /** What the last answer was asked for: messages, or a text to carry on. */
+  #asked = null;
   #ended = Promise.resolve();
 
   /**
@@ -48,6 +51,16 @@ export class Talk {
     this.#running?.abort();
   }
 
+  /** The code that has the model answer what it was last asked, or could be. */
+  code(opening) {
+    const options = this.#settings.generation;
+    const { system, tools } = this.#settings;
+    if (typeof this.#asked === "string" || !this.chats) return completionCode(opening, this.#asked ?? "Once upon a time", options);
+    const head = this.#form.system && system.trim() ? [{ role: "system", content: system.trim() }] : [];
+    const messages = this.#asked ?? [...head, { role: "user", content: "Why is the sky blue?" }];
+    return chatCode(opening, messages, options, tools && this.#takesTools ? functions : null, mostRounds);
+  }
+
   /** Ends the talk: nothing more is reported. */
   close() {
     this.#onChange = () => {};
@@ -57,6 +70,7 @@ export class Talk {
   clear() {
     this.stop();
     this.#conversation = this.#form && new Conversation(this.#model, this.#form);
+    this.#asked = null;
     this.#transcript.clear();
   }
 
@@ -86,11 +100,13 @@ export class Talk {
     turn.begin();
     this.#generation = null;
     try {
-      const options = { ...this.#settings.generation(), signal: running.signal };
+      const options = { ...this.#settings.generation, signal: running.signal };
+      const asked = turn.mode === "chat" ? await this.#messages(turn, conversation) : turn.text;
+      this.#asked = asked;
       const result =
         turn.mode === "chat"
-          ? await this.#converse(turn, await this.#messages(turn, conversation), options)
-          : await this.#write(turn, this.#model.generate(turn.text, options));
+          ? await this.#converse(turn, asked, options)
+          : await this.#write(turn, this.#model.generate(asked, options));
       this.#done(turn, result, conversation);
     } catch (error) {
       if (isAbort(error)) {
@@ -180,27 +196,3 @@ export class Talk {
       : "Reached the longest answer set in Settings.";
   }
 }
-
-/** The code for a conversation, with tools or without. */
-export const chatCode = (tools) =>
-  tools
-    ? `import { load } from "wisplm";
-
-const model = await load("models/Qwen3-0.6B-Q8_0.gguf");
-const messages = [{ role: "user", content: "What time is it?" }];
-const tools = [{ type: "function", function: { name: "current_time", description: "The time where the user is." } }];
-
-const { toolCalls } = await model.chat(messages, { tools }).result;
-const named = toolCalls.map(({ id, name, arguments: given }) => ({ id, type: "function", function: { name, arguments: given } }));
-messages.push({ role: "assistant", content: "", tool_calls: named });
-for (const { id, name } of toolCalls) {
-  messages.push({ role: "tool", tool_call_id: id, name, content: new Date().toLocaleTimeString() });
-}
-for await (const text of model.chat(messages, { tools })) document.body.append(text);`
-    : `import { load } from "wisplm";
-
-const model = await load("models/SmolLM2-135M-Instruct.Q4_1.gguf");
-const messages = [{ role: "user", content: "Why is the sky blue?" }];
-for await (const text of model.chat(messages, { maxTokens: 400 })) {
-  document.body.append(text);
-}`;

@@ -1,13 +1,7 @@
 // What a model may call in this demo: a clock and a calculator. Both run here.
 
-const operations = {
-  add: (a, b) => a + b,
-  subtract: (a, b) => a - b,
-  multiply: (a, b) => a * b,
-  divide: (a, b) => a / b,
-};
-
-const functions = {
+/** Each stands by itself: its source is shown. */
+export const functions = {
   current_time: {
     description: "The current date and time where the user is.",
     parameters: { type: "object", properties: {}, additionalProperties: false },
@@ -17,13 +11,14 @@ const functions = {
     description: "Computes with two numbers.",
     parameters: {
       type: "object",
-      properties: { a: { type: "number" }, operation: { enum: Object.keys(operations) }, b: { type: "number" } },
+      properties: { a: { type: "number" }, operation: { enum: ["add", "subtract", "multiply", "divide"] }, b: { type: "number" } },
       required: ["a", "operation", "b"],
       additionalProperties: false,
     },
     run: ({ a, operation, b }) => {
-      if (!Object.hasOwn(operations, operation)) throw new Error(`there is no operation ${operation}`);
-      return operations[operation](Number(a), Number(b));
+      const results = { add: a + b, subtract: a - b, multiply: a * b, divide: a / b };
+      if (!Object.hasOwn(results, operation)) throw new Error(`there is no operation ${operation}`);
+      return results[operation];
     },
   },
 };

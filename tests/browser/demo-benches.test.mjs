@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { demoMounts, modelsFolder, serve } from "../../www/serve.mjs";
 import { openBrowser, report } from "./harness.mjs";
 
@@ -14,7 +15,8 @@ before(async () => {
     const model = join(modelsFolder(), file);
     assert.ok(existsSync(model), `${model} is missing: run \`make models\``);
   }
-  server = await serve({ mounts: demoMounts() });
+  const tiny = fileURLToPath(new URL("../fixtures/tiny", import.meta.url));
+  server = await serve({ mounts: { ...demoMounts(), "/tiny/": tiny } });
   browser = await openBrowser();
 });
 
@@ -44,6 +46,22 @@ const code = async (page) => {
   return page.locator(".snippet code").filter({ visible: true }).textContent();
 };
 
+/** Runs the code that a page shows; what it puts on the page, and what it prints. */
+async function ran(page) {
+  const source = await code(page);
+  const printed = [];
+  const print = (message) => printed.push(message.text());
+  page.on("console", print);
+  const written = await page.evaluate(async (source) => {
+    const before = document.body.childNodes.length;
+    const address = URL.createObjectURL(new Blob([source.replace('"wisplm"', JSON.stringify(new URL("/pkg/index.js", location).href))], { type: "text/javascript" }));
+    await import(address);
+    return [...document.body.childNodes].slice(before).map(({ textContent }) => textContent).join("");
+  }, source);
+  page.off("console", print);
+  return { source, written, printed };
+}
+
 test("search by meaning, and classes by example, with the embedding model", { timeout: 120_000 }, async (t) => {
   const page = await openView("search", [390, 844]);
   await page.getByRole("searchbox").fill("How do I get my money back?");
@@ -56,7 +74,9 @@ test("search by meaning, and classes by example, with the embedding model", { ti
   await button(page, /^search$/i).click();
   await first.filter({ hasText: "Students" }).waitFor();
   assert.match(await page.getByRole("status").filter({ visible: true }).textContent(), /^Ranked in/, "documents are embedded once");
-  assert.match(await code(page), /model\.embed\(documents\)/);
+  const { printed } = await ran(page);
+  assert.equal(printed.length, 8);
+  assert.match(printed[0], /^0\.\d+ Students get a fifth off/, "the code finds the same");
   await fitsTheScreen(page);
 
   await page.getByRole("link", { name: "Extract" }).click();
@@ -102,7 +122,9 @@ test("classes and JSON, with the model that writes", { timeout: 120_000 }, async
   await status.waitFor({ timeout: 60_000 });
   report(t, await status.textContent());
   assert.equal(await page.locator("tbody tr").count(), 6);
-  assert.match(await code(page), /model\.classify\(texts, labels\)/);
+  const { printed } = await ran(page);
+  const shown = await page.locator("tbody .tag").allTextContents();
+  assert.deepEqual(printed.map((line, i) => line.includes(` ${shown[i]} 0.`)), shown.map(() => true), printed.join("\n"));
 
   // Enough texts that it can be stopped among them.
   await page.getByRole("textbox", { name: "Texts" }).fill("Where is my parcel?\n".repeat(300));
@@ -140,7 +162,7 @@ const CALLER = `
     { id: "one", name: "calculate", arguments: { a: 6, operation: "multiply", b: 7 } },
     { id: "two", name: "calculate", arguments: { a: 1, operation: "conjure", b: 1 } },
   ];
-  const chat = (messages, { tools, signal, ...options }) => {
+  const chat = (messages, { tools, signal, toolChoice, ...options }) => {
     globalThis.told = options;
     const results = messages.filter(({ role }) => role === "tool").map(({ content }) => content);
     const calls = results.length === 0 && tools?.length === 2 ? asked : [];
@@ -165,6 +187,9 @@ test("a tool that the model calls is run, and shown", { timeout: 60_000 }, async
   await answer.filter({ hasText: "It says: 42; Error: there is no operation conjure" }).waitFor();
   const calls = await answer.locator(".turn-call").allTextContents();
   assert.deepEqual(calls, ['Called calculate({"a":6,"operation":"multiply","b":7}) → 42', 'Called calculate({"a":1,"operation":"conjure","b":1}) → Error: there is no operation conjure']);
+  const { source, written } = await ran(page);
+  assert.match(source, /topP: 0\.9[^]*You are a knowledgeable assistant[^]*What is six times seven\?/, "all that the page asks with");
+  assert.equal(written, "It says: 42; Error: there is no operation conjure");
   await button(page, /try again/i).click();
   await answer.filter({ hasText: "It says: 42" }).waitFor();
   assert.equal(await answer.locator(".turn-call").count(), 2);
@@ -183,6 +208,25 @@ test("sampling that is switched off is off", { timeout: 60_000 }, async () => {
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => globalThis.told !== undefined);
   assert.deepEqual(await page.evaluate(() => globalThis.told), off);
+  assert.deepEqual(page.problems, []);
+  await page.close();
+});
+
+test("the code for a text that is carried on writes the same text", { timeout: 60_000 }, async () => {
+  const page = await browser.open(server);
+  await page.evaluate(() => localStorage.setItem("wisplm-demo.settings", JSON.stringify({ temperature: 0, maxTokens: 12 })));
+  await page.reload();
+  await button(page, /another model/i).click();
+  await page.getByRole("textbox", { name: /address/i }).fill(new URL("/tiny/llama-0.gguf", server.url).href);
+  await page.keyboard.press("Enter");
+  await page.getByRole("radio", { name: "Completion" }).check();
+  await page.getByRole("textbox", { name: "Beginning of a text" }).fill("ab ab");
+  await page.keyboard.press("Enter");
+  const answer = page.getByRole("main").getByRole("listitem").last().locator(".answer");
+  await button(page, /try again/i).waitFor();
+  const { source, written } = await ran(page);
+  assert.match(source, /model\.generate\("ab ab", options\)/);
+  assert.ok(written.length > 0 && (await answer.textContent()).includes(written.trim()), written);
   assert.deepEqual(page.problems, []);
   await page.close();
 });
