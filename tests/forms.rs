@@ -434,9 +434,11 @@ fn a_form_that_cannot_be_had_is_refused_before_the_first_token() {
         let format = Format::from_json(json).and_then(|format| model.vocabulary.compile(format).map(|_| ()));
         format.expect_err(json).code
     };
-    for json in
-        [r#"{ "schema": { "type": "integer", "minimum": 3, "maximum": 2 } }"#, r#"{ "schema": false }"#]
-    {
+    for json in [
+        r#"{ "schema": { "type": "integer", "minimum": 3, "maximum": 2 } }"#,
+        r#"{ "schema": false }"#,
+        r##"{ "schema": { "type": "object", "properties": { "n": { "$ref": "#" } }, "required": ["n"] } }"##,
+    ] {
         assert_eq!(refusal(json), Code::ConstraintUnsatisfiable, "{json}");
     }
     let nested = format!(r#"{{ "schema": {}1{} }}"#, "[".repeat(10_000), "]".repeat(10_000));
