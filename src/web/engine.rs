@@ -13,7 +13,7 @@ use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, hea
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -34,8 +34,8 @@ pub struct Engine {
     pub(super) reply: Reply,
     /// When the form of that answer begins, if it has one.
     pub(super) onset: Option<Onset>,
-    /// What the last classification has left for the next.
-    pub(super) classified: Option<task::Kept>,
+    /// What the last classifications have left for the next, one of each task.
+    pub(super) classified: VecDeque<task::Kept>,
     /// Those of a finished run, one after the other.
     pub(super) vectors: Vec<f32>,
     pub(super) saved: Vec<u8>,
@@ -96,7 +96,7 @@ impl Engine {
     #[wasm_bindgen(js_name = setAdapters)]
     pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
         self.cancel();
-        self.classified = None;
+        self.classified.clear();
         self.kept.clear();
         self.sessions.clear();
         Ok(self.model.set_adapters(scales)?)
@@ -110,7 +110,7 @@ impl Engine {
             _ => 0,
         };
         let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
-        let kv = run + kept.sum::<u64>() + self.classified.as_ref().map_or(0, task::Kept::bytes);
+        let kv = run + kept.sum::<u64>() + self.classified.iter().map(task::Kept::bytes).sum::<u64>();
         let peak = core::arch::wasm32::memory_size(0) * PAGE;
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
@@ -184,14 +184,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept. Errors
+    /// Begins telling the labels of texts, as `task` asks. What runs of a task have in common is kept. Errors
     /// name a text by its place, of which there are `first` more before these.
     pub fn classify(&mut self, task: &str, texts: Vec<String>, first: usize) -> JsResult<()> {
         self.cancel();
         let task = Task::from_json(task)?;
         let Model { executor, tokenizer, templates, .. } = &mut self.model;
         let prompting = Prompting { tokenizer, templates, clock: clock() };
-        let run = Classification::new(executor, &prompting, task, &texts, first, self.classified.as_ref())?;
+        let kept = self.classified.iter().find(|kept| kept.is_of(&task));
+        let run = Classification::new(executor, &prompting, task, &texts, first, kept)?;
         self.run = Some(Run::Classification(Box::new(run)));
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Engine {
         let mut slice = self.slice(&mut || now() >= end);
         // What is kept is the first to go where memory is short.
         let short = slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory);
-        if short && self.kept.clear() | self.classified.take().is_some() {
+        if short && self.kept.clear() | !std::mem::take(&mut self.classified).is_empty() {
             slice = self.slice(&mut || now() >= end);
         }
         // What failed leaves nothing that is worth keeping.
@@ -287,7 +288,7 @@ impl Engine {
             owner: None,
             reply: Reply::default(),
             onset: None,
-            classified: None,
+            classified: VecDeque::new(),
             vectors: Vec::new(),
             saved: Vec::new(),
         })

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// The logarithm of a probability that is as good as none: JSON has no infinity.
 const LOWEST: f32 = -9999.0;
+/// Of how many tasks of classification what their texts have in common is kept.
+const MOST_TASKS: usize = 4;
 
 impl Engine {
     pub(super) fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
@@ -60,7 +62,9 @@ impl Engine {
             Some(Run::Classification(classification)) => {
                 let (logits, kept) = classification.finish();
                 self.vectors = logits.concat();
-                self.classified = Some(kept);
+                self.classified.retain(|other| !other.is_like(&kept));
+                self.classified.truncate(MOST_TASKS - 1);
+                self.classified.push_front(kept);
             }
             run => {
                 self.run = run;
