@@ -156,6 +156,12 @@ export interface EmbedOptions {
   normalize?: boolean;
   /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
   dimensions?: number;
+  /**
+   * What happens to a text longer than the context. `"error"`, the default, refuses all with `context-overflow`. `"chunk"` reads
+   * it in parts that fit, cut where there is white space: its vector is the mean of theirs, weighted by their tokens, and has
+   * length 1 again if `normalize`.
+   */
+  long?: "error" | "chunk";
   /** Called as texts are embedded. */
   onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
@@ -180,6 +186,12 @@ export interface ClassifyRunOptions {
 export interface ClassifyOptions extends ClassifyRunOptions {
   /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
   multiLabel?: boolean;
+  /**
+   * What happens to a text longer than the context (with the examples, where a prompt has them). `"error"`, the default, refuses
+   * all with `context-overflow`. `"chunk"` reads it in parts that fit, cut where there is white space: a label's logit is the
+   * mean of theirs, weighted by their tokens.
+   */
+  long?: "error" | "chunk";
   /** What a model that generates text is asked; by default, which label fits. */
   instruction?: string;
   /** Texts whose labels are known, for such a model to go by. */
@@ -203,6 +215,12 @@ export interface ExtractOptions {
 
 /** How to rank documents. */
 export interface RerankOptions {
+  /**
+   * What happens to a document that is longer than the context (with the query, where a reranker reads both). `"error"`, the
+   * default, refuses all with `context-overflow`. `"chunk"` reads it in parts that fit, cut where there is white space, and
+   * takes the score of the best.
+   */
+  long?: "error" | "chunk";
   /** Called as documents are scored. */
   onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
@@ -260,6 +278,9 @@ export const callback: Check = (value, option) => {
 export const oneOf = (...names: string[]): Check => (value, option) => {
   if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
 };
+
+/** What happens to a text longer than the context. */
+export const long = oneOf("error", "chunk");
 
 const string: Check = (value, option) => {
   if (typeof value !== "string") throw wrong(option, "a string", value);
@@ -401,13 +422,13 @@ export function sessionOptions(options?: SessionOptions): SessionOptions {
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
   return checked(
     options,
-    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, onProgress: callback, signal },
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, long, onProgress: callback, signal },
     "embed",
   );
 }
 
 export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
-  const own = { multiLabel: flag, instruction: string, examples: objects, calibrate: flag };
+  const own = { multiLabel: flag, long, instruction: string, examples: objects, calibrate: flag };
   return checked(options, { ...own, onProgress: callback, signal }, "classify");
 }
 
@@ -425,7 +446,7 @@ export function steps(onProgress: ClassifyRunOptions["onProgress"]): ((done: num
 }
 
 export function rerankOptions(options?: RerankOptions): RerankOptions {
-  return checked(options, { onProgress: callback, signal }, "rerank");
+  return checked(options, { long, onProgress: callback, signal }, "rerank");
 }
 
 export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {

@@ -53,6 +53,9 @@ export interface WireEmbed {
   dimensions?: number;
 }
 
+/** What happens to an input that is longer than the context: it is refused, or cut into chunks. */
+export type WireLong = "error" | "chunk";
+
 /** A text, or a query and a document. */
 export type WireInput = string | [string, string];
 
@@ -68,11 +71,11 @@ export type WireRequest =
   | { kind: "closeSession"; session: number }
   | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
-  | { kind: "embed"; texts: string[]; options: WireEmbed }
+  | { kind: "embed"; texts: string[]; options: WireEmbed; long: WireLong }
   /** The head of a classifier or a reranker; an input is a text, or a pair of texts. */
-  | { kind: "head"; inputs: WireInput[] }
+  | { kind: "head"; inputs: WireInput[]; long: WireLong }
   /** Labels by a model that generates text; the task is JSON that the engine reads. Answered as `head` is. */
-  | { kind: "classify"; task: string; texts: string[] }
+  | { kind: "classify"; task: string; texts: string[]; long: WireLong }
   /** The scales of the adapters. */
   | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
@@ -198,6 +201,12 @@ export interface WireScore {
   logprobs: (number | null)[];
 }
 
+/** The vectors of all chunks of all inputs, in order, and for each input how many tokens each of its chunks has. */
+export interface WireVectors {
+  vectors: Float32Array[];
+  tokens: number[][];
+}
+
 /** What each kind of request is answered with. */
 export interface Answers {
   generate: WireGenerated;
@@ -210,11 +219,11 @@ export interface Answers {
   closeSession: null;
   countPrompt: number;
   score: WireScore;
-  embed: Float32Array[];
+  embed: WireVectors;
   adapters: null;
-  /** For each input the logits of the labels. */
-  head: Float32Array[];
-  classify: Float32Array[];
+  /** The logits of the labels. */
+  head: WireVectors;
+  classify: WireVectors;
   tokenize: Uint32Array;
   detokenize: string;
 }

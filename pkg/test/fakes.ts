@@ -4,7 +4,7 @@ import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
 import type { Constraint, Follower, Tokens } from "../src/worker/form.js";
 import type { Bytes } from "../src/worker/source.js";
 import type { WebGpuReport } from "../src/webgpu.js";
-import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
+import type { FileHandle, Folder, Storage, SyncFile } from "../src/storage.js";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 
@@ -255,6 +255,8 @@ export class FakeEngine implements Engine {
     this.calls.push(`classify ${first} ${task}`);
     const { labels } = JSON.parse(task) as { labels: string[] };
     if (labels.length < 2) throw typed("invalid-argument", "labels must be 2 at least");
+    const long = texts.findIndex((text) => task.length + text.length > FakeEngine.contextLength);
+    if (long >= 0) throw typed("context-overflow", `text ${first + long}: it is too long`);
     const logits = texts.map((text) => labels.map((label) => (text.includes(label) ? 5 : 0)));
     const lengths = Uint32Array.from(texts, (_, index) => index);
     this.#encode(lengths, (index) => logits[index]!);
@@ -382,7 +384,9 @@ export function fakeBinding(
       engine.device = this.#device;
       return engine;
     }
-    free(): void {}
+    free(): void {
+      seen.push("freed");
+    }
   }
   class Sha256 {
     #hash = createHash("sha256");

@@ -25,6 +25,17 @@ test("a model says what it is, and the progress is in order", async () => {
   await model.close();
 });
 
+test("a load that fails leaves nothing behind", async () => {
+  const binding = fakeBinding();
+  const start: Outside["start"] = async () => ({ binding, features: [] });
+  const fetch = async (): Promise<Response> => new Response("", { status: 404 });
+  await assert.rejects(load([blob(100), "https://host.test/m.gguf"], { outside: { start, fetch } }), { code: "not-found" });
+  await assert.rejects(load(new Blob(["no model"]), { outside: { start } }), { code: "invalid-model" });
+  assert.deepEqual(binding.seen.filter((what) => what === "freed"), ["freed", "freed"]);
+  await using(load(blob(), { outside: { start } }), async () => {});
+  assert.equal(binding.seen.filter((what) => what === "freed").length, 2, "what has become a model is not freed twice");
+});
+
 test("a stream of unknown size reports what the header tells", async () => {
   const events: LoadProgress[] = [];
   const slow = new ReadableStream<Uint8Array>({
@@ -215,7 +226,7 @@ test("a model that generates text tells labels, of one text or many", async () =
     assert.deepEqual(told, [32, 64, 82, 100]);
     assert.deepEqual(classifier.labels, labels);
     const asked = engine.calls.filter((call) => call.startsWith("classify")).map((call) => call.split(" ")[1]);
-    assert.deepEqual(asked, ["0", "0", "64"]);
+    assert.deepEqual(asked, ["0", "0", "64", "0", "64"], "the lengths of all are known before any is computed");
     const [either] = await model.classify("good and bad", labels, { multiLabel: true });
     assert.ok(either!.score > 0.99);
     await assert.rejects(model.classify("x", ["one"]), { code: "invalid-argument" });
@@ -247,7 +258,11 @@ test("values are extracted as a schema has them", async () => {
     assert.deepEqual(await extract(standard({ jsonSchema, validate }), 3), { a: 1, b: 2 });
     const issues = async (): Promise<object> => ({ issues: [{ message: "a is odd" }] });
     await assert.rejects(extract(standard({ jsonSchema, validate: issues }), 3), { code: "constraint-unsatisfiable", message: /a is odd/ });
-    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /acme/ });
+    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /give the JSON Schema that acme makes/ });
+    const none = (): never => {
+      throw new Error("a date is no JSON");
+    };
+    await assert.rejects(extract(standard({ jsonSchema: { input: none } }), 3), { name: "WispError", code: "invalid-argument", message: /a date is no JSON/ });
     await assert.rejects(model.extract("text", 3 as never), { code: "invalid-argument" });
     await assert.rejects(model.extract("text", {}, { maxTokens: 0 }), { code: "invalid-argument" });
   });

@@ -143,6 +143,25 @@ test("a saved session is restored, in another model of the same weights", async 
   });
 });
 
+test("options that only JavaScript has are saved as far as they can be", async () => {
+  const tool = { type: "function" as const, function: { name: "sum" }, execute: () => 1 };
+  const options = { format: { regex: /^a+\/?$/ }, tools: [tool], maxTokens: 1 };
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const session = await model.restore(await model.session(options).save());
+    await session.send("a").result;
+    const again = await session.save();
+    const head = await again.slice(16).text();
+    assert.match(head, /"format":\{"regex":"a\+\\\\\/\?"\}/);
+    assert.match(head, /"tools":\[\{"type":"function","function":\{"name":"sum"\}\}\]/);
+    assert.ok(engine.calls.some((call) => call.startsWith("send 2")));
+    const round: { self?: unknown } = {};
+    round.self = round;
+    const endless = model.session({ tools: [round as never] });
+    await assert.rejects(endless.save(), { code: "invalid-argument", message: /options cannot be written as JSON/ });
+  });
+});
+
 test("a closed session refuses everything", async () => {
   const engine = new FakeEngine();
   const model = await load(blob(), { engine });

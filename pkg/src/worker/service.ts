@@ -14,6 +14,7 @@ import type {
   WireSource,
   WireThreads,
 } from "../protocol.js";
+import { Refusals } from "../refusals.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
 import { bring, type Ready, type Setting } from "./device.js";
@@ -127,8 +128,12 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const kept = load.cache && load.autotune ? tunings(this.#outside.storage) : undefined;
-      const setting: Setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice, tunings: kept };
+      const storage = load.cache ? this.#outside.storage : undefined;
+      const setting: Setting = {
+        ...{ load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice },
+        tunings: load.autotune ? tunings(storage) : undefined,
+        refusals: storage && new Refusals(storage),
+      };
       this.#setting = setting;
       this.#ready = await bring(setting);
       post({ type: "loaded", info: this.#ready.info, place: this.#place() });
@@ -300,11 +305,11 @@ function task(
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, request.long, signal, told);
     case "head":
-      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
+      return ({ engine, info }) => head(engine, info, request.inputs, request.long, signal, told);
     case "classify":
-      return ({ engine }) => classify(engine, request.task, request.texts, signal, told);
+      return ({ engine }) => classify(engine, request.task, request.texts, request.long, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
@@ -338,5 +343,6 @@ function memoryOf({ engine, info }: Ready): WireMemory {
 
 function buffersOf(answer: Answers[keyof Answers]): Transferable[] {
   if (answer instanceof Uint32Array) return [answer.buffer as ArrayBuffer];
-  return Array.isArray(answer) ? answer.map((vector) => vector.buffer as ArrayBuffer) : [];
+  if (typeof answer !== "object" || answer === null || !("vectors" in answer)) return [];
+  return answer.vectors.map((vector) => vector.buffer as ArrayBuffer);
 }
