@@ -269,6 +269,11 @@ fn options_that_the_template_cannot_follow_are_refused() {
     assert!(unknown.code == Code::InvalidArgument && unknown.message.contains("calls"), "{unknown}");
     assert!(ask("{{ tools | tojson }} <tool_call>", tools).is_ok());
     assert!(ask(CHATML, json!({ "tools": [] })).is_ok());
+    let documents = json!({ "documents": [{ "title": "Bern", "text": "A town." }] });
+    let none = ask(CHATML, documents.clone()).unwrap_err();
+    assert!(none.code == Code::InvalidArgument && none.message.contains("documents"), "{none}");
+    assert!(ask("{% for d in documents %}{{ d.text }}{% endfor %}", documents).is_ok());
+    assert!(ask(CHATML, json!({ "documents": [] })).is_ok());
 }
 
 #[test]

@@ -132,7 +132,8 @@ test("a conversation is answered, its reasoning apart", async () => {
   const engine = new FakeEngine();
   await using(load(blob(), { engine }), async (model) => {
     const messages = [{ role: "user", content: [{ type: "text", text: "h\ud83d" }], name: "x" }] as const;
-    const generation = model.chat(messages, { maxTokens: 3, reasoning: true });
+    const documents = [{ title: "Bern", text: "A town." }];
+    const generation = model.chat(messages, { maxTokens: 3, reasoning: true, documents });
     assert.equal(await text(generation), "w1 w2 ");
     const { reasoning, usage, tokens } = await generation.result;
     assert.deepEqual([reasoning, tokens], ["hm", [0, 1, 2]]);
@@ -142,9 +143,11 @@ test("a conversation is answered, its reasoning apart", async () => {
     const asked = engine.calls.find((call) => call.startsWith("chat "))!;
     assert.deepEqual(JSON.parse(asked.slice(5)), {
       messages: [{ role: "user", content: [{ type: "text", text: "h\ufffd" }], name: "x" }],
+      documents,
       reasoning: true,
     });
-    assert.equal(await model.countTokens(messages), usage.promptTokens - ',"reasoning":true'.length);
+    const more = `,"documents":${JSON.stringify(documents)},"reasoning":true`.length;
+    assert.equal(await model.countTokens(messages), usage.promptTokens - more);
     assert.equal((await model.chat(messages, { maxTokens: 1 }).result).reasoning, "");
   });
 });
@@ -179,6 +182,7 @@ test("a conversation that is none is refused", async () => {
       [[{ role: "user", content: "{{" }], {}],
       [[], { tools: {} }, "tools"],
       [[], { tools: ["sum"] }, "tools"],
+      [[], { documents: ["a text"] }, "documents"],
       [[], { toolChoice: "any" }, "toolChoice"],
       [[], { toolChoice: { tool: "sum" } }, "tool"],
       [[], { tools: [{}], toolChoice: "required", format: { choices: ["A"] } }, "format"],

@@ -79,6 +79,7 @@ impl Conversation {
         if conversation.tools.iter().flatten().any(|tool| !tool.is_object()) {
             return Err(Error::invalid_argument("tools: each must be an object"));
         }
+        conversation.documents = conversation.documents.filter(|documents| !documents.is_empty());
         if conversation.documents.iter().flatten().any(|document| !document.is_object()) {
             return Err(Error::invalid_argument("documents: each must be an object"));
         }

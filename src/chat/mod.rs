@@ -161,6 +161,11 @@ fn check_options(template: &str, conversation: &Conversation) -> Result<()> {
             ));
         }
     }
+    if conversation.documents.is_some() && !template::reads(template, "documents") {
+        return Err(Error::invalid_argument(
+            "documents: the model's chat template has no place for documents: put their text into a message",
+        ));
+    }
     let switch = conversation.reasoning.is_some() && template::reads(template, "enable_thinking");
     match conversation.reasoning {
         Some(true) if !switch && !reply::reasons(template) => Err(Error::invalid_argument(
