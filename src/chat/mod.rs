@@ -14,6 +14,7 @@ mod fit;
 mod form;
 mod methods;
 mod pyjson;
+mod python;
 mod reply;
 mod shield;
 mod template;
@@ -26,10 +27,10 @@ pub use fit::{Fitted, Gone, Overflow, fit};
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
-use conversation::Ending;
+use conversation::{Arguments, Ending};
 use shield::Shield;
 use template::Inputs;
 
@@ -130,10 +131,35 @@ fn render(
     invites: bool,
     clock: Clock,
 ) -> Result<String> {
-    let messages = conversation.messages_for(template::takes_parts(template, conversation, clock));
+    let takes_parts = template::takes_parts(template, conversation, clock);
+    let with = |arguments: Arguments| {
+        render_with(template, tokenizer, conversation, shield, invites, clock, takes_parts, arguments)
+    };
+    let text = match with(Arguments::Objects) {
+        // Some templates add them to a text, which ends with an error where they are none.
+        Err(error) if error.code == Code::UnsupportedModel && conversation.has_calls() => {
+            with(Arguments::Texts).map_err(|_| error)
+        }
+        other => other,
+    }?;
+    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn render_with(
+    template: &str,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    shield: &Shield,
+    invites: bool,
+    clock: Clock,
+    takes_parts: bool,
+    arguments: Arguments,
+) -> Result<String> {
+    let messages = conversation.messages_for(takes_parts, arguments)?;
     let messages = messages.iter().map(|message| shield.value(message)).collect();
     let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
-    let text = template::render(
+    template::render(
         template,
         Inputs {
             messages,
@@ -145,8 +171,7 @@ fn render(
             eos_token: text_of(tokenizer.eos()),
         },
         clock,
-    )?;
-    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
+    )
 }
 
 /// Refuses options that the template cannot follow.

@@ -7,7 +7,7 @@
 
 use super::clock::Clock;
 use super::conversation::Conversation;
-use super::{methods, pyjson};
+use super::{methods, pyjson, python};
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 use minijinja::syntax::SyntaxConfig;
@@ -148,6 +148,10 @@ fn environment<'s>(fuel: u64, clock: Clock) -> Result<Environment<'s>> {
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", pyjson::tojson);
     environment.add_filter("trim", methods::trim);
+    environment.add_filter("indent", methods::indent);
+    environment.add_filter("safe", python::safe);
+    environment.add_test("string", |value: &Value| python::as_text(value).is_some());
+    environment.add_test("float", |value: &Value| python::as_number(value).is_some() && !value.is_integer());
     environment.add_test("sequence", methods::is_sequence);
     environment.add_test("iterable", methods::is_iterable);
     environment.add_test("number", methods::is_number);
