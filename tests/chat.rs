@@ -227,8 +227,8 @@ fn tags_and_calls_may_be_control_tokens() {
     for token in [259, 263, 260, 264, 261, 265, 262, 266] {
         shown += reply.push_token(&tokenizer, token, &detokenizer.push(&tokenizer, token));
     }
-    assert_eq!((shown.reasoning.as_str(), shown.text.as_str(), shown.calls.len()), ("a", "b", 0));
-    let calls = reply.finish().calls;
+    assert_eq!((shown.reasoning.as_str(), shown.text.as_str()), ("a", "b"));
+    let calls = shown.calls;
     assert_eq!((calls.len(), calls[0].name.as_str(), calls[0].arguments.len()), (1, "f", 0));
 }
 

@@ -70,7 +70,7 @@ export function conversation(messages: unknown, options: ChatOptions = {}): stri
 }
 
 /** Gives a name to calls that have none: nine letters and digits, which is what Mistral's templates want. */
-export function named({ id, ...call }: WireToolCall): ToolCall {
+export function named({ id, ...call }: WireToolCall): Required<WireToolCall> {
   return { id: id ?? Array.from({ length: 9 }, () => Math.floor(Math.random() * 36).toString(36)).join(""), ...call };
 }
 

@@ -154,7 +154,7 @@ test("a conversation is answered, its reasoning apart", async () => {
 
 const answered = async (generation: Generation): Promise<string> => (await generation.result).text;
 
-test("calls of tools come at the end, each with a name", async () => {
+test("calls of tools come when they are complete, each with a name", async () => {
   await using(load(blob()), async (model) => {
     const tools = [{ type: "function", function: { name: "sum" } }] as const;
     const generation = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 1, tools });
@@ -166,6 +166,10 @@ test("calls of tools come at the end, each with a name", async () => {
     const events = [];
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
+    const longer = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 2, tools });
+    const order = [];
+    for await (const { type } of longer.events()) order.push(type);
+    assert.deepEqual(order, ["token", "text", "tool-call", "token", "text", "tool-call", "finish"]);
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
     const either = { tools, format: { choices: ["BA"] } } as const;
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], either)), "BA", "or a form of its own");

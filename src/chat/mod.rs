@@ -7,6 +7,7 @@
 //! to anything but its inputs, and a budget of instructions, of output and of recursion ([`template`]). What messages
 //! say cannot become a control token ([`shield`]).
 
+mod calling;
 mod calls;
 mod clock;
 mod conversation;
