@@ -259,6 +259,25 @@ fn tools_have_a_template_of_their_own() {
 }
 
 #[test]
+fn tools_stand_where_the_template_looks_for_them() {
+    let tool = json!({ "type": "function", "function": { "name": "f", "description": "An \"f\"." } });
+    let ask = |messages: Json| conversation(json!({ "messages": messages, "tools": [tool] })).unwrap();
+    let own = "{% for t in xml_tools %}{{ t.function.name }}{% endfor %} <tool_call>";
+    let hello = json!({ "role": "user", "content": "hello" });
+    assert_eq!(render(own, &ask(json!([hello]))).unwrap(), "f <tool_call>");
+    // As Phi-4-mini's does it: functions, as JSON in the message.
+    let phi = "{% for message in messages %}{% if message.role == 'system' and message['tools'] %}\
+        {{ message.content + '<|tool|>' + message['tools'] + '<|/tool|>' }}\
+        {% else %}{{ message.content }}{% endif %}{% endfor %}";
+    let functions = "<|tool|>[{\"name\": \"f\", \"description\": \"An \\\"f\\\".\"}]<|/tool|>hello";
+    assert_eq!(render(phi, &ask(json!([hello]))).unwrap(), functions);
+    let system = json!({ "role": "system", "content": "Be." });
+    assert_eq!(render(phi, &ask(json!([system, hello]))).unwrap(), format!("Be.{functions}"));
+    let tokenizer = gpt2().build().unwrap();
+    assert!(chat::prompt(&templates(phi), &tokenizer, &ask(json!([hello])), CLOCK).is_ok());
+}
+
+#[test]
 fn conversations_that_cannot_be_are_refused() {
     let hello = json!({ "role": "user", "content": "hello" });
     for (json, what) in [
@@ -294,6 +313,7 @@ fn options_that_the_template_cannot_follow_are_refused() {
     };
     let thinker = "{{ messages[0].content.split('</think>')[-1] }}";
     let switched = "{% if enable_thinking is false %}<think></think>{% endif %}";
+    let switched_late = format!("{{% set enable_thinking = enable_thinking | default(true) %}}{switched}");
     for (source, reasoning, fine) in [
         (CHATML, true, false),
         (CHATML, false, true),
@@ -301,6 +321,7 @@ fn options_that_the_template_cannot_follow_are_refused() {
         (thinker, false, false),
         (switched, true, true),
         (switched, false, true),
+        (&switched_late, false, true),
     ] {
         let outcome = ask(source, json!({ "reasoning": reasoning }));
         assert_eq!(

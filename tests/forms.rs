@@ -223,6 +223,7 @@ fn prescribed_calls_are_read_as_calls() {
         "[TOOL_CALLS]",
         "[TOOL_CALLS] [ARGS]",
         "<|python_tag|>",
+        "<|tool|> <|/tool|>",
         "<tool_call> <function=",
         "<|tool_call> <tool_call|>",
     ];

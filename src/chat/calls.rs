@@ -90,6 +90,14 @@ const FORMATS: &[Format] = &[
         ..MARKED
     },
     Format { signs: &["<tool_call>"], open: "<tool_call>", close: "</tool_call>", ..MARKED },
+    Format {
+        signs: &["<|tool|>", "<|/tool|>"],
+        open: "<|tool_call|>",
+        close: "<|/tool_call|>",
+        list: true,
+        script: PHI,
+        ..MARKED
+    },
     Format { signs: &["<|python_tag|>"], ..LLAMAS },
     Format { signs: &["\"parameters\": dictionary of argument name"], ..LLAMAS },
 ];
@@ -138,6 +146,8 @@ const MISTRAL: Script = Script {
     between: Some(&[", "]),
     close: &["]"],
 };
+
+const PHI: Script = Script { open: &["<|tool_call|>", "["], close: &["]", "<|/tool_call|>"], ..MISTRAL };
 
 const MINISTRAL: Script = Script {
     open: &["[TOOL_CALLS]"],
@@ -372,6 +382,8 @@ mod tests {
             format!("[TOOL_CALLS][{{\"name\": \"sum\", \"arguments\": {arguments}, \"id\": \"abcdefghi\"}}]");
         assert_eq!(calls("[TOOL_CALLS]", &mistral)[0]["id"], "abcdefghi");
         assert_eq!(calls("[TOOL_CALLS] [ARGS]", &format!("[TOOL_CALLS]sum[ARGS]{arguments}")), sum);
+        let phi = format!("<|tool_call|>[{{\"name\": \"sum\", \"arguments\": {arguments}}}]<|/tool_call|>");
+        assert_eq!(calls("<|tool|> <|/tool|>", &phi), sum);
         let llama = format!("{{\"name\": \"sum\", \"parameters\": {arguments}}}");
         assert_eq!(calls("<|python_tag|>", &format!("<|python_tag|>{llama}")), sum);
         assert_eq!(calls("<|python_tag|>", &format!("{llama}; {llama}")), two);

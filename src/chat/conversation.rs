@@ -3,7 +3,7 @@
 use super::pyjson;
 use crate::error::{Error, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 type Message = Map<String, Value>;
 
@@ -182,6 +182,16 @@ fn name_reasoning(message: &mut Message) {
         message.entry("thinking").or_insert_with(|| reasoning.clone());
         message.insert("reasoning_content".into(), reasoning);
     }
+}
+
+/// Puts tools into the system's message, which is there then.
+pub(super) fn tell_tools(messages: &mut Vec<Value>, tools: &[Value]) -> Result<()> {
+    if messages.first().is_none_or(|first| first["role"] != "system") {
+        messages.insert(0, json!({ "role": "system", "content": "" }));
+    }
+    let functions = tools.iter().map(|tool| tool.get("function").unwrap_or(tool).clone()).collect();
+    messages[0]["tools"] = pyjson::text(&Value::Array(functions))?.into();
+    Ok(())
 }
 
 /// How a template wants the arguments of tool calls: most as objects, though the OpenAI API has JSON in a string.

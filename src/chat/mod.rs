@@ -33,7 +33,7 @@ use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
 use conversation::{Arguments, Ending};
 use shield::Shield;
-use template::Inputs;
+use template::{Inputs, ToolsPlace};
 
 /// What the answer to a conversation begins with.
 pub struct Prompt {
@@ -157,14 +157,22 @@ fn render_with(
     takes_parts: bool,
     arguments: Arguments,
 ) -> Result<String> {
-    let messages = conversation.messages_for(takes_parts, arguments)?;
+    let mut messages = conversation.messages_for(takes_parts, arguments)?;
+    let mut variable = None;
+    if let Some(tools) = &conversation.tools {
+        match template::tools_place(template) {
+            Some(ToolsPlace::Message) => conversation::tell_tools(&mut messages, tools)?,
+            Some(ToolsPlace::Variable(name)) => variable = Some((name, tools)),
+            None => {}
+        }
+    }
     let messages = messages.iter().map(|message| shield.value(message)).collect();
     let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
     template::render(
         template,
         Inputs {
             messages,
-            tools: conversation.tools.as_ref().map(|tools| tools.iter().map(|x| shield.value(x)).collect()),
+            tools: variable.map(|(name, tools)| (name, tools.iter().map(|x| shield.value(x)).collect())),
             documents: conversation.documents.as_ref().map(|d| d.iter().map(|x| shield.value(x)).collect()),
             add_generation_prompt: invites,
             enable_thinking: conversation.reasoning,
@@ -178,7 +186,7 @@ fn render_with(
 /// Refuses options that the template cannot follow.
 fn check_options(template: &str, conversation: &Conversation) -> Result<()> {
     if conversation.tools.is_some() {
-        if !template::reads(template, "tools") {
+        if template::tools_place(template).is_none() {
             return Err(Error::invalid_argument("tools: the model's chat template has no place for tools"));
         }
         if calls::format_of(template).is_none() {
