@@ -259,6 +259,24 @@ fn tools_have_a_template_of_their_own() {
 }
 
 #[test]
+fn nothing_slides_of_a_prompt_that_is_its_system_message() {
+    let asked = json!({ "messages": [
+        { "role": "system", "content": "hello hello" },
+        { "role": "user", "content": "hello" },
+    ] });
+    let (source, tokenizer) = (templates("{{ messages[0].content }}"), gpt2().build().unwrap());
+    let gone = chat::Gone { messages: 0, tokens: 50 };
+    let asked = conversation(asked).unwrap();
+    let fitted = chat::fit(&source, &tokenizer, &asked, CLOCK, chat::Overflow::Slide, gone, 1000, None).map(
+        |mut fitted| {
+            fitted.cut(&mut vec![]);
+            (fitted.gone.tokens, fitted.head == fitted.prompt.tokens.len())
+        },
+    );
+    assert_eq!(fitted, Ok((0, true)));
+}
+
+#[test]
 fn tools_stand_where_the_template_looks_for_them() {
     let tool = json!({ "type": "function", "function": { "name": "f", "description": "An \"f\"." } });
     let ask = |messages: Json| conversation(json!({ "messages": messages, "tools": [tool] })).unwrap();
