@@ -277,6 +277,27 @@ fn nothing_slides_of_a_prompt_that_is_its_system_message() {
 }
 
 #[test]
+fn an_answer_that_is_given_stands_behind_the_reasoning() {
+    let tokenizer = gpt2().build().unwrap();
+    for (opens, closes) in [
+        ("<think>\n", "<think>\n\n</think>\n\n"),
+        ("<think>", "<think>\n\n</think>\n\n"),
+        ("[THINK]", "[THINK][/THINK]"),
+        ("", ""),
+    ] {
+        let sign = if opens.starts_with('[') { "[/THINK]" } else { "</think>" };
+        let source = |end: &str| format!("{{# {sign} #}}{{{{ messages[0].content ~ {} }}}}", json!(end));
+        let (open, closed) = (templates(&source(opens)), templates(&source(closes)));
+        let expected = chat::prompt(&closed, &tokenizer, &user("hello"), CLOCK).unwrap().tokens;
+        assert_eq!(
+            chat::prompt_answered(&open, &tokenizer, &user("hello"), CLOCK),
+            Ok(expected),
+            "{opens:?}"
+        );
+    }
+}
+
+#[test]
 fn tools_stand_where_the_template_looks_for_them() {
     let tool = json!({ "type": "function", "function": { "name": "f", "description": "An \"f\"." } });
     let ask = |messages: Json| conversation(json!({ "messages": messages, "tools": [tool] })).unwrap();

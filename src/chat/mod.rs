@@ -51,7 +51,8 @@ pub fn prompt(
 ) -> Result<Prompt> {
     let template = templates.choose(conversation.tools.is_some())?;
     check_options(template, conversation)?;
-    let (text, tokens) = encode(template, tokenizer, conversation, !conversation.continue_assistant, clock)?;
+    let invites = !conversation.continue_assistant;
+    let (text, tokens) = encode(template, tokenizer, conversation, invites, clock, |text| text)?;
     let mut reply = match conversation.begun() {
         Some(begun) => Reply::within(template, &begun),
         None => Reply::after(template, &text),
@@ -60,6 +61,19 @@ pub fn prompt(
         reply = reply.with_calls(format, tools.clone());
     }
     Ok(Prompt { tokens, reply })
+}
+
+/// The same of an answer that is given: where the template has the model reason first, that is over.
+pub fn prompt_answered(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    clock: Clock,
+) -> Result<Vec<u32>> {
+    let template = templates.choose(conversation.tools.is_some())?;
+    check_options(template, conversation)?;
+    let answered = |text| reply::answered(template, text);
+    Ok(encode(template, tokenizer, conversation, true, clock, answered)?.1)
 }
 
 /// How many of a prompt's tokens are those of the first `count` messages of its conversation, without what invites an
@@ -74,7 +88,7 @@ pub fn shared(
 ) -> usize {
     let first = conversation.first(count);
     let template = templates.choose(first.tools.is_some());
-    let tokens = template.and_then(|template| encode(template, tokenizer, &first, false, clock));
+    let tokens = template.and_then(|template| encode(template, tokenizer, &first, false, clock, |text| text));
     tokens.map_or(0, |(_, tokens)| tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count())
 }
 
@@ -85,9 +99,10 @@ fn encode(
     conversation: &Conversation,
     invites: bool,
     clock: Clock,
+    end: impl FnOnce(String) -> String,
 ) -> Result<(String, Vec<u32>)> {
     let shield = Shield::new(tokenizer, template, conversation)?;
-    let text = render(template, tokenizer, conversation, &shield, invites, clock)?;
+    let text = end(render(template, tokenizer, conversation, &shield, invites, clock)?);
     let mut tokens = tokenizer.encode_shielded(&text, shield.mark())?;
     // Most templates write the begin token themselves.
     if let Some(bos) = tokenizer.bos().filter(|&bos| tokenizer.adds_bos() && tokens.first() != Some(&bos)) {

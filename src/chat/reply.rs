@@ -16,15 +16,22 @@ struct Tags {
     mark: &'static str,
     open: &'static str,
     close: &'static str,
+    /// A block without a thought, as the family's templates write it.
+    empty: &'static str,
 }
 
 /// Of a model that does not reason; there is no stage then that would look for them.
-const NO_TAGS: Tags = Tags { mark: "", open: "", close: "" };
+const NO_TAGS: Tags = Tags { mark: "", open: "", close: "", empty: "" };
 
 const TAGS: &[Tags] = &[
-    Tags { mark: "<think>", open: "<think>", close: "</think>" },
-    Tags { mark: "[THINK]", open: "[THINK]", close: "[/THINK]" },
-    Tags { mark: "<|channel>", open: "<|channel>thought\n", close: "<channel|>" },
+    Tags { mark: "<think>", open: "<think>", close: "</think>", empty: "<think>\n\n</think>\n\n" },
+    Tags { mark: "[THINK]", open: "[THINK]", close: "[/THINK]", empty: "[THINK][/THINK]" },
+    Tags {
+        mark: "<|channel>",
+        open: "<|channel>thought\n",
+        close: "<channel|>",
+        empty: "<|channel>thought\n<channel|>",
+    },
 ];
 
 fn tags_of(template: &str) -> Option<Tags> {
@@ -34,6 +41,16 @@ fn tags_of(template: &str) -> Option<Tags> {
 /// Whether the template is one of a model that reasons.
 pub fn reasons(template: &str) -> bool {
     tags_of(template).is_some()
+}
+
+/// A prompt without the reasoning that its template may have opened.
+pub fn answered(template: &str, prompt: String) -> String {
+    let tags = tags_of(template);
+    let before = tags.and_then(|tags| prompt.trim_end().strip_suffix(tags.open.trim_end()));
+    match (tags, before) {
+        (Some(tags), Some(before)) => format!("{before}{}", tags.empty),
+        _ => prompt,
+    }
 }
 
 /// More of an answer.
