@@ -207,8 +207,8 @@ export class WorkerModel implements Model {
 
   chat(messages: readonly Message[], options?: ChatOptions): Generation {
     try {
-      const { signal, tools, toolChoice, reasoning, continueAssistant, ...others } = chatOptions(options);
-      const asked = conversation(messages, { tools, toolChoice, reasoning, continueAssistant });
+      const { signal, tools, toolChoice, documents, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, toolChoice, documents, reasoning, continueAssistant });
       return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);

@@ -162,7 +162,7 @@ impl Prompting<'_> {
         let reasoning = chat::can_be_told_not_to_reason(template).then_some(false);
         let conversation = json!({ "messages": messages, "reasoning": reasoning }).to_string();
         let conversation = Conversation::from_json(&conversation)?;
-        Ok(chat::prompt(self.templates, self.tokenizer, &conversation, self.clock)?.tokens)
+        chat::prompt_answered(self.templates, self.tokenizer, &conversation, self.clock)
     }
 
     /// The tokens of an answer: behind a template's prompt it begins a text, behind a colon it goes on.

@@ -123,10 +123,10 @@ fn generate(
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
-                shown += reply.finish();
+                shown += reply.finish(finish == Finish::Length);
                 let usage = generation.usage();
                 let (reason, stop) = match finish {
-                    Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
+                    Finish::Stop(None) if reply.has_called() => ("tool-calls", None),
                     Finish::Stop(stop) => ("stop", stop),
                     Finish::Length => ("length", None),
                 };
@@ -160,11 +160,11 @@ fn generate(
 }
 
 pub(super) fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value]) -> Value {
-    let Parts { reasoning, text, .. } = shown;
     json!({
         "state": "decode",
-        "text": text,
-        "reasoning": reasoning,
+        "text": shown.text,
+        "reasoning": shown.reasoning,
+        "toolCalls": shown.calls,
         "tokens": tokens,
         "likelihoods": likelihoods,
     })

@@ -124,6 +124,7 @@ export type Slice =
       reasoning?: string;
       tokens: number[];
       likelihoods?: WireLikelihood[];
+      toolCalls?: WireToolCall[];
       /** The next token has to have the form, and waits for `force` or `allow`. */
       awaitsPermit?: boolean;
       /** Those of the tokens that have it. */
