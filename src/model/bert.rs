@@ -41,19 +41,19 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let cache = b.cache(Cache { heads: hyper.heads, dim, window: None });
 
-        b.linear(&name("attn_q"), x, q)?;
-        b.linear(&name("attn_k"), x, k)?;
-        b.linear(&name("attn_v"), x, v)?;
+        b.biased(&name("attn_q"), x, q)?;
+        b.biased(&name("attn_k"), x, k)?;
+        b.biased(&name("attn_v"), x, v)?;
         b.push(Op::Store { cache, k, v });
         let scale = 1.0 / (dim as f32).sqrt();
         b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: None, q, out: attended });
-        b.linear(&name("attn_output"), attended, y)?;
+        b.biased(&name("attn_output"), attended, y)?;
         b.push(Op::Add { x, y });
         b.layer_norm(&name("attn_output_norm"), eps, x)?;
 
-        b.linear(&name("ffn_up"), x, inner)?;
+        b.biased(&name("ffn_up"), x, inner)?;
         b.push(Op::Activate { f: Activation::GeluErf, x: inner });
-        b.linear(&name("ffn_down"), inner, y)?;
+        b.biased(&name("ffn_down"), inner, y)?;
         b.push(Op::Add { x, y });
         b.layer_norm(&name("layer_output_norm"), eps, x)?;
     }

@@ -51,8 +51,12 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
         let cache = b.cache(Cache { heads: hyper.kv_heads, dim, window });
 
         b.rms_norm(&name("attn_norm"), hyper.embedding, eps, x, h)?;
-        if traits.biases && !b.has(&name("attn_qkv.bias")) {
-            b.vector(&name("attn_q.bias"), hyper.heads * dim)?;
+        // Where all three are one product, so may be their biases.
+        let fused = ["weight", "bias"].iter().all(|part| b.has(&name(&format!("attn_qkv.{part}"))));
+        if traits.biases && !fused {
+            for (part, slot) in [("attn_q", q), ("attn_k", k), ("attn_v", v)] {
+                b.vector(&name(&format!("{part}.bias")), b.width(slot))?;
+            }
         }
         queries_keys_values(&mut b, hyper, layer, h, [q, k, v])?;
         if traits.head_norms {
@@ -103,8 +107,9 @@ pub(super) fn queries_keys_values(
 fn gate_and_up(b: &mut Builder, hyper: &Hyper, layer: usize, x: SlotId, outs: [SlotId; 2]) -> Result<()> {
     let [gate, up] = ["ffn_gate", "ffn_up"].map(|part| format!("blk.{layer}.{part}"));
     let width = hyper.feed_forward;
-    let fused = b.rows(&format!("{up}.weight")) == Some(2 * width as u64);
-    if !fused || b.has(&format!("{gate}.weight")) {
+    // Without a gate, what is not of the other product's shape must be both.
+    let fused = !b.has(&format!("{gate}.weight")) && b.rows(&format!("{up}.weight")) != Some(width as u64);
+    if !fused {
         b.linear(&gate, x, outs[0])?;
         return b.linear(&up, x, outs[1]);
     }

@@ -59,8 +59,8 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         b.linear(&name("attn_q"), h, q)?;
         if layer + shared < hyper.layers {
             b.linear(&name("attn_k"), h, k)?;
-            // Without a matrix for values, they are the keys as they come.
-            let own = b.has(&name("attn_v.weight"));
+            // Layers without a window may do without a matrix for values, which are the keys as they come then.
+            let own = windowed[layer] || b.has(&name("attn_v.weight"));
             if own {
                 b.linear(&name("attn_v"), h, v)?;
             }
@@ -122,6 +122,8 @@ fn windowed_layers(hyper: &Hyper) -> Result<Vec<bool>> {
 
 /// The layers without a window, and those with.
 fn kinds(hyper: &Hyper, b: &mut Builder) -> Result<[Kind; 2]> {
+    // Three quarters of the pairs do not turn, which only this tensor says.
+    b.vector("rope_freqs.weight", hyper.rope_dims()? / 2)?;
     let global = Kind {
         dim: hyper.head_dim,
         rope: rope::queries_and_keys(hyper, b, Pairs::Halves)?,
