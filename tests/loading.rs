@@ -297,6 +297,15 @@ fn absurd_sizes_of_layers_are_refused_by_key() {
     refuses("gemma4-0", Code::InvalidModel, "gemma4.attention.sliding_window_pattern", |draft| {
         draft.unset("gemma4.attention.sliding_window_pattern");
     });
+    for name in ["gemma2-0", "gemma3-0"] {
+        let key = format!("{}.attention.sliding_window_pattern", &name[..6]);
+        let flags = |count| Value::Array(Array::Bool(vec![true; count]));
+        for value in [flags(3), flags(8), list(&[1; 7]), Value::U32(0)] {
+            refuses(name, Code::InvalidModel, &key, |draft| {
+                draft.set(&key, value);
+            });
+        }
+    }
 }
 
 #[test]

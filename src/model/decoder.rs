@@ -17,26 +17,33 @@ pub struct Traits {
     biases: bool,
     /// Queries and keys are normalized per head before they are rotated.
     head_norms: bool,
+    /// `attention.sliding_window` holds for all layers. Files of others may state it, of a model that does not use it (Qwen
+    /// 2.5), or of one whose layers differ in a way that no file says (Ministral 8B): llama.cpp has no window there.
+    windowed: bool,
     /// Every so many layers, one does without positions; 0: none does. SmolLM3 states its 4 nowhere.
     unrotated_every: usize,
 }
 
-const LLAMA_LIKE: Traits =
-    Traits { pairs: Pairs::Interleaved, biases: false, head_norms: false, unrotated_every: 0 };
+const LLAMA_LIKE: Traits = Traits {
+    pairs: Pairs::Interleaved,
+    biases: false,
+    head_norms: false,
+    windowed: false,
+    unrotated_every: 0,
+};
 
 pub static LLAMA: Traits = LLAMA_LIKE;
 pub static SMOLLM3: Traits = Traits { unrotated_every: 4, ..LLAMA_LIKE };
 pub static QWEN2: Traits = Traits { pairs: Pairs::Halves, biases: true, ..LLAMA_LIKE };
 pub static QWEN3: Traits = Traits { pairs: Pairs::Halves, head_norms: true, ..LLAMA_LIKE };
-pub static PHI3: Traits = Traits { pairs: Pairs::Halves, ..LLAMA_LIKE };
+pub static PHI3: Traits = Traits { pairs: Pairs::Halves, windowed: true, ..LLAMA_LIKE };
 
 pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Plan> {
     hyper.no_experts()?;
     let mut b = Builder::new(tensors);
     let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let ropes = rope::queries_and_keys(hyper, &mut b, traits.pairs)?;
-    let window = hyper.metadata().u32(&hyper.key("attention.sliding_window")).filter(|window| *window > 0);
-    let window = window.map(|window| window as usize);
+    let window = if traits.windowed { hyper.optional_size("attention.sliding_window")? } else { None };
 
     let dim = hyper.head_dim;
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));

@@ -113,11 +113,12 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
 
 /// Which layers have a window. Their heads are of another width, so the file must say it.
 fn windowed_layers(hyper: &Hyper) -> Result<Vec<bool>> {
-    let key = hyper.key("attention.sliding_window_pattern");
-    match hyper.metadata().bools(&key) {
-        Some(windowed) if windowed.len() == hyper.layers => Ok(windowed.to_vec()),
-        _ => Err(Error::invalid_model("it must be told of each layer whether it has a window").key(key)),
-    }
+    let name = "attention.sliding_window_pattern";
+    let windowed = hyper.layer_flags(name)?.map(<[bool]>::to_vec);
+    windowed.ok_or_else(|| {
+        let message = "it must be told of each layer whether it has a window";
+        Error::invalid_model(message).key(hyper.key(name))
+    })
 }
 
 /// The layers without a window, and those with.

@@ -88,6 +88,11 @@ impl<'a> Hyper<'a> {
         format!("{}.{name}", self.architecture)
     }
 
+    /// Whether the file has a hyperparameter.
+    pub fn stated(&self, name: &str) -> bool {
+        self.metadata.contains(&self.key(name))
+    }
+
     /// A size that must be there.
     pub fn size(&self, name: &str) -> Result<usize> {
         let key = self.key(name);
@@ -101,14 +106,14 @@ impl<'a> Hyper<'a> {
 
     /// A size with a default.
     pub fn size_or(&self, name: &str, default: usize) -> Result<usize> {
-        if self.metadata.get(&self.key(name)).is_some() { self.size(name) } else { Ok(default) }
+        if self.stated(name) { self.size(name) } else { Ok(default) }
     }
 
     /// A size that may be absent; 0 stands for absent.
     pub fn optional_size(&self, name: &str) -> Result<Option<usize>> {
         match self.metadata.u32(&self.key(name)) {
             Some(0) => Ok(None),
-            _ if self.metadata.get(&self.key(name)).is_none() => Ok(None),
+            _ if !self.stated(name) => Ok(None),
             _ => self.size(name).map(Some),
         }
     }
@@ -193,14 +198,26 @@ impl<'a> Hyper<'a> {
         self.metadata
     }
 
-    /// Which layers have a sliding window: a period p (every p-th layer is global) or a list of flags.
-    pub fn windowed_layers(&self, default_period: usize) -> Vec<bool> {
-        let key = self.key("attention.sliding_window_pattern");
-        if let Some(flags) = self.metadata.bools(&key) {
-            return (0..self.layers).map(|layer| flags.get(layer).copied().unwrap_or(false)).collect();
+    /// A flag of each layer, if the file has a list of them; it must have one for each.
+    pub fn layer_flags(&self, name: &str) -> Result<Option<&[bool]>> {
+        let key = self.key(name);
+        match self.metadata.bools(&key) {
+            Some(flags) if flags.len() != self.layers => {
+                let message = format!("there are {} flags for {} layers", flags.len(), self.layers);
+                Err(Error::invalid_model(message).key(key))
+            }
+            flags => Ok(flags),
         }
-        let period = self.metadata.u32(&key).map_or(default_period, |period| (period as usize).max(1));
-        (0..self.layers).map(|layer| layer % period < period - 1).collect()
+    }
+
+    /// Which layers have a sliding window: a period p (every p-th layer is global) or a list of flags.
+    pub fn windowed_layers(&self, default_period: usize) -> Result<Vec<bool>> {
+        let name = "attention.sliding_window_pattern";
+        if let Some(flags) = self.layer_flags(name)? {
+            return Ok(flags.to_vec());
+        }
+        let period = self.size_or(name, default_period)?;
+        Ok((0..self.layers).map(|layer| layer % period < period - 1).collect())
     }
 
     /// Rotary embedding of base `base` over the first `rope.dimension_count` values of a head, positions
