@@ -294,6 +294,22 @@ fn absurd_sizes_of_layers_are_refused_by_key() {
             draft.set(&key, value);
         });
     }
+    for (key, value) in [
+        ("attention.head_count", list(&[4, 4, 4])),
+        ("attention.head_count", list(&[4, 0])),
+        ("attention.head_count", list(&[4, 1 << 20])),
+        ("attention.head_count_kv", list(&[2])),
+        ("attention.head_count_kv", list(&[2, 3])),
+        ("feed_forward_length", list(&[192, 192, 192])),
+    ] {
+        let blamed = if value == list(&[4, 1 << 20]) { "attention.key_length" } else { key };
+        refuses("llama-0", Code::InvalidModel, &format!("llama.{blamed}"), |draft| {
+            draft.set(&format!("llama.{key}"), value);
+        });
+    }
+    refuses("llama-0", Code::InvalidModel, "blk.1.ffn_gate.weight", |draft| {
+        draft.set("llama.feed_forward_length", list(&[192, 96]));
+    });
     refuses("gemma4-0", Code::InvalidModel, "gemma4.attention.sliding_window_pattern", |draft| {
         draft.unset("gemma4.attention.sliding_window_pattern");
     });

@@ -47,15 +47,16 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
 
     let dim = hyper.head_dim;
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));
-    let [q, attended] = [hyper.heads * dim; 2].map(|width| b.slot(width));
-    let [k, v] = [hyper.kv_heads * dim; 2].map(|width| b.slot(width));
-    let [gate, up] = [hyper.feed_forward; 2].map(|width| b.slot(width));
 
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: 1.0, out: x });
     for layer in 0..hyper.layers {
         let name = |part: &str| format!("blk.{layer}.{part}");
-        let cache = b.cache(Cache { heads: hyper.kv_heads, dim, window });
+        let [heads, kv_heads] = [&hyper.heads, &hyper.kv_heads].map(|sizes| sizes.of(layer));
+        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, heads * dim));
+        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads * dim));
+        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, hyper.feed_forward.of(layer)));
+        let cache = b.cache(Cache { heads: kv_heads, dim, window });
 
         b.rms_norm(&name("attn_norm"), hyper.embedding, eps, x, h)?;
         // Where all three are one product, so may be their biases.
@@ -65,7 +66,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
                 b.vector(&name(&format!("{part}.bias")), b.width(slot))?;
             }
         }
-        queries_keys_values(&mut b, hyper, layer, h, [q, k, v])?;
+        queries_keys_values(&mut b, layer, h, [q, k, v])?;
         if traits.head_norms {
             b.rms_norm(&name("attn_q_norm"), dim, eps, q, q)?;
             b.rms_norm(&name("attn_k_norm"), dim, eps, k, k)?;
@@ -75,12 +76,12 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
         }
         b.push(Op::Store { cache, k, v });
         let scale = 1.0 / (dim as f32).sqrt();
-        b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: None, q, out: attended });
+        b.push(Op::Attend { cache, heads, scale, softcap: None, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.push(Op::Add { x, y });
 
         b.rms_norm(&name("ffn_norm"), hyper.embedding, eps, x, h)?;
-        gate_and_up(&mut b, hyper, layer, h, [gate, up])?;
+        gate_and_up(&mut b, layer, h, [gate, up])?;
         b.push(Op::Gate { f: Activation::Silu, x: gate, y: up });
         b.linear(&name("ffn_down"), gate, y)?;
         b.push(Op::Add { x, y });
@@ -91,29 +92,23 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
 }
 
 /// Three products, or one tensor with the rows of all three.
-pub(super) fn queries_keys_values(
-    b: &mut Builder,
-    hyper: &Hyper,
-    layer: usize,
-    x: SlotId,
-    outs: [SlotId; 3],
-) -> Result<()> {
+pub(super) fn queries_keys_values(b: &mut Builder, layer: usize, x: SlotId, outs: [SlotId; 3]) -> Result<()> {
     let own = ["attn_q", "attn_k", "attn_v"].map(|part| format!("blk.{layer}.{part}"));
     let fused = format!("blk.{layer}.attn_qkv");
     if !b.has(&format!("{fused}.weight")) {
         return own.iter().zip(outs).try_for_each(|(own, out)| b.linear(own, x, out));
     }
-    let [q, kv] = [hyper.heads, hyper.kv_heads].map(|heads| heads * hyper.head_dim);
-    for ((own, first), out) in own.iter().zip([0, q, q + kv]).zip(outs) {
-        b.linear_part((&fused, q + 2 * kv, first), own, x, out)?;
+    let [q, k, v] = outs.map(|out| b.width(out));
+    for ((own, first), out) in own.iter().zip([0, q, q + k]).zip(outs) {
+        b.linear_part((&fused, q + k + v, first), own, x, out)?;
     }
     Ok(())
 }
 
 /// Two products, or one tensor with the gate's rows and then the others.
-fn gate_and_up(b: &mut Builder, hyper: &Hyper, layer: usize, x: SlotId, outs: [SlotId; 2]) -> Result<()> {
+fn gate_and_up(b: &mut Builder, layer: usize, x: SlotId, outs: [SlotId; 2]) -> Result<()> {
     let [gate, up] = ["ffn_gate", "ffn_up"].map(|part| format!("blk.{layer}.{part}"));
-    let width = hyper.feed_forward;
+    let width = b.width(outs[0]);
     // Without a gate, what is not of the other product's shape must be both.
     let fused = !b.has(&format!("{gate}.weight")) && b.rows(&format!("{up}.weight")) != Some(width as u64);
     if !fused {

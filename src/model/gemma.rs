@@ -61,12 +61,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
     let windowed = hyper.windowed_layers(traits.period)?;
 
     let dim = hyper.head_dim;
-    let scale_dim = if hyper.layers == traits.deepest { hyper.embedding / hyper.heads } else { dim };
-    let scale = 1.0 / (scale_dim as f32).sqrt();
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));
-    let [q, attended] = [hyper.heads * dim; 2].map(|width| b.slot(width));
-    let [k, v] = [hyper.kv_heads * dim; 2].map(|width| b.slot(width));
-    let [gate, up] = [hyper.feed_forward; 2].map(|width| b.slot(width));
 
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: (hyper.embedding as f32).sqrt(), out: x });
@@ -74,17 +69,23 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo], traits: &Traits) -> Result<Pl
         let name = |part: &str| format!("blk.{layer}.{part}");
         let window = window.filter(|_| windowed);
         let ropes = if window.is_some() { local } else { global };
-        let cache = b.cache(Cache { heads: hyper.kv_heads, dim, window });
+        let [heads, kv_heads] = [&hyper.heads, &hyper.kv_heads].map(|sizes| sizes.of(layer));
+        let scale_dim = if hyper.layers == traits.deepest { hyper.embedding / heads } else { dim };
+        let scale = 1.0 / (scale_dim as f32).sqrt();
+        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, heads * dim));
+        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads * dim));
+        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, hyper.feed_forward.of(layer)));
+        let cache = b.cache(Cache { heads: kv_heads, dim, window });
 
         b.rms_norm(&name("attn_norm"), hyper.embedding, eps, x, h)?;
-        decoder::queries_keys_values(&mut b, hyper, layer, h, [q, k, v])?;
+        decoder::queries_keys_values(&mut b, layer, h, [q, k, v])?;
         if traits.head_norms {
             b.rms_norm(&name("attn_q_norm"), dim, eps, q, q)?;
             b.rms_norm(&name("attn_k_norm"), dim, eps, k, k)?;
         }
         decoder::rotate(&mut b, ropes, dim, [q, k]);
         b.push(Op::Store { cache, k, v });
-        b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: score_cap, q, out: attended });
+        b.push(Op::Attend { cache, heads, scale, softcap: score_cap, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, y, y)?;
         b.push(Op::Add { x, y });

@@ -39,8 +39,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let cap = hyper.optional_number("final_logit_softcapping")?;
     let windowed = windowed_layers(hyper)?;
-    let kv_heads = hyper.layer_sizes("attention.head_count_kv", Some(hyper.heads))?;
-    let feed_forward = hyper.layer_sizes("feed_forward_length", None)?;
     let shared = hyper.optional_size("attention.shared_kv_layers")?.unwrap_or(0);
     let mut kinds = kinds(hyper, &mut b)?;
 
@@ -52,8 +50,9 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let kind = &mut kinds[usize::from(windowed[layer])];
         let dim = kind.dim;
-        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, hyper.heads * dim));
-        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads[layer] * dim));
+        let [heads, kv_heads] = [&hyper.heads, &hyper.kv_heads].map(|sizes| sizes.of(layer));
+        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, heads * dim));
+        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads * dim));
 
         b.rms_norm(&name("attn_norm"), hyper.embedding, eps, x, h)?;
         b.linear(&name("attn_q"), h, q)?;
@@ -69,7 +68,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
             b.rms_norm(&name("attn_q_norm"), dim, eps, q, q)?;
             b.rms_norm(&name("attn_k_norm"), dim, eps, k, k)?;
             decoder::rotate(&mut b, kind.rope, dim, [q, k]);
-            let cache = b.cache(Cache { heads: kv_heads[layer], dim, window: kind.window });
+            let cache = b.cache(Cache { heads: kv_heads, dim, window: kind.window });
             b.push(Op::Store { cache, k, v });
             kind.cache = Some(cache);
         } else {
@@ -80,12 +79,12 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
             let message = format!("layer {layer} has no keys and values, and none before it is of its kind");
             return Err(Error::invalid_model(message).key(hyper.key("attention.shared_kv_layers")));
         };
-        b.push(Op::Attend { cache, heads: hyper.heads, scale: 1.0, softcap: None, q, out: attended });
+        b.push(Op::Attend { cache, heads, scale: 1.0, softcap: None, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, y, y)?;
         b.push(Op::Add { x, y });
 
-        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, feed_forward[layer]));
+        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, hyper.feed_forward.of(layer)));
         b.rms_norm(&name("ffn_norm"), hyper.embedding, eps, x, h)?;
         b.linear(&name("ffn_gate"), h, gate)?;
         b.linear(&name("ffn_up"), h, up)?;
@@ -132,7 +131,7 @@ fn kinds(hyper: &Hyper, b: &mut Builder) -> Result<[Kind; 2]> {
         cache: None,
     };
     let dim = hyper.size_or("attention.key_length_swa", hyper.head_dim)?;
-    hyper.product("attention.key_length_swa", hyper.heads, dim)?;
+    hyper.widths("attention.key_length_swa", dim)?;
     hyper.same("attention.value_length_swa", dim)?;
     let rope = b.rope(hyper.windowed_rope(Pairs::Halves, dim, WINDOWED_BASE)?);
     let window = hyper.optional_size("attention.sliding_window")?;
