@@ -73,9 +73,9 @@ fn missing_and_misshapen_tensors_are_named() {
                 continue;
             }
             if !optional {
-                // Where the three are not one tensor, they must be there by themselves.
+                // Where several are not one tensor, they must be there by themselves.
                 let blamed = match family.architecture {
-                    "phi3" => &name.replace("qkv", "q"),
+                    "phi3" => &name.replace("qkv", "q").replace("ffn_up", "ffn_gate"),
                     _ => &name,
                 };
                 refuses(model, Code::InvalidModel, blamed, |draft| *draft = draft.clone().without(&name));

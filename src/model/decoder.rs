@@ -110,7 +110,8 @@ fn gate_and_up(b: &mut Builder, layer: usize, x: SlotId, outs: [SlotId; 2]) -> R
     let [gate, up] = ["ffn_gate", "ffn_up"].map(|part| format!("blk.{layer}.{part}"));
     let width = b.width(outs[0]);
     // Without a gate, what is not of the other product's shape must be both.
-    let fused = !b.has(&format!("{gate}.weight")) && b.rows(&format!("{up}.weight")) != Some(width as u64);
+    let rows = b.rows(&format!("{up}.weight"));
+    let fused = !b.has(&format!("{gate}.weight")) && rows.is_some_and(|rows| rows != width as u64);
     if !fused {
         b.linear(&gate, x, outs[0])?;
         return b.linear(&up, x, outs[1]);
