@@ -52,8 +52,8 @@ impl Loading {
     pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
         match self {
             Loading::Cpu(_) => {
-                tensors.iter().try_for_each(|tensor| cpu::Loading::check(tensor))?;
-                addressable(tensors.iter().map(|tensor| tensor.bytes).sum())
+                let bytes = tensors.iter().map(|tensor| cpu::Loading::bytes_of(tensor));
+                addressable(bytes.sum::<Result<u64>>()?)
             }
             Loading::Gpu(loading) => {
                 tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
@@ -155,7 +155,6 @@ impl Cache {
     }
 }
 
-/// Weights are packed to about the size that they have in the file.
 fn addressable(weights: u64) -> Result<()> {
     match usize::try_from(weights) {
         Ok(_) => Ok(()),
@@ -221,7 +220,7 @@ impl Executor {
     /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         match self {
-            Executor::Cpu(executor) => executor.weight_bytes() as u64,
+            Executor::Cpu(executor) => executor.weight_bytes(),
             Executor::Gpu(executor) => executor.weight_bytes(),
         }
     }
