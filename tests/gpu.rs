@@ -9,8 +9,8 @@ use support::models::{json, load_fixture_on, load_fixture_with, numbers as value
 use support::numbers::largest_error;
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
-use wisplm::error::Code;
-use wisplm::executor::Cache;
+use wisplm::error::{Code, Error};
+use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::Value;
 use wisplm::gpu::{Demand, Gpu};
 use wisplm::loader::{Loader, Model};
@@ -209,6 +209,47 @@ fn what_the_gpu_cannot_run_goes_to_the_cpu_if_it_may() {
     assert_eq!(model.executor.device(), "wasm");
     assert_eq!(model.refusal, Some(error.to_string()));
     assert_eq!(load_fixture_on(&gpu, "tiny/llama-0.gguf").refusal, None);
+}
+
+/// A sequence for which there is no memory fails by itself: others go on, and it does where there is some again.
+#[test]
+fn memory_that_lacks_is_the_fault_of_one_request() {
+    let gpu = open();
+    for name in ["llama-0", "qwen35-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let executor = &mut model.executor;
+        let take = |executor: &mut Executor, cache: &mut Cache, tokens: &[u32]| {
+            let mut logits = vec![];
+            executor.begin(&mut [(cache, tokens)])?;
+            assert!(executor.advance(&mut [cache], &mut || false)?);
+            assert!(executor.logits(tokens.len() - 1..tokens.len(), &mut logits)?);
+            Ok::<_, Error>(logits)
+        };
+        let lacks = |error: Error| assert_eq!(error.code, Code::OutOfMemory, "{name}: {error}");
+        let mut first = executor.new_cache();
+        take(executor, &mut first, &[5, 6, 7]).unwrap();
+        let (mut alone, mut fork) = (executor.new_cache(), executor.fork(&first).unwrap());
+
+        // Not for all of it, if for a part.
+        for room in [0, 1000] {
+            gpu.leave_room(room);
+            executor.fork(&first).map(drop).map_err(lacks).expect_err("there is no room for a fork");
+            lacks(take(executor, &mut alone, &[5]).expect_err("there is no room"));
+            lacks(executor.save(&first, &mut vec![]).expect_err("there is no room to copy it"));
+        }
+        gpu.check().unwrap();
+        let want = take(executor, &mut first, &[8]).unwrap();
+        let got = take(executor, &mut fork, &[8]).unwrap();
+        assert_eq!(got, want, "{name}: sequences that have memory");
+
+        // A step that could not be done is gone on with.
+        executor.begin(&mut [(&mut alone, &[5, 6, 7, 8])]).unwrap_err();
+        gpu.leave_room(u64::MAX);
+        let got = take(executor, &mut alone, &[5, 6, 7, 8]).unwrap();
+        let error = largest_error(&got, &want);
+        assert!(error <= 1e-3, "{name}: {error}");
+        assert!(executor.save(&first, &mut vec![]).unwrap());
+    }
 }
 
 /// Sequences of different lengths stepped at once, and a sequence begun where another has ended.

@@ -1,12 +1,13 @@
 //! The device: how it is found, what went wrong on it, and what it was asked to do.
 
+use super::fault::Fault;
 use super::features::Features;
 use super::tuning::Tuning;
 use crate::error::{Code, Error, Result};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Below this many keys the second dispatch costs more than the first one saves.
 const LONG: usize = 1024;
@@ -49,7 +50,9 @@ pub struct Gpu {
     largest_table: Cell<u64>,
     long: Cell<usize>,
     software: Cell<bool>,
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: Fault,
+    /// Bytes that buffers may take from now on.
+    room: Cell<u64>,
     counts: Cell<Counts>,
     /// By source: kernels of the same text are one pipeline.
     pipelines: RefCell<HashMap<Rc<str>, Rc<Pipeline>>>,
@@ -90,23 +93,10 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|error| unsupported(format!("the graphics adapter gives no device: {error}")))?;
-        let fault = Arc::new(Mutex::new(None));
-        let lost = Arc::clone(&fault);
-        device.set_device_lost_callback(move |_, message| {
-            blame(&lost, Error::new(Code::DeviceLost, format!("the GPU was lost: {message}")));
-        });
-        let failed = Arc::clone(&fault);
-        device.on_uncaptured_error(Arc::new(move |error| {
-            blame(
-                &failed,
-                match error {
-                    wgpu::Error::OutOfMemory { .. } => Error::out_of_memory(
-                        "the GPU's memory does not suffice: choose a smaller model, format or contextLength",
-                    ),
-                    error => Error::internal(format!("the GPU refused a command: {error}")),
-                },
-            );
-        }));
+        let fault = Fault::default();
+        let (lost, refused) = (fault.clone(), fault.clone());
+        device.set_device_lost_callback(move |_, message| lost.lost(&message));
+        device.on_uncaptured_error(Arc::new(move |error| refused.refused(error)));
         let info = adapter.get_info();
         let grouped = subgroups || wanted.contains(wgpu::Features::SUBGROUP);
         let language = instance.wgsl_language_features();
@@ -127,6 +117,7 @@ impl Gpu {
             long: Cell::new(LONG),
             software,
             fault,
+            room: Cell::new(u64::MAX),
             counts: Cell::default(),
             pipelines: RefCell::default(),
         }))
@@ -180,10 +171,9 @@ impl Gpu {
         self.counts.set(counts);
     }
 
-    /// What went wrong since it was opened: commands fail long after they were given.
+    /// What went wrong since it was opened.
     pub fn check(&self) -> Result<()> {
-        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.clone().map_or(Ok(()), Err)
+        self.fault.check()
     }
 
     /// The most bytes that a kernel can see of one buffer.
@@ -211,6 +201,11 @@ impl Gpu {
         self.long.set(from);
     }
 
+    /// Has buffers that come from now on fail where they are more than `bytes` bytes in all, as on a smaller device.
+    pub fn leave_room(&self, bytes: u64) {
+        self.room.set(bytes);
+    }
+
     /// A buffer of zeros for kernels, of at least `bytes` bytes.
     pub(super) fn buffer(&self, bytes: u64) -> wgpu::Buffer {
         use wgpu::BufferUsages as Usage;
@@ -233,6 +228,10 @@ impl Gpu {
             counts.buffers += 1;
             counts.bytes += size;
         });
+        let room = self.room.get().checked_sub(size);
+        self.room.set(room.unwrap_or(0));
+        // No device has a buffer of that size.
+        let size = room.map_or(u64::MAX & !15, |_| size);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,
@@ -351,9 +350,4 @@ fn entry((binding, (ty, dynamic)): (usize, (wgpu::BufferBindingType, bool))) -> 
 
 fn unsupported(message: String) -> Error {
     Error::new(Code::UnsupportedDevice, message)
-}
-
-/// Keeps the first fault: others follow from it.
-fn blame(fault: &Mutex<Option<Error>>, error: Error) {
-    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
 }

@@ -7,16 +7,18 @@ use super::device::Gpu;
 use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
-use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
+use super::sequence::{Cache, Layer, Pool, half_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
 use crate::plan::{Head, Op, Plan, Rope, Row};
+use lanes::Lane;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
+mod lanes;
 mod results;
 mod saved;
 
@@ -50,24 +52,18 @@ pub struct Executor {
     many: Program,
     pool: Rc<Pool>,
     lanes: HashMap<usize, Lane>,
+    /// Memory was asked for and could not be had.
+    short: bool,
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
     /// A sequence on its way to the host.
-    saving: Option<Readback>,
+    saving: Option<(Readback, Signal)>,
     /// Of a model that has logits.
     chooser: Option<Chooser>,
     /// The sequence that the token chosen last belongs to, until another step is begun.
     chosen_for: Option<usize>,
     angles: Vec<[f32; 2]>,
-}
-
-/// The memory of a sequence, bound to the dispatches that use it.
-struct Lane {
-    layers: Vec<wgpu::Buffer>,
-    states: Vec<wgpu::Buffer>,
-    one: Vec<Option<wgpu::BindGroup>>,
-    many: Vec<Option<wgpu::BindGroup>>,
 }
 
 /// The last step that was begun.
@@ -135,6 +131,7 @@ impl Executor {
             many: Program::default(),
             pool,
             lanes: HashMap::new(),
+            short: false,
             step: None,
             under_way: VecDeque::new(),
             readback,
@@ -144,7 +141,8 @@ impl Executor {
             angles: vec![],
         };
         executor.compile()?;
-        executor.reach(0)?;
+        executor.fill(0, |_, _| {});
+        executor.gpu.check()?;
         Ok(executor)
     }
 
@@ -175,18 +173,6 @@ impl Executor {
         self.gpu.check()
     }
 
-    /// The memory of a sequence, bound to the programs.
-    fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
-        let bind = |program: &Program| {
-            let bind = |dispatch: &Dispatch| {
-                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
-            };
-            program.layers.iter().map(bind).collect()
-        };
-        let (one, many) = (bind(&self.one), bind(&self.many));
-        Lane { layers, states, one, many }
-    }
-
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -205,32 +191,6 @@ impl Executor {
         self.pool.bytes()
     }
 
-    /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
-    pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool)
-    }
-
-    /// A new sequence that holds the same tokens: the positions stored are copied, on the GPU.
-    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
-        // What is stored by a step that waits is to be there.
-        self.send();
-        let fork = cache.fork();
-        self.reach(fork.lane)?;
-        let (from, to) = (&self.lanes[&cache.lane], &self.lanes[&fork.lane]);
-        self.gpu.submit(|encoder| {
-            for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
-                for (at, len) in layer.places(cache.stored(layer)) {
-                    encoder.copy_buffer_to_buffer(from, at, to, at, len);
-                }
-            }
-            for (len, (from, to)) in self.pool.states.iter().zip(from.states.iter().zip(&to.states)) {
-                let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
-                encoder.copy_buffer_to_buffer(from, at, to, at, len);
-            }
-        });
-        self.gpu.check().map(|()| fork)
-    }
-
     /// How many of `remaining` tokens the next step should take.
     pub fn step_tokens(&self, remaining: usize) -> usize {
         if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
@@ -240,8 +200,10 @@ impl Executor {
     pub fn waiting(&self) -> Option<Signal> {
         let full = self.under_way.len() >= STEPS_UNDER_WAY;
         let chosen = self.chooser.as_ref().and_then(Chooser::signal);
-        let saving = self.saving.as_ref().and_then(Readback::signal);
-        chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        let saving = self.saving.as_ref().and_then(|(readback, _)| readback.signal());
+        self.making().or_else(|| {
+            chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        })
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
@@ -263,7 +225,10 @@ impl Executor {
             // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
             let (lane, start) =
                 if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
-            self.reach(lane)?;
+            // Of several texts only the first one's memory is used.
+            if lane == cache.lane {
+                self.hold(cache)?;
+            }
             let turn = cache.turn;
             sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
             for (k, token) in tokens.iter().enumerate() {
@@ -308,9 +273,15 @@ impl Executor {
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
     /// asked for next, with the same command buffer.
     pub fn advance(&mut self, caches: &mut [&mut Cache]) -> Result<bool> {
-        let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
-        if caches.len() != step.sequences.len() {
+        let sequences = self.step.as_ref().map(|step| step.sequences.len());
+        let Some(sequences) = sequences else { return Err(Error::internal("no step was begun")) };
+        if caches.len() != sequences {
             return Err(Error::internal("a step goes on with other sequences than it was begun with"));
+        }
+        for cache in caches.iter().take(if self.plan.causal { caches.len() } else { 1 }) {
+            if !self.hold(cache)? {
+                return Ok(false);
+            }
         }
         if self.under_way.len() >= STEPS_UNDER_WAY {
             self.gpu.settle()?;
@@ -322,10 +293,10 @@ impl Executor {
         if self.under_way.len() >= STEPS_UNDER_WAY {
             return Ok(false);
         }
-        for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
-            cache.advance(sequence.rows.len());
-        }
         if let Some(step) = &mut self.step {
+            for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
+                cache.advance(sequence.rows.len());
+            }
             step.counts = true;
         }
         Ok(true)
@@ -333,9 +304,7 @@ impl Executor {
 
     /// Drops the step in progress, unless its caches count it, and results that are on their way.
     pub fn cancel(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.counts) {
-            self.send();
-        }
+        self.send();
         self.step = None;
         self.drop_results();
     }
@@ -372,25 +341,6 @@ impl Executor {
     fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize) {
         let words = [rows.start, rows.len(), start, turn].map(|value| value as u32);
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
-    }
-
-    /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
-    pub fn release(&mut self) {
-        let Executor { lanes, pool, .. } = self;
-        lanes.retain(|lane, _| !pool.is_spare(*lane));
-    }
-
-    /// Makes memory for the sequence of this number, unless there is some from one that has ended.
-    fn reach(&mut self, number: usize) -> Result<()> {
-        if !self.lanes.contains_key(&number) {
-            let layers: Vec<_> =
-                self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
-            let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
-            let lane = self.bound(layers, states.collect());
-            self.gpu.check()?;
-            self.lanes.insert(number, lane);
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod choice;
 mod demand;
 mod device;
 mod executor;
+mod fault;
 mod features;
 mod formats;
 mod kernels;

@@ -180,9 +180,10 @@ impl Executor {
         Ok(taken.is_some())
     }
 
-    /// Submits the step that waits, with nothing after it.
+    /// Submits the step that waits, if its caches count it, with nothing after it.
     pub(super) fn send(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(&Wanted::Nothing, |_| {}).is_ok()
+        if self.step.as_ref().is_some_and(|step| step.waits && step.counts)
+            && self.submit(&Wanted::Nothing, |_| {}).is_ok()
         {
             let signal = Signal::default();
             self.under_way.push_back(signal.clone());
