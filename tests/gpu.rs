@@ -5,7 +5,7 @@ mod support;
 use std::rc::Rc;
 use support::draft::Draft;
 use support::gpu::open;
-use support::models::{json, load_fixture_on, load_fixture_with, numbers as values, tokens};
+use support::models::{fixture, json, load_fixture_on, load_fixture_with, numbers as values, tokens};
 use support::numbers::largest_error;
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
@@ -166,6 +166,41 @@ fn a_token_takes_one_submit_of_few_dispatches_and_creates_nothing() {
             assert!(weights <= 1.05 * all, "{name}: {weights} of {all} bytes");
             assert!(weights >= 0.4 * all, "{name}: {weights} of {all} bytes");
         }
+    }
+}
+
+/// Bytes that weights pass through on their way.
+const STAGING: u64 = 4 << 20;
+
+/// What kernels there are is known from the header; so are all buffers.
+#[test]
+fn nothing_is_left_to_compile_when_the_last_weight_has_come() {
+    let gpu = open();
+    for name in ["llama-0", "gemma3-0-Q4_K_M", "phi3-0"] {
+        let bytes = std::fs::read(fixture(&format!("tiny/{name}.gguf"))).unwrap();
+        let mut loader = Loader::new(1, None, None).on(&gpu);
+        let start = gpu.counts();
+        bytes.chunks(1000).for_each(|chunk| loader.push(chunk).unwrap());
+        let before = gpu.counts();
+        let mut model = loader.finish().unwrap();
+        let after = gpu.counts();
+        assert_eq!(after.pipelines, before.pipelines, "{name}");
+        println!("{name}: {} pipelines", after.pipelines - start.pipelines);
+        // Tensors that have the weights of several products are taken apart; else only small constants come with them.
+        if name != "phi3-0" {
+            let later = after.bytes - before.bytes;
+            assert!(later <= 50_000, "{name}: {later} bytes of buffers");
+            // What the page is told is what was made, but for the staging buffer.
+            let Some(executor) = model.executor.gpu() else { panic!("{name} is not on the GPU") };
+            let (told, made) = (executor.peak_bytes() as f64, (after.bytes - start.bytes - STAGING) as f64);
+            println!("{name}: {told} bytes are told, {made} were made");
+            assert!((told / made - 1.0).abs() <= 0.05, "{name}: {told} of {made}");
+        }
+        let mut cache = model.executor.new_cache();
+        model.executor.begin(&mut [(&mut cache, &[1, 2, 3])]).unwrap();
+        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+        model.executor.cancel();
+        assert_eq!(gpu.counts().pipelines, before.pipelines, "{name}");
     }
 }
 

@@ -12,7 +12,7 @@ use support::products::{ROUNDING, check};
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
 use wisplm::executor::Cache;
-use wisplm::gpu::{Features, Gpu, Tile, Tuning};
+use wisplm::gpu::{Counts, Features, Gpu, Tile, Tuning};
 use wisplm::loader::Loader;
 use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
@@ -62,6 +62,46 @@ fn models_score_the_same_with_every_feature_and_without_it() {
         assert!(errors.iter().all(|error| *error <= most), "{what}, {name}: {errors:?}");
         // Single rows are not in tiles.
         assert!(errors[4] <= PLAIN, "{what}, {name}: {errors:?}");
+    }
+}
+
+/// What a step of a card costs, beyond where several workgroups share a head's keys: nothing is created, whatever the
+/// step's rows, and a layer of llama takes five dispatches, six then.
+#[test]
+fn cards_create_nothing_after_the_warm_up() {
+    let gpu = card(ALL);
+    let long = 120;
+    gpu.share_keys(long);
+    for (name, of_layer) in [("llama-0", 5), ("gemma3-0", 7)] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let layers = model.executor.plan().caches.len();
+        let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let (mut cache, mut logits) = (model.executor.new_cache(), vec![]);
+        while model.executor.make_ready().is_some() {}
+        let warm = gpu.counts();
+        let steps = [70, 16, 8, 7, 4, 3, 2, 1].into_iter().chain(std::iter::repeat_n(1, 12));
+        let mut done = 0;
+        for rows in steps {
+            let before = gpu.counts();
+            model.executor.begin(&mut [(&mut cache, &text[done..done + rows])]).unwrap();
+            assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+            assert!(model.executor.logits(rows - 1..rows, &mut logits).unwrap());
+            let after = gpu.counts();
+            if rows == 1 {
+                let of_layer = of_layer + u64::from(done >= long);
+                assert_eq!(
+                    after.dispatches - before.dispatches,
+                    of_layer * layers as u64 + 2,
+                    "{name}, {done} keys"
+                );
+            }
+            assert_eq!(after.submits - before.submits, 1, "{name}, {rows} rows");
+            done += rows;
+        }
+        assert!(done > long);
+        let after = gpu.counts();
+        let created = |counts: &Counts| [counts.pipelines, counts.bind_groups, counts.buffers];
+        assert_eq!(created(&after), created(&warm), "{name}");
     }
 }
 

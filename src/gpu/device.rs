@@ -2,10 +2,10 @@
 
 use super::fault::Fault;
 use super::features::Features;
+use super::pipelines::Pipelines;
 use super::tuning::Tuning;
 use crate::error::{Code, Error, Result};
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,14 +31,6 @@ pub struct Counts {
     pub weights: u64,
 }
 
-/// A compute pipeline, made when it is first used, with the layout of its bindings.
-pub struct Pipeline {
-    label: &'static str,
-    source: Rc<str>,
-    pub layout: wgpu::BindGroupLayout,
-    made: OnceCell<wgpu::ComputePipeline>,
-}
-
 /// An open device, shared by all that lies on it.
 pub struct Gpu {
     pub(super) device: wgpu::Device,
@@ -54,8 +46,7 @@ pub struct Gpu {
     /// Bytes that buffers may take from now on.
     room: Cell<u64>,
     counts: Cell<Counts>,
-    /// By source: kernels of the same text are one pipeline.
-    pipelines: RefCell<HashMap<Rc<str>, Rc<Pipeline>>>,
+    pub(super) pipelines: Pipelines,
 }
 
 impl Gpu {
@@ -119,7 +110,7 @@ impl Gpu {
             fault,
             room: Cell::new(u64::MAX),
             counts: Cell::default(),
-            pipelines: RefCell::default(),
+            pipelines: Pipelines::default(),
         }))
     }
 
@@ -231,7 +222,7 @@ impl Gpu {
         let room = self.room.get().checked_sub(size);
         self.room.set(room.unwrap_or(0));
         // No device has a buffer of that size.
-        let size = room.map_or(u64::MAX & !15, |_| size);
+        let size = room.map_or(!15, |_| size);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,
@@ -252,66 +243,6 @@ impl Gpu {
         encode(&mut encoder);
         self.count(|counts| counts.submits += 1);
         self.queue.submit([encoder.finish()])
-    }
-
-    /// The pipeline of a source whose storage bindings are these (true where it writes), followed by its parameters
-    /// and by the step's. What is `rare` is compiled when it is first used.
-    pub(super) fn pipeline(
-        &self,
-        label: &'static str,
-        source: String,
-        written: &[bool],
-        rare: bool,
-    ) -> Rc<Pipeline> {
-        let known = self.pipelines.borrow().get(source.as_str()).cloned();
-        let pipeline = known.unwrap_or_else(|| {
-            let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
-            let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
-            let entries: Vec<_> =
-                written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
-            let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
-            let layout = self.device.create_bind_group_layout(&descriptor);
-            let source: Rc<str> = source.into();
-            let pipeline = Pipeline { label, source: Rc::clone(&source), layout, made: OnceCell::new() };
-            let pipeline = Rc::new(pipeline);
-            self.pipelines.borrow_mut().insert(source, Rc::clone(&pipeline));
-            pipeline
-        });
-        if !rare {
-            self.made(&pipeline);
-        }
-        pipeline
-    }
-
-    /// A pipeline, compiled.
-    pub(super) fn made<'a>(&self, pipeline: &'a Pipeline) -> &'a wgpu::ComputePipeline {
-        let Pipeline { label, source, layout, made } = pipeline;
-        made.get_or_init(|| {
-            self.count(|counts| counts.pipelines += 1);
-            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(label),
-                bind_group_layouts: &[Some(layout)],
-                immediate_size: 0,
-            });
-            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(label),
-                source: wgpu::ShaderSource::Wgsl((&**source).into()),
-            });
-            // Kernels read nothing of a workgroup's memory that they have not written: to fill it with zeros takes
-            // SwiftShader's compiler seconds. A browser does it all the same, by a loop.
-            let compilation_options = wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            };
-            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(label),
-                layout: Some(&pipeline_layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options,
-                cache: None,
-            })
-        })
     }
 
     /// Waits for all work natively. In a browser work goes on by itself, and this does nothing.
@@ -336,15 +267,6 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         self.device.destroy();
-    }
-}
-
-fn entry((binding, (ty, dynamic)): (usize, (wgpu::BufferBindingType, bool))) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding: binding as u32,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
-        count: None,
     }
 }
 

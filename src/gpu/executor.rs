@@ -2,17 +2,18 @@
 
 use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
-use super::demand::step_rows;
+pub use super::demand::step_rows;
 use super::device::Gpu;
 use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
+use super::room::{Memory, Room, widen};
 use super::sequence::{Cache, Layer, Pool, half_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Op, Plan, Rope, Row};
+use crate::plan::{Op, Plan, Row};
 use lanes::Lane;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -47,11 +48,17 @@ pub struct Executor {
     shares: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
+    /// Bytes of all these.
+    work: u64,
     /// For steps with one row of each sequence.
     one: Program,
     many: Program,
     pool: Rc<Pool>,
     lanes: HashMap<usize, Lane>,
+    /// The most of them that there were at a time.
+    most_lanes: usize,
+    /// Memory of the first sequence, until it is bound.
+    spare: Option<Memory>,
     /// Memory was asked for and could not be had.
     short: bool,
     step: Option<Step>,
@@ -86,36 +93,31 @@ struct Sequence {
 }
 
 impl Executor {
-    pub fn new(plan: Plan, weights: Weights, kv_type: KvType) -> Result<Self> {
+    pub fn new(plan: Plan, mut weights: Weights, kv_type: KvType) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
-        let most = step_rows(&plan);
-        let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
-        let (head_rows, vocabulary, read) = match plan.head {
-            Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
-        };
-        let logits = Slot::new(&gpu, head_rows, vocabulary);
-        let mut ropes = Vec::new();
-        for rope in &plan.ropes {
+        let room = weights.room.take().filter(|room| room.suits(&plan, kv_type));
+        let mut room = room.map_or_else(|| Room::new(&gpu, &plan, kv_type), |room| Ok(*room))?;
+        widen(&gpu, &mut room.slots, &plan);
+        let Room {
+            slots,
+            logits,
+            mut ropes,
+            rows,
+            shares,
+            entries,
+            readback,
+            chooser,
+            layers,
+            work,
+            sequence,
+        } = room;
+        for Rotation { rope, .. } in &mut ropes {
             let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
-            let frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
+            rope.frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
                 Some(factors) => error.tensor(&plan.weight(factors).name),
                 None => error,
             })?;
-            let angles = gpu.buffer(angle_bytes(most, frequencies.len()));
-            ropes.push(Rotation { rope: Rope { frequencies, ..rope.clone() }, angles });
         }
-        let layers: Vec<Layer> =
-            plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
-        let rows = gpu.buffer(ROW_BYTES * most as u64);
-        let shares = gpu.buffer(if gpu.is_software() { 0 } else { share_bytes(&plan, &layers) });
-        let entries = gpu.uniform(entry_bytes(most));
-        let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
-        let chooser = match plan.head {
-            Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
-            Head::Hidden { .. } | Head::Labels { .. } => None,
-        };
-        gpu.check()?;
         let pool = Pool::new(layers, plan.states.clone());
         let mut executor = Executor {
             plan,
@@ -127,10 +129,13 @@ impl Executor {
             rows,
             shares,
             entries,
+            work,
             one: Program::default(),
             many: Program::default(),
             pool,
             lanes: HashMap::new(),
+            most_lanes: 0,
+            spare: Some(sequence),
             short: false,
             step: None,
             under_way: VecDeque::new(),
@@ -149,6 +154,7 @@ impl Executor {
     fn compile(&mut self) -> Result<()> {
         let Executor { gpu, plan, weights, slots, ropes, rows, logits, shares, .. } = &*self;
         let (layers, step) = (&self.pool.layers, &self.entries);
+        gpu.renounce();
         let compile = |one| {
             Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
         };
@@ -159,15 +165,11 @@ impl Executor {
     /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
     pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
         self.cancel();
-        let most = step_rows(&plan);
-        let kept =
-            self.slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
-        self.slots.truncate(kept);
-        self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
+        widen(&self.gpu, &mut self.slots, &plan);
         self.plan = plan;
         self.compile()?;
         for (number, lane) in std::mem::take(&mut self.lanes) {
-            let lane = self.bound(lane.layers, lane.states);
+            let lane = self.bound(lane.memory);
             self.lanes.insert(number, lane);
         }
         self.gpu.check()
@@ -184,6 +186,18 @@ impl Executor {
     /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         self.weights.bytes()
+    }
+
+    /// The most bytes that it has taken on the GPU: weights, the memory of sequences, activations, what kernels are told
+    /// and what their results are read through.
+    pub fn peak_bytes(&self) -> u64 {
+        self.weight_bytes() + self.work + self.most_lanes as u64 * self.pool.bytes()
+    }
+
+    /// Makes a pipeline that some later step takes, and none has taken yet: what ends when that is done, or nothing if
+    /// there are all of them.
+    pub fn make_ready(&self) -> Option<Signal> {
+        self.gpu.make_next().then(|| self.gpu.done())
     }
 
     /// Bytes of keys and values of a sequence.

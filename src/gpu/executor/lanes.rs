@@ -5,13 +5,13 @@ use super::{Dispatch, Executor, Program};
 use crate::error::{Error, Result};
 use crate::gpu::fault::out_of_memory;
 use crate::gpu::readback::Signal;
-use crate::gpu::sequence::{Cache, half_bytes, state_bytes};
+use crate::gpu::room::{Memory, memory};
+use crate::gpu::sequence::{Cache, half_bytes};
 use std::rc::Rc;
 
 /// The memory of a sequence.
 pub(super) struct Lane {
-    pub layers: Vec<wgpu::Buffer>,
-    pub states: Vec<wgpu::Buffer>,
+    pub memory: Memory,
     pub one: Vec<Option<wgpu::BindGroup>>,
     pub many: Vec<Option<wgpu::BindGroup>>,
 }
@@ -19,21 +19,22 @@ pub(super) struct Lane {
 impl Lane {
     /// Gives its memory back now, and not when JavaScript's garbage is collected.
     fn destroy(&self) {
-        self.layers.iter().chain(&self.states).for_each(wgpu::Buffer::destroy);
+        self.memory.iter().flatten().for_each(wgpu::Buffer::destroy);
     }
 }
 
 impl Executor {
     /// The same memory, bound to the programs.
-    pub(super) fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
+    pub(super) fn bound(&self, memory: Memory) -> Lane {
+        let [layers, states] = &memory;
         let bind = |program: &Program| {
             let bind = |dispatch: &Dispatch| {
-                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
+                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [layers, states]))
             };
             program.layers.iter().map(bind).collect()
         };
         let (one, many) = (bind(&self.one), bind(&self.many));
-        Lane { layers, states, one, many }
+        Lane { memory, one, many }
     }
 
     /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
@@ -55,12 +56,13 @@ impl Executor {
             let Some(from) = &from else { return };
             executor.gpu.submit(|encoder| {
                 let Executor { pool, .. } = executor;
-                for (layer, (from, to)) in pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
+                let ([from, states], [to, new_states]) = (&from.memory, &to.memory);
+                for (layer, (from, to)) in pool.layers.iter().zip(from.iter().zip(to)) {
                     for (at, len) in layer.places(cache.stored(layer)) {
                         encoder.copy_buffer_to_buffer(from, at, to, at, len);
                     }
                 }
-                for (len, (from, to)) in pool.states.iter().zip(from.states.iter().zip(&to.states)) {
+                for (len, (from, to)) in pool.states.iter().zip(states.iter().zip(new_states)) {
                     let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
                     encoder.copy_buffer_to_buffer(from, at, to, at, len);
                 }
@@ -94,17 +96,16 @@ impl Executor {
     pub(super) fn fill(&mut self, number: usize, fill: impl FnOnce(&Self, &Lane)) -> Signal {
         let (pool, short) = (Rc::clone(&self.pool), std::mem::take(&mut self.short));
         self.retain(|lane| !short || !pool.is_free(lane));
-        let known = self.lanes.remove(&number);
+        let (known, spare) = (self.lanes.remove(&number), self.spare.take());
         let (lane, made) = self.gpu.attempt(|| {
             let lane = known.unwrap_or_else(|| {
-                let layers = self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
-                let states = self.pool.states.iter().map(|len| self.gpu.buffer(state_bytes(*len))).collect();
-                self.bound(layers, states)
+                self.bound(spare.unwrap_or_else(|| memory(&self.gpu, &pool.layers, &pool.states)))
             });
             fill(self, &lane);
             lane
         });
         self.lanes.insert(number, lane);
+        self.most_lanes = self.most_lanes.max(self.lanes.len());
         self.pool.made.borrow_mut().insert(number, made.clone());
         made
     }

@@ -102,11 +102,11 @@ impl Executor {
 
     /// Where it lies what is stored of a sequence: buffers, offsets and lengths in bytes.
     fn parts<'a>(&self, cache: &Cache, lane: &'a Lane) -> Vec<(&'a wgpu::Buffer, u64, u64)> {
-        let mut parts = vec![];
-        for (layer, buffer) in self.pool.layers.iter().zip(&lane.layers) {
+        let ([layers, states], mut parts) = (&lane.memory, vec![]);
+        for (layer, buffer) in self.pool.layers.iter().zip(layers) {
             parts.extend(layer.places(cache.stored(layer)).map(|(at, len)| (buffer, at, len)));
         }
-        for (len, buffer) in self.pool.states.iter().zip(&lane.states) {
+        for (len, buffer) in self.pool.states.iter().zip(states) {
             parts.push((buffer, cache.turn as u64 * half_bytes(*len), half_bytes(*len)));
         }
         parts

@@ -8,7 +8,7 @@
 
 use super::products::{few, many};
 use super::{Epilogue, Product, Slot, bind, unpackers};
-use crate::gpu::call::{Call, When};
+use crate::gpu::call::{Call, Constants, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::{Extension, Features};
 use serde::{Deserialize, Serialize};
@@ -109,17 +109,15 @@ pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec
         return vec![many(gpu, x, product, epilogue)];
     }
     let mut calls = few(gpu, x, product, epilogue);
-    calls.push(tiled(gpu, Tile::of(gpu), x, product, epilogue).when(When::Many));
+    calls.push(tiled(Tile::of(gpu), x, product, epilogue).when(When::Many));
     calls
 }
 
 /// The product in tiles of a form.
-pub fn tiled(gpu: &Gpu, tile: Tile, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
+pub fn tiled(tile: Tile, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
     let Product { matrix, part, bias, out } = product;
-    let mut values = bias.map_or(vec![], |bias| bias[part.first..part.first + part.rows].to_vec());
-    values.resize(values.len().max(1), 0.0);
-    let vectors = gpu.buffer(4 * values.len() as u64);
-    gpu.write(&vectors, 0, bytemuck::cast_slice(&values));
+    let values = bias.map_or(vec![], |bias| bias[part.first..part.first + part.rows].to_vec());
+    let vectors = Constants::new(values);
     let sum = if bias.is_some() { "sum + vectors[row]" } else { "sum" };
     let assign = epilogue.assign("out[token * params.stride + params.first + row]", sum);
     let put = include_str!("matmul_put.wgsl").replace("$assign", &assign);
@@ -131,7 +129,7 @@ pub fn tiled(gpu: &Gpu, tile: Tile, x: &Slot, product: &Product, epilogue: Epilo
     if let Some(extension) = tile.extension() {
         call = call.uses(extension);
     }
-    let call = if bias.is_some() { call.reads("vectors", "f32", &vectors) } else { call };
+    let call = if bias.is_some() { call.reads_all("vectors", "f32", &vectors) } else { call };
     bind(call, 0, matrix, part)
         .writes("out", "f32", &out.buffer)
         .param("rows", part.rows)
