@@ -43,6 +43,11 @@ impl Trial<'_> {
             }
         }
         formats.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        // Floats have one tile.
+        let coded = |name: &str| {
+            self.matrices.iter().any(|matrix| matrix.format.kind.name() == name && !matrix.format.is_float())
+        };
+        let tiled = formats.iter().map(|(name, _)| *name).find(|name| coded(name));
         formats.truncate(FORMATS);
         let before = tuning.clone();
         for (name, _) in &formats {
@@ -52,7 +57,7 @@ impl Trial<'_> {
             }
         }
         if tuning.tile.is_none()
-            && let Some((name, _)) = formats.first()
+            && let Some(name) = tiled
         {
             tuning.tile = Some(self.fastest_tile(name).await?);
         }

@@ -11,6 +11,7 @@ use super::{Epilogue, Product, Slot, bind, unpackers};
 use crate::gpu::call::{Call, Constants, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::{Extension, Features};
+use crate::gpu::formats::Format;
 use serde::{Deserialize, Serialize};
 
 /// Outputs of a workgroup.
@@ -73,8 +74,12 @@ impl Tile {
         }
     }
 
-    /// The form that was found the fastest, else the one that costs no accuracy that anybody would see.
-    fn of(gpu: &Gpu) -> Self {
+    /// The form that was found the fastest, else the one that costs no accuracy that anybody would see. Weights that were
+    /// not rounded to a few bits are not rounded here either.
+    fn of(gpu: &Gpu, format: &Format) -> Self {
+        if format.is_float() {
+            return Tile::Plain;
+        }
         let default = if gpu.features().f16 { Tile::Half } else { Tile::Plain };
         gpu.tuning().tile.filter(|tile| tile.can_run(gpu.features())).unwrap_or(default)
     }
@@ -109,7 +114,7 @@ pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec
         return vec![many(gpu, x, product, epilogue)];
     }
     let mut calls = few(gpu, x, product, epilogue);
-    calls.push(tiled(Tile::of(gpu), x, product, epilogue).when(When::Many));
+    calls.push(tiled(Tile::of(gpu, product.matrix.format), x, product, epilogue).when(When::Many));
     calls
 }
 
