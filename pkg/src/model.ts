@@ -70,7 +70,7 @@ export interface ModelInfo {
   };
   /**
    * Bytes: of the weights; of keys and values, those of a full context or, if that is more, all that there are (of sessions, of
-   * conversations that may go on); and the most that the engine has taken so far.
+   * conversations that may go on); and the most that has been taken so far, of a GPU too.
    */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */

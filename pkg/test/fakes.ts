@@ -284,6 +284,16 @@ export class FakeEngine implements Engine {
   /** What a slice has to wait for. */
   work: Promise<unknown> | undefined;
 
+  /** What there is to make ready, and takes a moment each. */
+  unready = 0;
+
+  makeReady(): Promise<unknown> | undefined {
+    if (this.unready === 0) return undefined;
+    this.unready--;
+    this.calls.push("make ready");
+    return new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
   waiting(): Promise<unknown> | undefined {
     return this.work;
   }

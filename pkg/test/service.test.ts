@@ -469,6 +469,21 @@ test("tokens and back", async () => {
   });
 });
 
+test("what later requests take is made ready where there is none", async () => {
+  const engine = new FakeEngine();
+  engine.unready = 1000;
+  await using(load(blob(), { engine }), async (model) => {
+    const made = (): number => engine.calls.filter((call) => call === "make ready").length;
+    const more = async (): Promise<void> => {
+      const before = made();
+      while (made() < before + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await more();
+    await model.score([1, 2, 3]);
+    await more();
+  });
+});
+
 test("a closed model refuses everything", async () => {
   const model = await load(blob());
   const running = model.generate("x");

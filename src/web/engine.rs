@@ -6,6 +6,7 @@ use super::helper::core;
 use crate::chat::{self, Clock, Conversation, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
+use crate::gpu::{self, Signal};
 use crate::loader::Model;
 use crate::plan::Head;
 use crate::runtime::{Generation, Kept, Onset, Options, Saving, Score};
@@ -103,7 +104,7 @@ impl Engine {
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept for later runs, and `peak`,
-    /// all that was ever taken.
+    /// all that was ever taken, of a GPU too.
     pub fn memory(&self) -> String {
         let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
@@ -111,7 +112,8 @@ impl Engine {
         };
         let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
         let kv = run + kept.sum::<u64>() + self.classified.iter().map(task::Kept::bytes).sum::<u64>();
-        let peak = core::arch::wasm32::memory_size(0) * PAGE;
+        let heap = (core::arch::wasm32::memory_size(0) * PAGE) as u64;
+        let peak = heap + self.model.executor.gpu().map_or(0, gpu::Executor::peak_bytes);
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
 
@@ -215,11 +217,14 @@ impl Engine {
 
     /// What there is to wait for before it makes sense to advance again: work of the GPU, or nothing.
     pub fn waiting(&self) -> Option<Promise> {
-        let signal = self.model.executor.waiting()?;
-        Some(future_to_promise(async move {
-            signal.await;
-            Ok(JsValue::UNDEFINED)
-        }))
+        self.model.executor.waiting().map(promise)
+    }
+
+    /// Makes ready what no run has taken so far, for the time when nothing else is to be done: what to wait for before
+    /// there may be more of it, or nothing if all is ready.
+    #[wasm_bindgen(js_name = makeReady)]
+    pub fn make_ready(&self) -> Option<Promise> {
+        self.model.executor.make_ready().map(promise)
     }
 
     /// Helpers that have come and wait for work.
@@ -304,6 +309,13 @@ impl Engine {
         let executor = self.model.executor.cpu_mut();
         executor.ok_or_else(|| Error::internal("threads are asked for, and the GPU computes"))
     }
+}
+
+fn promise(signal: Signal) -> Promise {
+    future_to_promise(async move {
+        signal.await;
+        Ok(JsValue::UNDEFINED)
+    })
 }
 
 /// An adapter, as the page is told.
