@@ -52,13 +52,13 @@ impl Loading {
     pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
         match self {
             Loading::Cpu(_) => {
-                tensors.iter().try_for_each(|tensor| cpu::Loading::check(tensor))?;
-                addressable(tensors.iter().map(|tensor| tensor.bytes).sum())
+                let bytes = tensors.iter().map(|tensor| cpu::Loading::bytes_of(tensor));
+                addressable(bytes.sum::<Result<u64>>()?)
             }
             Loading::Gpu(loading) => {
                 tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
                 gpu::Demand::of(plan, tensors.iter().copied(), kv_type).check(loading.gpu())?;
-                tensors.iter().try_for_each(|tensor| loading.reserve(tensor))
+                loading.prepare(plan, tensors, kv_type)
             }
         }
     }
@@ -155,7 +155,6 @@ impl Cache {
     }
 }
 
-/// Weights are packed to about the size that they have in the file.
 fn addressable(weights: u64) -> Result<()> {
     match usize::try_from(weights) {
         Ok(_) => Ok(()),
@@ -221,7 +220,7 @@ impl Executor {
     /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         match self {
-            Executor::Cpu(executor) => executor.weight_bytes() as u64,
+            Executor::Cpu(executor) => executor.weight_bytes(),
             Executor::Gpu(executor) => executor.weight_bytes(),
         }
     }
@@ -457,6 +456,12 @@ impl Executor {
             }
             Executor::Gpu(executor) => executor.hidden(rows, states),
         }
+    }
+
+    /// Has the GPU make what steps of another kind take, a little at a time: what ends before there may be more of it, or
+    /// nothing if all is ready.
+    pub fn make_ready(&self) -> Option<Signal> {
+        self.gpu().and_then(gpu::Executor::make_ready)
     }
 
     /// What ends when there is something to go on with, if that is not now.

@@ -131,6 +131,32 @@ fn adapters_say_what_they_are_called() {
     assert_eq!(named(&model)[1].1, 2.0, "what is refused changes nothing");
 }
 
+/// Files of Gemma 4 have keys and values of layers that share others', and adapters change what files have.
+#[test]
+fn adapters_of_what_is_not_read_change_nothing() {
+    let mut model = Draft::tiny("gemma4-0");
+    let mut adapter = Draft::of(&file("llama-0-lora-0"));
+    adapter.set("general.architecture", Value::String("gemma4".into()));
+    adapter.tensors.clear();
+    let change = |adapter: &mut Draft, tensor: &str, rows: usize| {
+        adapter.push(&format!("{tensor}.lora_a"), 2, 64);
+        adapter.push(&format!("{tensor}.lora_b"), rows, 2);
+    };
+    let answer = |files: &[Vec<u8>]| {
+        let tokens: Vec<u32> = (5..30).collect();
+        scores(&mut load(None, files, &vec![0.5; files.len() - 1]).unwrap(), &tokens, 64)
+    };
+    change(&mut adapter, "blk.0.attn_q.weight", 128);
+    let want = answer(&[model.file(), adapter.file()]);
+    assert_ne!(answer(&[model.file()]), want);
+    // Layer 3 shares.
+    for tensor in ["blk.3.attn_k.weight", "blk.3.attn_v.weight"] {
+        model.push(tensor, 32, 64);
+        change(&mut adapter, tensor, 32);
+    }
+    assert_eq!(answer(&[model.file(), adapter.file()]), want);
+}
+
 #[test]
 fn adapters_of_other_models_are_refused() {
     let good = Draft::of(&file("llama-0-lora-0"));

@@ -5,6 +5,7 @@ mod support;
 use support::draft::{Draft, Sizes};
 use support::memory::{Counting, HELD, PEAK};
 use support::models::load;
+use wisplm::cpu::Loading;
 use wisplm::gguf::TensorType;
 
 #[global_allocator]
@@ -59,6 +60,27 @@ fn a_load_holds_little_more_than_the_file() {
             // Everything is given back, but for what libraries set up once (regular expressions, hash seeds).
             assert!(HELD.get() - before < 1 << 20, "{} bytes stay", HELD.get() - before);
         }
+    }
+}
+
+/// What is said of a file before its weights come, which WebAssembly's memory must have room for.
+#[test]
+fn a_header_says_what_weights_take() {
+    for (kind, of_file) in [
+        (TensorType::Q2_K, 3.2..3.4),
+        (TensorType::Q3_K, 2.4..2.6),
+        (TensorType::Q8_K, 0.9..1.0),
+        (TensorType::Q4_0, 0.99..1.01),
+        (TensorType::Q6_K, 0.99..1.1),
+        (TensorType::F16, 0.99..1.01),
+    ] {
+        let file = file(kind, 1);
+        let infos = Draft::of(&file).tensors.iter().map(|tensor| tensor.info()).collect::<Vec<_>>();
+        let said: u64 = infos.iter().map(|tensor| Loading::bytes_of(tensor).unwrap()).sum();
+        let model = load(&file, 1 << 20).unwrap();
+        assert_eq!(said, model.executor.weight_bytes(), "{}", kind.name());
+        let times = said as f64 / infos.iter().map(|tensor| tensor.bytes).sum::<u64>() as f64;
+        assert!(of_file.contains(&times), "{}: {times} times the file's", kind.name());
     }
 }
 

@@ -9,6 +9,7 @@ use support::memory::{Counting, HELD};
 use support::models::{fixture, load};
 use support::shapes::{SHAPES, Shape};
 use wisplm::cpu::KvType;
+use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::TensorInfo;
 use wisplm::gpu::Demand;
 use wisplm::loader::Loader;
@@ -21,19 +22,33 @@ const CONTEXT: u32 = 256;
 /// What a model holds beside weights, keys and values: the tokenizer, the plan, activations of a token.
 const OVERHEAD: isize = 2 << 20;
 /// One of each family whose layers, as many as it takes to have each kind, are quickly computed.
-const NAMES: [(&str, u32); 8] = [
+const NAMES: [(&str, u32); 11] = [
     ("Llama 3.2 1B", 1),
     ("Qwen 2.5 0.5B", 2),
     ("Qwen 3 0.6B", 2),
     ("Qwen 3.5 0.8B", 4),
     ("SmolLM3 3B", 1),
     ("Phi-4 mini", 1),
+    ("Ministral 3 3B", 1),
+    ("Gemma 2 2B", 2),
     ("Gemma 3 1B", 6),
+    ("Gemma 4 E2B", 10),
     ("mxbai-embed-large", 2),
 ];
 
 fn shape(name: &str) -> &'static Shape {
     SHAPES.iter().find(|shape| shape.name == name).expect("the shape is known")
+}
+
+/// Takes a token, and returns its sequence.
+fn step(executor: &mut Executor, name: &str) -> Cache {
+    let mut cache = executor.new_cache();
+    executor.begin(&mut [(&mut cache, &[7])]).unwrap();
+    assert!(executor.advance(&mut [&mut cache], &mut || false).unwrap());
+    let mut states = vec![];
+    assert!(executor.hidden(0..1, &mut states).unwrap());
+    assert!(states.iter().all(|state| state.is_finite()), "{name}");
+    cache
 }
 
 #[test]
@@ -42,12 +57,7 @@ fn published_widths_take_the_memory_that_they_say_and_run() {
         let file = shape(name).file(CONTEXT, layers);
         let before = HELD.get();
         let mut model = load(&file, 1 << 20).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut cache = model.executor.new_cache();
-        model.executor.begin(&mut [(&mut cache, &[7])]).unwrap();
-        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
-        let mut states = vec![];
-        assert!(model.executor.hidden(0..1, &mut states).unwrap());
-        assert!(states.iter().all(|state| state.is_finite()), "{name}");
+        let _cache = step(&mut model.executor, name);
         let held = HELD.get() - before;
         let said = (model.executor.weight_bytes() + model.executor.cache_capacity()) as isize;
         println!("{name}, {layers} layers: {said} bytes said, {held} held");
@@ -69,7 +79,8 @@ fn models_take_the_memory_of_a_gpu_that_their_headers_say() {
         gpu.shape_for_cards();
         let mut loader = Loader::new(1, None, None).on(&gpu);
         loader.push(&file).unwrap();
-        let executor = loader.finish().unwrap().executor;
+        let mut executor = loader.finish().unwrap().executor;
+        step(&mut executor, &name);
         let plan = executor.plan();
         let infos: Vec<TensorInfo> = Draft::of(&file).tensors.iter().map(|tensor| tensor.info()).collect();
         let read = infos.iter().filter(|info| plan.weights.iter().any(|weight| weight.name == info.name));

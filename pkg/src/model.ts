@@ -70,7 +70,7 @@ export interface ModelInfo {
   };
   /**
    * Bytes: of the weights; of keys and values, those of a full context or, if that is more, all that there are (of sessions, of
-   * conversations that may go on); and the most that the engine has taken so far.
+   * conversations that may go on); and the most that has been taken so far, of a GPU too.
    */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */
@@ -207,8 +207,8 @@ export class WorkerModel implements Model {
 
   chat(messages: readonly Message[], options?: ChatOptions): Generation {
     try {
-      const { signal, tools, toolChoice, reasoning, continueAssistant, ...others } = chatOptions(options);
-      const asked = conversation(messages, { tools, toolChoice, reasoning, continueAssistant });
+      const { signal, tools, toolChoice, documents, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, toolChoice, documents, reasoning, continueAssistant });
       return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);

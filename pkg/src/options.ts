@@ -1,6 +1,6 @@
 // Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
 
-import type { Message, Tool } from "./chat.js";
+import type { ChatDocument, Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
 import type { WireGenerate } from "./protocol.js";
@@ -117,6 +117,8 @@ export interface ChatOptions extends GenerateOptions {
    * a name have it call one, or that one.
    */
   toolChoice?: "auto" | "none" | "required" | { name: string };
+  /** Texts to answer from. Refused where the model's template has no place for them. */
+  documents?: readonly ChatDocument[];
   /**
    * Whether the model reasons before it answers; by default as its template says. Refused where the model cannot do
    * otherwise.
@@ -390,7 +392,7 @@ const generation: Record<string, Check> = {
   signal,
 };
 
-const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, reasoning: flag };
+const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, documents: objects, reasoning: flag };
 
 export function generateOptions(options?: GenerateOptions): GenerateOptions {
   return checked(options, generation, "generate");

@@ -166,6 +166,8 @@ export interface WireDelta {
   tokens: number[];
   /** Of each of the tokens, if that is wanted. */
   likelihoods?: WireLikelihood[];
+  /** Calls of tools that are complete now, each with a name of its own. */
+  toolCalls?: Required<WireToolCall>[];
 }
 
 /** How likely a token was. */
@@ -182,11 +184,10 @@ export interface WireToolCall {
   arguments: Record<string, unknown>;
 }
 
-/** The end of a generation; its text and tokens have been sent as deltas. */
+/** The end of a generation; its text, tokens and calls have been sent as deltas. */
 export interface WireGenerated {
   finishReason: "stop" | "length" | "tool-calls" | "abort";
   stop?: string;
-  toolCalls?: WireToolCall[];
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
   /** Tokens that have slid out of the context meanwhile. */

@@ -100,8 +100,8 @@ export class WorkerSession implements Session {
   send(message: string | Message, options?: SendOptions): Generation {
     try {
       if (this.#closed !== undefined) throw this.#closed;
-      const { signal, tools, toolChoice, reasoning, ...others } = formed({ ...this.#defaults, ...sendOptions(options) });
-      const asked = conversation([messageOf(message)], { tools, toolChoice, reasoning });
+      const { signal, tools, toolChoice, documents, reasoning, ...others } = formed({ ...this.#defaults, ...sendOptions(options) });
+      const asked = conversation([messageOf(message)], { tools, toolChoice, documents, reasoning });
       const request = { kind: "send" as const, session: this.#number, conversation: asked, options: wired(others) };
       const run = Run.start(this.#link, request, signal, (said) => {
         this.#messages = [...this.#messages, ...(said as Message[])];

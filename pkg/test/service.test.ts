@@ -143,7 +143,8 @@ test("a conversation is answered, its reasoning apart", async () => {
   const engine = new FakeEngine();
   await using(load(blob(), { engine }), async (model) => {
     const messages = [{ role: "user", content: [{ type: "text", text: "h\ud83d" }], name: "x" }] as const;
-    const generation = model.chat(messages, { maxTokens: 3, reasoning: true });
+    const documents = [{ title: "Bern", text: "A town." }];
+    const generation = model.chat(messages, { maxTokens: 3, reasoning: true, documents });
     assert.equal(await text(generation), "w1 w2 ");
     const { reasoning, usage, tokens } = await generation.result;
     assert.deepEqual([reasoning, tokens], ["hm", [0, 1, 2]]);
@@ -153,16 +154,18 @@ test("a conversation is answered, its reasoning apart", async () => {
     const asked = engine.calls.find((call) => call.startsWith("chat "))!;
     assert.deepEqual(JSON.parse(asked.slice(5)), {
       messages: [{ role: "user", content: [{ type: "text", text: "h\ufffd" }], name: "x" }],
+      documents,
       reasoning: true,
     });
-    assert.equal(await model.countTokens(messages), usage.promptTokens - ',"reasoning":true'.length);
+    const more = `,"documents":${JSON.stringify(documents)},"reasoning":true`.length;
+    assert.equal(await model.countTokens(messages), usage.promptTokens - more);
     assert.equal((await model.chat(messages, { maxTokens: 1 }).result).reasoning, "");
   });
 });
 
 const answered = async (generation: Generation): Promise<string> => (await generation.result).text;
 
-test("calls of tools come at the end, each with a name", async () => {
+test("calls of tools come when they are complete, each with a name", async () => {
   await using(load(blob()), async (model) => {
     const tools = [{ type: "function", function: { name: "sum" } }] as const;
     const generation = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 1, tools });
@@ -174,6 +177,10 @@ test("calls of tools come at the end, each with a name", async () => {
     const events = [];
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
+    const longer = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 2, tools });
+    const order = [];
+    for await (const { type } of longer.events()) order.push(type);
+    assert.deepEqual(order, ["token", "text", "tool-call", "token", "text", "tool-call", "finish"]);
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
     const either = { tools, format: { choices: ["BA"] } } as const;
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], either)), "BA", "or a form of its own");
@@ -190,6 +197,7 @@ test("a conversation that is none is refused", async () => {
       [[{ role: "user", content: "{{" }], {}],
       [[], { tools: {} }, "tools"],
       [[], { tools: ["sum"] }, "tools"],
+      [[], { documents: ["a text"] }, "documents"],
       [[], { toolChoice: "any" }, "toolChoice"],
       [[], { toolChoice: { tool: "sum" } }, "tool"],
       [[], { tools: [{}], toolChoice: "required", format: { choices: ["A"] } }, "format"],
@@ -458,6 +466,21 @@ test("tokens and back", async () => {
     assert.equal(await model.countTokens("hé"), 3);
     assert.deepEqual(await model.score([1, 2, 3]), { tokens: [1, 2, 3], logprobs: [null, -1, -2] });
     await assert.rejects(model.detokenize([1.5]), { code: "invalid-argument" });
+  });
+});
+
+test("what later requests take is made ready where there is none", async () => {
+  const engine = new FakeEngine();
+  engine.unready = 1000;
+  await using(load(blob(), { engine }), async (model) => {
+    const made = (): number => engine.calls.filter((call) => call === "make ready").length;
+    const more = async (): Promise<void> => {
+      const before = made();
+      while (made() < before + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await more();
+    await model.score([1, 2, 3]);
+    await more();
   });
 });
 

@@ -26,7 +26,8 @@ test("a session computes what is new, and knows what was said", async () => {
 });
 
 test("what an answer thinks and calls becomes part of the conversation", async () => {
-  await using(load(blob()), async (model) => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
     const tools = [{ type: "function" as const, function: { name: "sum" } }];
     const session = model.session({ tools, maxTokens: 2 });
     const { toolCalls } = await session.send("add").result;
@@ -39,9 +40,11 @@ test("what an answer thinks and calls becomes part of the conversation", async (
     ]);
     await session.send({ role: "tool", tool_call_id: toolCalls[0]!.id, content: "2" }).result;
     assert.equal(session.messages.length, 4);
-    const thinking = model.session({ reasoning: true, maxTokens: 2 });
+    const thinking = model.session({ reasoning: true, maxTokens: 2, documents: [{ text: "A town." }] });
     await thinking.send("why").result;
     assert.deepEqual(thinking.messages[1], { role: "assistant", content: "w1 ", reasoning_content: "hm" });
+    const asked = engine.calls.filter((call) => call.includes('"documents":[{"text":"A town."}]'));
+    assert.equal(asked.length, 1);
   });
 });
 

@@ -129,7 +129,7 @@ impl Executor {
     }
 
     /// Bytes of the packed weights.
-    pub fn weight_bytes(&self) -> usize {
+    pub fn weight_bytes(&self) -> u64 {
         self.weights.bytes()
     }
 

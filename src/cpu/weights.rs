@@ -16,7 +16,14 @@ pub struct Loading {
 impl Loading {
     /// Refuses a tensor that cannot be packed, before its bytes have come.
     pub fn check(tensor: &TensorInfo) -> Result<()> {
-        packer(tensor).map(drop).map_err(|error| error.tensor(&tensor.name))
+        Self::bytes_of(tensor).map(drop)
+    }
+
+    /// Bytes that a tensor takes when it is packed, or plain as vectors are. Formats without kernels take two to three times
+    /// those of the file.
+    pub fn bytes_of(tensor: &TensorInfo) -> Result<u64> {
+        let packer = packer(tensor).map_err(|error| error.tensor(&tensor.name))?;
+        Ok(if tensor.rows() == 1 { 4 * tensor.cols() } else { packer.bytes() })
     }
 
     /// Takes the bytes of `tensor` from `offset` on; they come in order.
@@ -109,10 +116,10 @@ impl Weights {
     }
 
     /// Bytes that they occupy.
-    pub fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> u64 {
         let bytes = |weight: &Weight| match weight {
             Weight::Matrix(matrix) => matrix.bytes(),
-            Weight::Vector(vector) => vector.len() * 4,
+            Weight::Vector(vector) => 4 * vector.len() as u64,
         };
         self.0.iter().map(bytes).sum()
     }

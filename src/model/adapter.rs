@@ -88,6 +88,10 @@ impl Adapters {
                     "the adapter changes a tensor that the model does not have: it is of another model";
                 return Err(Error::invalid_model(message).tensor(&a.name));
             };
+            // What the plan does not read has no effect: Gemma 4's files have keys and values of layers that share others'.
+            if !self.base.weights.iter().any(|weight| weight.name == target) {
+                continue;
+            }
             let changed = self.changed(target);
             if changed.is_empty() {
                 let message = "the adapter changes a tensor for which this version has no adapters";

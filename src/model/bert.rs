@@ -23,8 +23,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
 
     let dim = hyper.head_dim;
     let [x, y] = [hyper.embedding; 2].map(|width| b.slot(width));
-    let [q, k, v, attended] = [hyper.heads * dim; 4].map(|width| b.slot(width));
-    let inner = b.slot(hyper.feed_forward);
 
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: 1.0, out: x });
@@ -39,21 +37,25 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     b.layer_norm("token_embd_norm", eps, x)?;
     for layer in 0..hyper.layers {
         let name = |part: &str| format!("blk.{layer}.{part}");
-        let cache = b.cache(Cache { heads: hyper.heads, dim, window: None });
+        let heads = hyper.heads.of(layer);
+        let [q, k, v, attended] =
+            ["queries", "keys", "values", "attended"].map(|role| b.slot_of(role, heads * dim));
+        let inner = b.slot_of("inner", hyper.feed_forward.of(layer));
+        let cache = b.cache(Cache { heads, dim, window: None });
 
-        b.linear(&name("attn_q"), x, q)?;
-        b.linear(&name("attn_k"), x, k)?;
-        b.linear(&name("attn_v"), x, v)?;
+        b.biased(&name("attn_q"), x, q)?;
+        b.biased(&name("attn_k"), x, k)?;
+        b.biased(&name("attn_v"), x, v)?;
         b.push(Op::Store { cache, k, v });
         let scale = 1.0 / (dim as f32).sqrt();
-        b.push(Op::Attend { cache, heads: hyper.heads, scale, softcap: None, q, out: attended });
-        b.linear(&name("attn_output"), attended, y)?;
+        b.push(Op::Attend { cache, heads, scale, softcap: None, q, out: attended });
+        b.biased(&name("attn_output"), attended, y)?;
         b.push(Op::Add { x, y });
         b.layer_norm(&name("attn_output_norm"), eps, x)?;
 
-        b.linear(&name("ffn_up"), x, inner)?;
+        b.biased(&name("ffn_up"), x, inner)?;
         b.push(Op::Activate { f: Activation::GeluErf, x: inner });
-        b.linear(&name("ffn_down"), inner, y)?;
+        b.biased(&name("ffn_down"), inner, y)?;
         b.push(Op::Add { x, y });
         b.layer_norm(&name("layer_output_norm"), eps, x)?;
     }

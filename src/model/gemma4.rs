@@ -39,8 +39,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let eps = hyper.epsilon("attention.layer_norm_rms_epsilon")?;
     let cap = hyper.optional_number("final_logit_softcapping")?;
     let windowed = windowed_layers(hyper)?;
-    let kv_heads = hyper.layer_sizes("attention.head_count_kv", Some(hyper.heads))?;
-    let feed_forward = hyper.layer_sizes("feed_forward_length", None)?;
     let shared = hyper.optional_size("attention.shared_kv_layers")?.unwrap_or(0);
     let mut kinds = kinds(hyper, &mut b)?;
 
@@ -52,15 +50,16 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let kind = &mut kinds[usize::from(windowed[layer])];
         let dim = kind.dim;
-        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, hyper.heads * dim));
-        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads[layer] * dim));
+        let [heads, kv_heads] = [&hyper.heads, &hyper.kv_heads].map(|sizes| sizes.of(layer));
+        let [q, attended] = ["queries", "attended"].map(|role| b.slot_of(role, heads * dim));
+        let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads * dim));
 
         b.rms_norm(&name("attn_norm"), hyper.embedding, eps, x, h)?;
         b.linear(&name("attn_q"), h, q)?;
         if layer + shared < hyper.layers {
             b.linear(&name("attn_k"), h, k)?;
-            // Without a matrix for values, they are the keys as they come.
-            let own = b.has(&name("attn_v.weight"));
+            // Layers without a window may do without a matrix for values, which are the keys as they come then.
+            let own = windowed[layer] || b.has(&name("attn_v.weight"));
             if own {
                 b.linear(&name("attn_v"), h, v)?;
             }
@@ -69,7 +68,7 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
             b.rms_norm(&name("attn_q_norm"), dim, eps, q, q)?;
             b.rms_norm(&name("attn_k_norm"), dim, eps, k, k)?;
             decoder::rotate(&mut b, kind.rope, dim, [q, k]);
-            let cache = b.cache(Cache { heads: kv_heads[layer], dim, window: kind.window });
+            let cache = b.cache(Cache { heads: kv_heads, dim, window: kind.window });
             b.push(Op::Store { cache, k, v });
             kind.cache = Some(cache);
         } else {
@@ -80,12 +79,12 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
             let message = format!("layer {layer} has no keys and values, and none before it is of its kind");
             return Err(Error::invalid_model(message).key(hyper.key("attention.shared_kv_layers")));
         };
-        b.push(Op::Attend { cache, heads: hyper.heads, scale: 1.0, softcap: None, q, out: attended });
+        b.push(Op::Attend { cache, heads, scale: 1.0, softcap: None, q, out: attended });
         b.linear(&name("attn_output"), attended, y)?;
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, y, y)?;
         b.push(Op::Add { x, y });
 
-        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, feed_forward[layer]));
+        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, hyper.feed_forward.of(layer)));
         b.rms_norm(&name("ffn_norm"), hyper.embedding, eps, x, h)?;
         b.linear(&name("ffn_gate"), h, gate)?;
         b.linear(&name("ffn_up"), h, up)?;
@@ -113,15 +112,18 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
 
 /// Which layers have a window. Their heads are of another width, so the file must say it.
 fn windowed_layers(hyper: &Hyper) -> Result<Vec<bool>> {
-    let key = hyper.key("attention.sliding_window_pattern");
-    match hyper.metadata().bools(&key) {
-        Some(windowed) if windowed.len() == hyper.layers => Ok(windowed.to_vec()),
-        _ => Err(Error::invalid_model("it must be told of each layer whether it has a window").key(key)),
-    }
+    let name = "attention.sliding_window_pattern";
+    let windowed = hyper.layer_flags(name)?.map(<[bool]>::to_vec);
+    windowed.ok_or_else(|| {
+        let message = "it must be told of each layer whether it has a window";
+        Error::invalid_model(message).key(hyper.key(name))
+    })
 }
 
 /// The layers without a window, and those with.
 fn kinds(hyper: &Hyper, b: &mut Builder) -> Result<[Kind; 2]> {
+    // Three quarters of the pairs do not turn, which only this tensor says.
+    b.vector("rope_freqs.weight", hyper.rope_dims()? / 2)?;
     let global = Kind {
         dim: hyper.head_dim,
         rope: rope::queries_and_keys(hyper, b, Pairs::Halves)?,
@@ -129,7 +131,7 @@ fn kinds(hyper: &Hyper, b: &mut Builder) -> Result<[Kind; 2]> {
         cache: None,
     };
     let dim = hyper.size_or("attention.key_length_swa", hyper.head_dim)?;
-    hyper.product("attention.key_length_swa", hyper.heads, dim)?;
+    hyper.widths("attention.key_length_swa", dim)?;
     hyper.same("attention.value_length_swa", dim)?;
     let rope = b.rope(hyper.windowed_rope(Pairs::Halves, dim, WINDOWED_BASE)?);
     let window = hyper.optional_size("attention.sliding_window")?;

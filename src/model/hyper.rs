@@ -20,17 +20,32 @@ pub struct Hyper<'a> {
     /// Layers, L.
     pub layers: usize,
     /// Query heads, H.
-    pub heads: usize,
-    /// Key/value heads, Hk; the most that a layer has, where they differ.
-    pub kv_heads: usize,
+    pub heads: Sizes,
+    /// Key/value heads, Hk.
+    pub kv_heads: Sizes,
     /// Values per head, D.
     pub head_dim: usize,
-    /// Inner width of the feed-forward part, F; the largest, where layers differ.
-    pub feed_forward: usize,
+    /// Inner width of the feed-forward part, F.
+    pub feed_forward: Sizes,
     /// Tokens of the vocabulary, V.
     pub vocabulary: usize,
     /// Tokens that a sequence may have here.
     pub context_length: usize,
+}
+
+/// A size that layers have in common, or one for each.
+#[derive(Debug, Clone)]
+pub struct Sizes(Vec<usize>);
+
+impl Sizes {
+    /// Of a layer; past the last of a list, which is as long as there are layers, it is the first's.
+    pub fn of(&self, layer: usize) -> usize {
+        self.0.get(layer).or(self.0.first()).copied().unwrap_or_default()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().copied()
+    }
 }
 
 impl<'a> Hyper<'a> {
@@ -44,27 +59,33 @@ impl<'a> Hyper<'a> {
             metadata,
             embedding: 0,
             layers: 0,
-            heads: 0,
-            kv_heads: 0,
+            heads: Sizes(vec![]),
+            kv_heads: Sizes(vec![]),
             head_dim: 0,
-            feed_forward: 0,
+            feed_forward: Sizes(vec![]),
             vocabulary: 0,
             context_length: 0,
         };
         hyper.embedding = hyper.size("embedding_length")?;
         hyper.layers = hyper.size("block_count")?;
-        hyper.heads = hyper.size("attention.head_count")?;
-        let kv_heads = hyper.sizes("attention.head_count_kv", 1, Some(hyper.heads))?;
-        if let Some(kv_heads) = kv_heads.iter().find(|kv_heads| !hyper.heads.is_multiple_of(**kv_heads)) {
-            let message = format!("{} query heads cannot share {kv_heads} key/value heads", hyper.heads);
-            return Err(Error::invalid_model(message).key(hyper.key("attention.head_count_kv")));
+        hyper.heads = hyper.sizes("attention.head_count")?;
+        hyper.kv_heads = match hyper.stated("attention.head_count_kv") {
+            true => hyper.sizes("attention.head_count_kv")?,
+            false => hyper.heads.clone(),
+        };
+        let lists = hyper.heads.0.len().max(hyper.kv_heads.0.len());
+        for (heads, kv_heads) in (0..lists).map(|layer| (hyper.heads.of(layer), hyper.kv_heads.of(layer))) {
+            if !heads.is_multiple_of(kv_heads) {
+                let message = format!("{heads} query heads cannot share {kv_heads} key/value heads");
+                return Err(Error::invalid_model(message).key(hyper.key("attention.head_count_kv")));
+            }
         }
-        hyper.kv_heads = kv_heads.into_iter().max().unwrap_or(hyper.heads);
-        hyper.head_dim = hyper.size_or("attention.key_length", (hyper.embedding / hyper.heads).max(1))?;
-        hyper.product("attention.key_length", hyper.heads, hyper.head_dim)?;
+        // Where it is not stated, the first layer's heads tell it.
+        hyper.head_dim =
+            hyper.size_or("attention.key_length", (hyper.embedding / hyper.heads.of(0)).max(1))?;
+        hyper.widths("attention.key_length", hyper.head_dim)?;
         hyper.same("attention.value_length", hyper.head_dim)?;
-        hyper.feed_forward =
-            hyper.sizes("feed_forward_length", 1, None)?.into_iter().max().unwrap_or_default();
+        hyper.feed_forward = hyper.sizes("feed_forward_length")?;
         hyper.vocabulary = match metadata.strings("tokenizer.ggml.tokens") {
             Some(tokens) => tokens.len(),
             None => hyper.size("vocab_size")?,
@@ -88,6 +109,11 @@ impl<'a> Hyper<'a> {
         format!("{}.{name}", self.architecture)
     }
 
+    /// Whether the file has a hyperparameter.
+    pub fn stated(&self, name: &str) -> bool {
+        self.metadata.contains(&self.key(name))
+    }
+
     /// A size that must be there.
     pub fn size(&self, name: &str) -> Result<usize> {
         let key = self.key(name);
@@ -101,46 +127,35 @@ impl<'a> Hyper<'a> {
 
     /// A size with a default.
     pub fn size_or(&self, name: &str, default: usize) -> Result<usize> {
-        if self.metadata.get(&self.key(name)).is_some() { self.size(name) } else { Ok(default) }
+        if self.stated(name) { self.size(name) } else { Ok(default) }
     }
 
     /// A size that may be absent; 0 stands for absent.
     pub fn optional_size(&self, name: &str) -> Result<Option<usize>> {
         match self.metadata.u32(&self.key(name)) {
             Some(0) => Ok(None),
-            _ if self.metadata.get(&self.key(name)).is_none() => Ok(None),
+            _ if !self.stated(name) => Ok(None),
             _ => self.size(name).map(Some),
         }
     }
 
-    /// A size of each layer, which the file states by one number for all `layers` or by a list of theirs. A list is
-    /// returned as it is, whatever its length; see [`Hyper::layer_sizes`].
-    fn sizes(&self, name: &str, layers: usize, default: Option<usize>) -> Result<Vec<usize>> {
+    /// A size of each layer, which the file states by one number for all or by a list of theirs.
+    fn sizes(&self, name: &str) -> Result<Sizes> {
         let key = self.key(name);
-        match (self.metadata.get(&key), default) {
-            (None, Some(default)) => Ok(vec![default; layers]),
-            (Some(Value::Array(_)), _) => {
-                let sizes = self.metadata.u32s(&key);
-                let possible = |size: &u32| (1..=LARGEST).contains(&(*size as usize));
-                match sizes {
-                    Some(sizes) if !sizes.is_empty() && sizes.iter().all(possible) => {
-                        Ok(sizes.iter().map(|size| *size as usize).collect())
-                    }
-                    _ => Err(Error::invalid_model("a list of sizes must be there, one per layer").key(key)),
-                }
-            }
-            _ => Ok(vec![self.size(name)?; layers]),
+        if !matches!(self.metadata.get(&key), Some(Value::Array(_))) {
+            return Ok(Sizes(vec![self.size(name)?]));
         }
+        let sizes = self.metadata.u32s(&key).unwrap_or_default();
+        if sizes.len() != self.layers || !sizes.iter().all(|size| (1..=LARGEST).contains(&(*size as usize))) {
+            let message = format!("a list of {} sizes must be there, one per layer", self.layers);
+            return Err(Error::invalid_model(message).key(key));
+        }
+        Ok(Sizes(sizes.iter().map(|size| *size as usize).collect()))
     }
 
-    /// A size of each layer.
-    pub fn layer_sizes(&self, name: &str, default: Option<usize>) -> Result<Vec<usize>> {
-        let sizes = self.sizes(name, self.layers, default)?;
-        if sizes.len() != self.layers {
-            let message = format!("there are {} sizes for {} layers", sizes.len(), self.layers);
-            return Err(Error::invalid_model(message).key(self.key(name)));
-        }
-        Ok(sizes)
+    /// Checks that queries of heads with `dim` values are not too wide; `name` is to blame if they are.
+    pub fn widths(&self, name: &str, dim: usize) -> Result<()> {
+        self.heads.iter().try_for_each(|heads| self.product(name, heads, dim).map(drop))
     }
 
     /// `count` times `size`, the width of something; `name` is to blame if nothing can be so wide.
@@ -193,14 +208,26 @@ impl<'a> Hyper<'a> {
         self.metadata
     }
 
-    /// Which layers have a sliding window: a period p (every p-th layer is global) or a list of flags.
-    pub fn windowed_layers(&self, default_period: usize) -> Vec<bool> {
-        let key = self.key("attention.sliding_window_pattern");
-        if let Some(flags) = self.metadata.bools(&key) {
-            return (0..self.layers).map(|layer| flags.get(layer).copied().unwrap_or(false)).collect();
+    /// A flag of each layer, if the file has a list of them; it must have one for each.
+    pub fn layer_flags(&self, name: &str) -> Result<Option<&[bool]>> {
+        let key = self.key(name);
+        match self.metadata.bools(&key) {
+            Some(flags) if flags.len() != self.layers => {
+                let message = format!("there are {} flags for {} layers", flags.len(), self.layers);
+                Err(Error::invalid_model(message).key(key))
+            }
+            flags => Ok(flags),
         }
-        let period = self.metadata.u32(&key).map_or(default_period, |period| (period as usize).max(1));
-        (0..self.layers).map(|layer| layer % period < period - 1).collect()
+    }
+
+    /// Which layers have a sliding window: a period p (every p-th layer is global) or a list of flags.
+    pub fn windowed_layers(&self, default_period: usize) -> Result<Vec<bool>> {
+        let name = "attention.sliding_window_pattern";
+        if let Some(flags) = self.layer_flags(name)? {
+            return Ok(flags.to_vec());
+        }
+        let period = self.size_or(name, default_period)?;
+        Ok((0..self.layers).map(|layer| layer % period < period - 1).collect())
     }
 
     /// Rotary embedding of base `base` over the first `rope.dimension_count` values of a head, positions

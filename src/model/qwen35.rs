@@ -39,7 +39,6 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
     let recurrent = recurrent_layers(hyper)?;
 
     let [x, h, y] = [hyper.embedding; 3].map(|width| b.slot(width));
-    let [gate, up] = [hyper.feed_forward; 2].map(|width| b.slot(width));
     let table = b.matrix("token_embd.weight", hyper.vocabulary, hyper.embedding)?;
     b.push(Op::Embed { table, scale: 1.0, out: x });
     for (layer, recurrent) in recurrent.into_iter().enumerate() {
@@ -48,10 +47,11 @@ pub fn plan(hyper: &Hyper, tensors: &[TensorInfo]) -> Result<Plan> {
         if recurrent {
             delta.layer(&mut b, &name, eps, [h, y])?;
         } else {
-            attention(hyper, &mut b, &name, ropes, eps, [h, y])?;
+            attention(hyper, &mut b, layer, ropes, eps, [h, y])?;
         }
         b.push(Op::Add { x, y });
 
+        let [gate, up] = ["gate", "up"].map(|role| b.slot_of(role, hyper.feed_forward.of(layer)));
         b.rms_norm(&name("post_attention_norm"), hyper.embedding, eps, x, h)?;
         b.linear(&name("ffn_gate"), h, gate)?;
         b.linear(&name("ffn_up"), h, up)?;
@@ -84,16 +84,18 @@ fn recurrent_layers(hyper: &Hyper) -> Result<Vec<bool>> {
 fn attention(
     hyper: &Hyper,
     b: &mut Builder,
-    name: &dyn Fn(&str) -> String,
+    layer: usize,
     ropes: [RopeId; 2],
     eps: f32,
     [h, y]: [SlotId; 2],
 ) -> Result<()> {
-    let (heads, dim) = (hyper.heads, hyper.head_dim);
+    let name = |part: &str| format!("blk.{layer}.{part}");
+    let [heads, kv_heads] = [&hyper.heads, &hyper.kv_heads].map(|sizes| sizes.of(layer));
+    let dim = hyper.head_dim;
     // Of each head, the query and then the gate.
     let both = b.slot_of("queries and gates", 2 * heads * dim);
     let [q, gate, attended] = ["queries", "gates", "attended"].map(|role| b.slot_of(role, heads * dim));
-    let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, hyper.kv_heads * dim));
+    let [k, v] = ["keys", "values"].map(|role| b.slot_of(role, kv_heads * dim));
     b.linear(&name("attn_q"), h, both)?;
     b.linear(&name("attn_k"), h, k)?;
     b.linear(&name("attn_v"), h, v)?;
@@ -102,7 +104,7 @@ fn attention(
     b.rms_norm(&name("attn_q_norm"), dim, eps, q, q)?;
     b.rms_norm(&name("attn_k_norm"), dim, eps, k, k)?;
     decoder::rotate(b, ropes, dim, [q, k]);
-    let cache = b.cache(Cache { heads: hyper.kv_heads, dim, window: None });
+    let cache = b.cache(Cache { heads: kv_heads, dim, window: None });
     b.push(Op::Store { cache, k, v });
     let scale = 1.0 / (dim as f32).sqrt();
     b.push(Op::Attend { cache, heads, scale, softcap: None, q, out: attended });

@@ -36,11 +36,12 @@ pub fn queries_and_keys(hyper: &Hyper, b: &mut Builder, pairs: Pairs) -> Result<
 /// positions, since keys that are rotated by the one cannot be compared with queries rotated by the other.
 fn factors(hyper: &Hyper, b: &mut Builder) -> Result<Option<WeightId>> {
     let pairs = hyper.rope_dims()? / 2;
-    if !b.has("rope_factors_long.weight") {
+    let [short, long] = ["rope_factors_short.weight", "rope_factors_long.weight"];
+    if !b.has(short) && !b.has(long) {
         return b.optional_vector("rope_freqs.weight", pairs);
     }
-    let long = hyper.context_length > original_length(hyper)?;
-    b.vector(if long { "rope_factors_long.weight" } else { "rope_factors_short.weight" }, pairs).map(Some)
+    let beyond = hyper.context_length > original_length(hyper)?;
+    b.vector(if beyond { long } else { short }, pairs).map(Some)
 }
 
 fn original_length(hyper: &Hyper) -> Result<usize> {

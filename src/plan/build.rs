@@ -134,6 +134,12 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// As [`Builder::linear`], of a product whose bias must be in the file.
+    pub fn biased(&mut self, name: &str, x: SlotId, out: SlotId) -> Result<()> {
+        self.vector(&format!("{name}.bias"), self.slots[out.0])?;
+        self.linear(name, x, out)
+    }
+
     /// As [`Builder::linear`], with the rows from `first` on of a tensor of `total` rows, which has the weights of
     /// several products. The bias is the part's own, `{own}.bias`, or lies in the same way in `{name}.bias`.
     pub fn linear_part(

@@ -77,8 +77,9 @@ impl Matrix {
     }
 
     /// Bytes that it occupies.
-    pub fn bytes(&self) -> usize {
-        self.panels() * self.units() * (self.packing.code_bytes + self.packing.scale_bytes)
+    pub fn bytes(&self) -> u64 {
+        let unit = self.packing.code_bytes + self.packing.scale_bytes;
+        [self.panels(), self.units(), unit].into_iter().map(|count| count as u64).product()
     }
 
     fn units(&self) -> usize {
@@ -179,6 +180,11 @@ impl Packer {
         }
         let matrix = Matrix::new(packing, rows, cols);
         Ok(Packer { matrix, decoded, carry: Vec::new(), panels: 0 })
+    }
+
+    /// Bytes that the matrix will occupy.
+    pub fn bytes(&self) -> u64 {
+        self.matrix.bytes()
     }
 
     /// Bytes of a row in the file.

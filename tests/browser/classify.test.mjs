@@ -68,6 +68,22 @@ test("lines are told apart without examples, and better with some", { timeout: 2
   assert.ok(few.accuracy > 2 * majority && zero.accuracy > majority);
 });
 
+test("what several classifiers have in common with their last texts is kept, of each", { timeout: 60_000 }, async () => {
+  const held = await run(page, async ({ load }) => {
+    const model = await load("/tiny/llama-0.gguf", { device: "wasm" });
+    const classifiers = ["ab", "cd"].map((instruction) => model.classifier({ labels: ["x", "y"], instruction: instruction.repeat(300) }));
+    const held = [];
+    for (const index of [0, 1, 0, 1]) {
+      await classifiers[index].classify("z");
+      held.push(model.info.memory.kv);
+    }
+    await model.close();
+    return held;
+  });
+  assert.ok(held[1] > held[0], `${held}`);
+  assert.deepEqual(held.slice(2), [held[1], held[1]]);
+});
+
 test("a label's score is what score() says of its tokens", { timeout: 120_000 }, async () => {
   const { plain, ours } = await run(page, async () => {
     const labels = ["praise", "technical problem", "no"];

@@ -109,7 +109,7 @@ impl Draft {
     }
 
     /// A tensor of random F32 values: a vector of values around 1, or a matrix of unit gain.
-    fn push(&mut self, name: &str, rows: usize, cols: usize) {
+    pub fn push(&mut self, name: &str, rows: usize, cols: usize) {
         let seed = self.tensors.len() as u32;
         let gain = (3.0 / cols as f32).sqrt();
         let random = numbers(rows * cols, seed);

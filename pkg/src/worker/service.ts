@@ -17,6 +17,7 @@ import type {
 import { Refusals } from "../refusals.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
+import { breathe } from "./breath.js";
 import { bring, type Ready, type Setting } from "./device.js";
 import { classify, embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
@@ -69,6 +70,8 @@ export class Service {
   #dismiss: () => Promise<void> = async () => {};
   #queue: Job[] = [];
   #current: Job | undefined;
+  /** How often there was nothing to do. */
+  #idles = 0;
 
   constructor(outside: Outside) {
     this.#outside = outside;
@@ -137,6 +140,7 @@ export class Service {
       this.#setting = setting;
       this.#ready = await bring(setting);
       post({ type: "loaded", info: this.#ready.info, place: this.#place() });
+      if (this.#current === undefined) void this.#idle();
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }
@@ -182,6 +186,23 @@ export class Service {
       await this.#serve(job);
     }
     this.#current = undefined;
+    void this.#idle();
+  }
+
+  /** Has the engine make ready what later requests may take, until there is one. */
+  async #idle(): Promise<void> {
+    const idle = ++this.#idles;
+    const engine = this.#ready?.engine;
+    try {
+      while (engine !== undefined && this.#current === undefined && this.#dead === undefined && idle === this.#idles) {
+        const making = call(() => engine.makeReady());
+        if (making === undefined) return;
+        await making;
+        await breathe();
+      }
+    } catch (thrown) {
+      this.#die(translated(thrown));
+    }
   }
 
   async #serve({ id, request, controller }: Job): Promise<void> {
@@ -191,13 +212,17 @@ export class Service {
     } catch (thrown) {
       const error = translated(thrown);
       if (error instanceof Trap) {
-        this.#dead = error;
-        this.#queue = [];
-        this.#outside.post({ type: "dead", error: toWire(error) });
+        this.#die(error);
       } else {
         this.#refuse(id, error);
       }
     }
+  }
+
+  #die(trap: WispError): void {
+    this.#dead = trap;
+    this.#queue = [];
+    this.#outside.post({ type: "dead", error: toWire(trap) });
   }
 
   async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
