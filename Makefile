@@ -4,6 +4,7 @@ define HELP
 make demo     set up, build, fetch its two models, serve the demo at http://localhost:$(PORT)/
 make test     set up, build, fetch the test models, run all tests
 make bench    set up, build, fetch its models, measure beside wllama, transformers.js and native llama.cpp (three quarters of an hour; ARGS="--help")
+make bench-gpu  models of random weights on this machine's own GPU, beside llama.cpp's Vulkan path (ARGS="--shapes llama-3.2-1b")
 make build    the complete npm package in pkg/, optimized (takes minutes)
 make setup    install what this machine lacks: a compiler for wasm32, Chromium, npm packages
 make models   fetch the default model and the test models
@@ -20,7 +21,7 @@ PACKAGE = pkg/$(INSTALLED)
 TEST_PACKAGES = $(patsubst %/package-lock.json,%/$(INSTALLED),$(wildcard tests/*/package-lock.json))
 
 .NOTPARALLEL:
-.PHONY: help demo test bench build setup models clean tools test-tools demo-models package
+.PHONY: help demo test bench bench-gpu build setup models clean tools test-tools demo-models package
 
 help:
 	@echo "$$HELP"
@@ -43,6 +44,9 @@ bench: tools test-tools $(PACKAGE) tests/browser/$(INSTALLED) bench/$(INSTALLED)
 	$(STEP) "kernels alone, plain SIMD" cargo xtask bench --variant simd
 	$(STEP) "models" python3 scripts/models.py smollm2 gemma3 minilm minilm-f16
 	@npm --prefix bench run --silent bench -- $(ARGS)
+
+bench-gpu: tools bench/$(INSTALLED)
+	@cargo run --quiet --release -p bench-gpu -- $(ARGS)
 
 build: tools $(PACKAGE)
 	$(STEP) "optimized wasm" cargo xtask wasm --release

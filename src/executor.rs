@@ -58,7 +58,7 @@ impl Loading {
             Loading::Gpu(loading) => {
                 tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
                 gpu::Demand::of(plan, tensors.iter().copied(), kv_type).check(loading.gpu())?;
-                tensors.iter().try_for_each(|tensor| loading.reserve(tensor))
+                loading.prepare(plan, tensors, kv_type)
             }
         }
     }
@@ -456,6 +456,12 @@ impl Executor {
             }
             Executor::Gpu(executor) => executor.hidden(rows, states),
         }
+    }
+
+    /// Has the GPU make what steps of another kind take, a little at a time: what ends before there may be more of it, or
+    /// nothing if all is ready.
+    pub fn make_ready(&self) -> Option<Signal> {
+        self.gpu().and_then(gpu::Executor::make_ready)
     }
 
     /// What ends when there is something to go on with, if that is not now.

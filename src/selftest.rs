@@ -3,13 +3,13 @@
 
 use crate::cpu::KvType;
 use crate::error::{Code, Error, Result};
-use crate::executor::{Executor, Loading};
+use crate::executor::{Draw, Executor, Loading};
 use crate::gguf::{TensorInfo, TensorType};
 use crate::gpu::Gpu;
-use crate::plan::{Activation, Builder, Cache, Head, Op, Plan};
+use crate::plan::{self, Activation, Builder, Head, Op, Pairs, Plan, Rope, SlotId};
 use std::rc::Rc;
 
-/// Rows of the tables, and their columns: four heads.
+/// Tokens that there are, and values of a token: four heads.
 const ROWS: usize = 96;
 const WIDTH: usize = HEADS * DIM;
 const HEADS: usize = 4;
@@ -20,55 +20,112 @@ const EPSILON: f32 = 1e-5;
 const STEPS: [&[u32]; 3] =
     [&[17, 3, 80, 3, 55], &[42], &[7, 1, 90, 33, 60, 2, 71, 18, 44, 5, 29, 86, 13, 64, 38, 51, 77, 9]];
 
-/// How far a value may be off, in parts of the largest: keys and values are rounded on both sides.
+/// How far a value may be off, in parts of the largest: keys, values and activations are rounded, each side in its way.
 const TOLERANCE: f32 = 0.05;
 
 /// Refuses a GPU that computes something else than the CPU.
 pub async fn check(gpu: &Rc<Gpu>) -> Result<()> {
-    let products = !gpu.is_software();
-    compare(&states(Loading::gpu(gpu), products).await?, &states(Loading::cpu(), products).await?)
+    let card = !gpu.is_software();
+    let (got, want) = (answers(Loading::gpu(gpu), card).await?, answers(Loading::cpu(), card).await?);
+    compare(&got.values, &want.values)?;
+    // Near-ties may be decided otherwise.
+    let likely = |(token, logits): (&u32, &Vec<f32>)| {
+        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        logits.get(*token as usize).is_some_and(|logit| best - logit <= 2.0 * TOLERANCE * largest(logits))
+    };
+    match got.chosen.iter().zip(&want.last).all(likely) {
+        true => Ok(()),
+        false => Err(wrong("a token that it chooses is not the likeliest".to_owned())),
+    }
+}
+
+fn wrong(what: String) -> Error {
+    let message =
+        format!("the GPU computes wrongly ({what}): update its driver, or load with device \"wasm\"");
+    Error::new(Code::UnsupportedDevice, message)
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
 fn compare(got: &[f32], want: &[f32]) -> Result<()> {
-    let largest = want.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-    let near = |(got, want): (&f32, &f32)| (got - want).abs() <= TOLERANCE * largest;
+    let most = TOLERANCE * largest(want);
+    let near = |(got, want): (&f32, &f32)| (got - want).abs() <= most;
     match got.iter().zip(want).filter(|pair| !near(*pair)).count() {
         0 => Ok(()),
-        wrong => Err(Error::new(
-            Code::UnsupportedDevice,
-            format!(
-                "the GPU computes wrongly ({wrong} of {} values of a test are not the processor's): \
-                 update its driver, or load with device \"wasm\"",
-                want.len()
-            ),
-        )),
+        count => Err(wrong(format!("{count} of {} values of a test are not the processor's", want.len()))),
     }
 }
 
 /// What the model answers.
-async fn states(mut loading: Loading, products: bool) -> Result<Vec<f32>> {
+#[derive(Default)]
+struct Answers {
+    /// States, or logits, of all rows.
+    values: Vec<f32>,
+    /// Logits of each step's last row.
+    last: Vec<Vec<f32>>,
+    /// The tokens that the GPU has chosen after these rows.
+    chosen: Vec<u32>,
+}
+
+async fn answers(mut loading: Loading, card: bool) -> Result<Answers> {
     let tensors = [
-        tensor("nibbles.weight", ROWS, TensorType::Q4_0),
-        tensor("bytes.weight", ROWS, TensorType::Q8_0),
-        tensor("norm.weight", 1, TensorType::F32),
+        tensor("nibbles.weight", ROWS, WIDTH, TensorType::Q4_0),
+        tensor("bytes.weight", ROWS, WIDTH, TensorType::Q8_0),
+        tensor("q.weight", WIDTH, WIDTH, TensorType::Q8_0),
+        tensor("k.weight", WIDTH, WIDTH, TensorType::Q4_0),
+        tensor("down.weight", WIDTH, ROWS, TensorType::Q4_0),
+        tensor("norm.weight", 1, WIDTH, TensorType::F32),
+        tensor("heads.weight", 1, DIM, TensorType::F32),
     ];
     for (k, tensor) in (1..).zip(&tensors) {
         loading.push(tensor, 0, &weights(tensor, k))?;
     }
-    let mut executor = loading.finish(plan(&tensors, products)?, KvType::F16)?;
+    let plan = if card { layer(&tensors)? } else { elements(&tensors)? };
+    let mut executor = loading.finish(plan, KvType::F16)?;
     let mut cache = executor.new_cache();
-    let (mut all, mut states) = (Vec::new(), Vec::new());
-    for tokens in &STEPS[..if products { 3 } else { 2 }] {
+    let mut answers = Answers::default();
+    for tokens in &STEPS[..if card { 3 } else { 2 }] {
         executor.begin(&mut [(&mut cache, *tokens)])?;
         while !executor.advance(&mut [&mut cache], &mut || false)? {
             wait(&executor).await;
         }
-        while !executor.hidden(0..tokens.len(), &mut states)? {
-            wait(&executor).await;
-        }
-        all.append(&mut states);
+        answers.read(&mut executor, tokens.len()).await?;
     }
-    Ok(all)
+    Ok(answers)
+}
+
+impl Answers {
+    /// Reads what a step has left of its rows.
+    async fn read(&mut self, executor: &mut Executor, rows: usize) -> Result<()> {
+        let mut values = Vec::new();
+        if let Head::Hidden { .. } = executor.plan().head {
+            while !executor.hidden(0..rows, &mut values)? {
+                wait(executor).await;
+            }
+            self.values.append(&mut values);
+            return Ok(());
+        }
+        let most = executor.head_rows();
+        for first in (0..rows).step_by(most) {
+            while !executor.logits(first..rows.min(first + most), &mut values)? {
+                wait(executor).await;
+            }
+            self.values.extend_from_slice(&values);
+        }
+        self.last.push(self.values[self.values.len() - ROWS..].to_vec());
+        let greedy = Draw { top_k: 1, temperature: 1.0, top_p: 1.0, repeat_penalty: 1.0, ..Draw::default() };
+        if executor.choose(rows - 1, &greedy, None, None)? {
+            self.chosen.push(loop {
+                match executor.chosen()? {
+                    Some(token) => break token,
+                    None => wait(executor).await,
+                }
+            });
+        }
+        Ok(())
+    }
 }
 
 async fn wait(executor: &Executor) {
@@ -77,32 +134,67 @@ async fn wait(executor: &Executor) {
     }
 }
 
-/// Tables of two formats, a norm, attention and a gate: unpacking, sums over a workgroup, exponentials and f16s. With
-/// `products`, a product too: a program would take seconds to compile its kernels, and they are made of the same.
-fn plan(tensors: &[TensorInfo], products: bool) -> Result<Plan> {
+/// What a program is asked, to which a layer's kernels would take seconds to compile: tables of two formats, a norm,
+/// attention and a gate. That is unpacking, sums over a workgroup, exponentials and f16s.
+fn elements(tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
-    let cache = b.cache(Cache { heads: HEADS, dim: DIM, window: None });
+    let cache = b.cache(plan::Cache { heads: HEADS, dim: DIM, window: None });
     let [x, h, y, out] = [WIDTH; 4].map(|width| b.slot(width));
-    for (name, out) in [("nibbles.weight", x), ("bytes.weight", y)] {
-        let table = b.matrix(name, ROWS, WIDTH)?;
-        b.push(Op::Embed { table, scale: 1.0, out });
-    }
+    embed(&mut b, "nibbles.weight", x)?;
+    embed(&mut b, "bytes.weight", y)?;
     b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
     b.push(Op::Store { cache, k: h, v: y });
     b.push(Op::Attend { cache, heads: HEADS, scale: 0.25, softcap: None, q: h, out });
     b.push(Op::Gate { f: Activation::Silu, x: h, y: out });
     b.push(Op::Add { x: h, y });
-    if !products {
-        return Ok(b.finish(Head::Hidden { x: h }, 32, true));
-    }
-    let (weight, out) = (b.matrix("nibbles.weight", ROWS, WIDTH)?, b.slot(ROWS));
-    b.push(Op::MatMul { weight, bias: None, x: h, out });
-    Ok(b.finish(Head::Hidden { x: out }, 32, true))
+    Ok(b.finish(Head::Hidden { x: h }, 32, true))
 }
 
-fn tensor(name: &str, rows: usize, kind: TensorType) -> TensorInfo {
-    let dims = vec![WIDTH as u64, rows as u64];
-    let bytes = (rows * WIDTH) as u64 / kind.block_len() * kind.block_bytes();
+/// A layer as models have it, and a head: a step of one row is made of the fused kernels then, others of tiles and of
+/// those in between.
+fn layer(tensors: &[TensorInfo]) -> Result<Plan> {
+    let mut b = Builder::new(tensors);
+    let cache = b.cache(plan::Cache { heads: HEADS, dim: DIM, window: None });
+    let [x, h, q, k, v] = [WIDTH; 5].map(|width| b.slot(width));
+    let [gate, up] = [ROWS; 2].map(|width| b.slot(width));
+    let frequencies = (0..DIM / 2).map(|pair| 0.3f32.powi(pair as i32)).collect();
+    let rope =
+        b.rope(Rope { pairs: Pairs::Halves, frequencies, factors: None, magnitude: 1.0, temperature: None });
+    embed(&mut b, "nibbles.weight", x)?;
+    b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
+    for (name, out) in [("q", q), ("k", k), ("q", v)] {
+        b.linear(name, h, out)?;
+    }
+    for slot in [q, k] {
+        b.rms_norm("heads", DIM, EPSILON, slot, slot)?;
+    }
+    for slot in [q, k] {
+        b.push(Op::Rotate { rope, dim: DIM, x: slot });
+    }
+    b.push(Op::Store { cache, k, v });
+    b.push(Op::Attend { cache, heads: HEADS, scale: 0.25, softcap: None, q, out: h });
+    b.linear("k", h, v)?;
+    b.push(Op::Add { x, y: v });
+    b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
+    b.linear("nibbles", h, gate)?;
+    b.linear("bytes", h, up)?;
+    b.push(Op::Gate { f: Activation::Silu, x: gate, y: up });
+    b.linear("down", gate, v)?;
+    b.push(Op::Add { x, y: v });
+    b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
+    let weight = b.matrix("bytes.weight", ROWS, WIDTH)?;
+    Ok(b.finish(Head::Logits { weight, x: h, softcap: None }, 32, true))
+}
+
+fn embed(b: &mut Builder, name: &str, out: SlotId) -> Result<()> {
+    let table = b.matrix(name, ROWS, WIDTH)?;
+    b.push(Op::Embed { table, scale: 1.0, out });
+    Ok(())
+}
+
+fn tensor(name: &str, rows: usize, cols: usize, kind: TensorType) -> TensorInfo {
+    let dims = vec![cols as u64, rows as u64];
+    let bytes = (rows * cols) as u64 / kind.block_len() * kind.block_bytes();
     TensorInfo { name: name.into(), dims, kind, offset: 0, bytes }
 }
 

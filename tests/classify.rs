@@ -1,11 +1,15 @@
 //! Classification by generative models: what comes of many prompts and answers at once is what each would have alone.
 
+#[path = "tokenizer/sketch.rs"]
+mod sketch;
 mod support;
+
+use sketch::{Sketch, text};
 
 use std::rc::Rc;
 use support::gpu::open;
 use support::models::{json, load, load_fixture, load_fixture_on, path, tokens};
-use wisplm::chat::Clock;
+use wisplm::chat::{Clock, Templates};
 use wisplm::executor::Executor;
 use wisplm::loader::Model;
 use wisplm::runtime::Score;
@@ -75,6 +79,11 @@ fn so_they_are_on_a_gpu() {
     compare(&mut model, "llama-0", &[3, 40, 1], 2e-3);
 }
 
+fn templates(source: &str) -> Templates {
+    let key = "tokenizer.chat_template";
+    Templates::from_metadata(&Sketch::default().with(key, text(source)).metadata())
+}
+
 fn classify(model: &mut Model, task: &str, texts: &[&str], kept: Option<&Kept>) -> (Vec<Vec<f32>>, Kept) {
     let Model { executor, tokenizer, templates, .. } = model;
     let prompting = Prompting { tokenizer, templates, clock: CLOCK };
@@ -107,6 +116,17 @@ fn a_real_model_tells_labels() {
     let (logits, _) = classify(&mut model, &several, &texts, None);
     println!("each by itself: {logits:?}");
     assert!(logits.iter().all(|logits| logits.len() == 2));
+}
+
+#[test]
+fn labels_are_no_thoughts() {
+    let mut model = load_fixture("tiny/llama-0.gguf");
+    let mut scores = |end: &str| {
+        let source = format!("{{# </think> #}}{{{{ messages[0].content ~ {end:?} }}}}");
+        model.templates = templates(&source);
+        classify(&mut model, r#"{ "labels": ["a", "bc"] }"#, &["b"], None).0
+    };
+    assert_eq!(scores("<think>\n"), scores("<think>\n\n</think>\n\n"));
 }
 
 #[test]

@@ -223,6 +223,7 @@ fn prescribed_calls_are_read_as_calls() {
         "[TOOL_CALLS]",
         "[TOOL_CALLS] [ARGS]",
         "<|python_tag|>",
+        "<|tool|> <|/tool|>",
         "<tool_call> <function=",
         "<|tool_call> <tool_call|>",
     ];
@@ -240,7 +241,7 @@ fn prescribed_calls_are_read_as_calls() {
                 let prompt = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap();
                 let mut reply = prompt.reply;
                 let mut parts = reply.push(&model.text(&answer));
-                parts += reply.finish();
+                parts += reply.finish(false);
                 assert!(!parts.calls.is_empty() && parts.text.is_empty(), "{sign}: {}", model.text(&answer));
                 for call in &parts.calls {
                     let all = tools();
@@ -271,7 +272,7 @@ fn read_if_formed(model: &Model, template: &str, parameters: Json, calls: &str) 
     matcher.take(&model.tokenizer.encode_within(calls).unwrap()).ok()?;
     let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
     let mut parts = reply.push(calls);
-    parts += reply.finish();
+    parts += reply.finish(false);
     assert!(matcher.is_finished() || matcher.mask().is_ok());
     Some(parts.calls.into_iter().map(|call| Json::Object(call.arguments)).collect())
 }
@@ -394,7 +395,7 @@ fn an_answer_may_have_its_own_form_or_that_of_a_call() {
                 let answer = model.text(&model.answer(format, &mut draw));
                 let mut reply = chat::prompt(&templates, &model.tokenizer, &asked, CLOCK).unwrap().reply;
                 let mut parts = reply.push(&answer);
-                parts += reply.finish();
+                parts += reply.finish(false);
                 seen[usize::from(parts.calls.is_empty())] += 1;
                 assert!(parts.text.is_empty() != parts.calls.is_empty(), "{answer}");
                 assert!(!parts.calls.is_empty() || parts.text == r#"{"name": "Bob"}"#, "{answer}");
@@ -434,9 +435,11 @@ fn a_form_that_cannot_be_had_is_refused_before_the_first_token() {
         let format = Format::from_json(json).and_then(|format| model.vocabulary.compile(format).map(|_| ()));
         format.expect_err(json).code
     };
-    for json in
-        [r#"{ "schema": { "type": "integer", "minimum": 3, "maximum": 2 } }"#, r#"{ "schema": false }"#]
-    {
+    for json in [
+        r#"{ "schema": { "type": "integer", "minimum": 3, "maximum": 2 } }"#,
+        r#"{ "schema": false }"#,
+        r##"{ "schema": { "type": "object", "properties": { "n": { "$ref": "#" } }, "required": ["n"] } }"##,
+    ] {
         assert_eq!(refusal(json), Code::ConstraintUnsatisfiable, "{json}");
     }
     let nested = format!(r#"{{ "schema": {}1{} }}"#, "[".repeat(10_000), "]".repeat(10_000));

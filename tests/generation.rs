@@ -258,6 +258,41 @@ fn an_answer_goes_on_in_another_run() {
     }
 }
 
+/// What a form prescribes takes one step, however many tokens it has.
+#[test]
+fn tokens_that_nobody_chooses_take_one_step() {
+    let mut model = load_fixture("tiny/llama-0.gguf");
+    let whole = generate(&mut model, &PROMPT, &greedy()).tokens;
+    let ops = |model: &Model, rows: usize| {
+        let steps = &model.executor.cpu().unwrap().program(rows).steps;
+        steps.iter().filter(|step| step.takes_time()).count()
+    };
+    let mut run = begin(&model, &PROMPT, &greedy()).unwrap();
+    while !matches!(
+        run.advance(&mut model.executor, &model.tokenizer, &mut || false).unwrap(),
+        Progress::Token { .. }
+    ) {}
+    for count in [1, 20] {
+        let from = run.usage().answer;
+        run.follow(&model.tokenizer, &whole[from..][..count], |_, _| {});
+        let mut pauses = 0;
+        let next = loop {
+            let mut pause = || {
+                pauses += 1;
+                false
+            };
+            match run.advance(&mut model.executor, &model.tokenizer, &mut pause).unwrap() {
+                Progress::Token { token, .. } => break token,
+                other => assert!(matches!(other, Progress::Prefill { .. }), "{other:?}"),
+            }
+        };
+        assert_eq!(next, whole[from + count]);
+        let one = ops(&model, count + 1);
+        println!("{count} tokens: {pauses} pauses, {one} ops");
+        assert!((one..2 * one).contains(&pauses), "{count} tokens: {pauses} pauses, {one} ops");
+    }
+}
+
 #[test]
 fn bad_input_is_refused_and_the_next_run_is_good() {
     let mut model = load_fixture("tiny/llama-0.gguf");

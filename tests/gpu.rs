@@ -5,12 +5,14 @@ mod support;
 use std::rc::Rc;
 use support::draft::Draft;
 use support::gpu::open;
-use support::models::{json, load_fixture, load_fixture_on, load_fixture_with, numbers as values, tokens};
+use support::models::{
+    fixture, json, load_fixture, load_fixture_on, load_fixture_with, numbers as values, tokens,
+};
 use support::numbers::largest_error;
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
-use wisplm::error::Code;
-use wisplm::executor::Cache;
+use wisplm::error::{Code, Error};
+use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::Value;
 use wisplm::gpu::{Demand, Gpu};
 use wisplm::loader::{Loader, Model};
@@ -211,6 +213,41 @@ fn a_token_takes_one_submit_of_few_dispatches_and_creates_nothing() {
     }
 }
 
+/// Bytes that weights pass through on their way.
+const STAGING: u64 = 4 << 20;
+
+/// What kernels there are is known from the header; so are all buffers.
+#[test]
+fn nothing_is_left_to_compile_when_the_last_weight_has_come() {
+    let gpu = open();
+    for name in ["llama-0", "gemma3-0-Q4_K_M", "phi3-0"] {
+        let bytes = std::fs::read(fixture(&format!("tiny/{name}.gguf"))).unwrap();
+        let mut loader = Loader::new(1, None, None).on(&gpu);
+        let start = gpu.counts();
+        bytes.chunks(1000).for_each(|chunk| loader.push(chunk).unwrap());
+        let before = gpu.counts();
+        let mut model = loader.finish().unwrap();
+        let after = gpu.counts();
+        assert_eq!(after.pipelines, before.pipelines, "{name}");
+        println!("{name}: {} pipelines", after.pipelines - start.pipelines);
+        // Tensors that have the weights of several products are taken apart; else only small constants come with them.
+        if name != "phi3-0" {
+            let later = after.bytes - before.bytes;
+            assert!(later <= 50_000, "{name}: {later} bytes of buffers");
+            // What the page is told is what was made, but for the staging buffer.
+            let Some(executor) = model.executor.gpu() else { panic!("{name} is not on the GPU") };
+            let (told, made) = (executor.peak_bytes() as f64, (after.bytes - start.bytes - STAGING) as f64);
+            println!("{name}: {told} bytes are told, {made} were made");
+            assert!((told / made - 1.0).abs() <= 0.05, "{name}: {told} of {made}");
+        }
+        let mut cache = model.executor.new_cache();
+        model.executor.begin(&mut [(&mut cache, &[1, 2, 3])]).unwrap();
+        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+        model.executor.cancel();
+        assert_eq!(gpu.counts().pipelines, before.pipelines, "{name}");
+    }
+}
+
 #[test]
 fn the_self_test_passes() {
     let gpu = open();
@@ -251,6 +288,47 @@ fn what_the_gpu_cannot_run_goes_to_the_cpu_if_it_may() {
     assert_eq!(model.executor.device(), "wasm");
     assert_eq!(model.refusal, Some(error.to_string()));
     assert_eq!(load_fixture_on(&gpu, "tiny/llama-0.gguf").refusal, None);
+}
+
+/// A sequence for which there is no memory fails by itself: others go on, and it does where there is some again.
+#[test]
+fn memory_that_lacks_is_the_fault_of_one_request() {
+    let gpu = open();
+    for name in ["llama-0", "qwen35-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let executor = &mut model.executor;
+        let take = |executor: &mut Executor, cache: &mut Cache, tokens: &[u32]| {
+            let mut logits = vec![];
+            executor.begin(&mut [(cache, tokens)])?;
+            assert!(executor.advance(&mut [cache], &mut || false)?);
+            assert!(executor.logits(tokens.len() - 1..tokens.len(), &mut logits)?);
+            Ok::<_, Error>(logits)
+        };
+        let lacks = |error: Error| assert_eq!(error.code, Code::OutOfMemory, "{name}: {error}");
+        let mut first = executor.new_cache();
+        take(executor, &mut first, &[5, 6, 7]).unwrap();
+        let (mut alone, mut fork) = (executor.new_cache(), executor.fork(&first).unwrap());
+
+        // Not for all of it, if for a part.
+        for room in [0, 1000] {
+            gpu.leave_room(room);
+            executor.fork(&first).map(drop).map_err(lacks).expect_err("there is no room for a fork");
+            lacks(take(executor, &mut alone, &[5]).expect_err("there is no room"));
+            lacks(executor.save(&first, &mut vec![]).expect_err("there is no room to copy it"));
+        }
+        gpu.check().unwrap();
+        let want = take(executor, &mut first, &[8]).unwrap();
+        let got = take(executor, &mut fork, &[8]).unwrap();
+        assert_eq!(got, want, "{name}: sequences that have memory");
+
+        // A step that could not be done is gone on with.
+        executor.begin(&mut [(&mut alone, &[5, 6, 7, 8])]).unwrap_err();
+        gpu.leave_room(u64::MAX);
+        let got = take(executor, &mut alone, &[5, 6, 7, 8]).unwrap();
+        let error = largest_error(&got, &want);
+        assert!(error <= 1e-3, "{name}: {error}");
+        assert!(executor.save(&first, &mut vec![]).unwrap());
+    }
 }
 
 /// Sequences of different lengths stepped at once, and a sequence begun where another has ended.

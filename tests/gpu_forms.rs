@@ -12,12 +12,13 @@ use support::products::{ROUNDING, check};
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
 use wisplm::executor::Cache;
-use wisplm::gpu::{Features, Gpu, Tile, Tuning};
+use wisplm::gpu::{Counts, Features, Gpu, Tile, Tuning};
 use wisplm::loader::Loader;
 use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
-/// Mean |Δ log-probability| that products in 32 bits may cost beside keys and values in 16, products in 16, and bytes.
+/// Mean |Δ log-probability| that keys and values in 16 bits may cost; beside them products of rounded weights in 16 bits,
+/// and in bytes.
 const PLAIN: f32 = 0.002;
 const HALF: f32 = 0.02;
 const PACKED: f32 = 0.06;
@@ -42,26 +43,83 @@ fn tuned(gpu: &Gpu, products: &[(&str, [usize; 2])], tile: Option<Tile>) {
 /// Prompts in tiles, few rows, and single ones, which each have kernels of their own.
 const STEPS: [usize; 5] = [100, 16, 7, 3, 1];
 
+/// All eight combinations of what a card may have.
+fn combinations() -> impl Iterator<Item = Features> {
+    (0..8).map(|bits: u32| Features {
+        f16: bits & 1 != 0,
+        subgroup: if bits & 2 != 0 { ALL.subgroup } else { 0 },
+        packed_dot: bits & 4 != 0,
+    })
+}
+
+/// Floats stay in 32 bits whatever a card has; weights of few bits may go through narrow tiles.
 #[test]
-fn models_score_the_same_with_every_feature_and_without_it() {
-    let some = [
-        ("no feature", NONE, None, PLAIN),
-        ("subgroups", Features { subgroup: 8, ..NONE }, None, PLAIN),
-        ("shader-f16", Features { f16: true, ..NONE }, None, HALF),
-        ("packed dot", Features { packed_dot: true, ..NONE }, Some(Tile::Packed), PACKED),
-        ("all", ALL, Some(Tile::Packed), PACKED),
-        ("all, 16 bits", ALL, None, HALF),
-    ];
-    for (what, features, tile, most) in some {
+fn models_score_the_same_with_every_combination_of_features() {
+    let name = "tiny/gemma3-0-Q4_K_M.gguf";
+    let text = tokens(&json("tiny/gemma3-0.json")["tokens"]);
+    let mut want = vec![];
+    for features in combinations() {
         let gpu = card(features);
+        let tile = features.packed_dot.then_some(Tile::Packed);
         // Groups of threads that are as small as subgroups.
         tuned(&gpu, &[("F32", [8, 4]), ("F16", [8, 2])], tile);
-        println!("{what}");
-        let name = if features == ALL { "gemma3-0" } else { "llama-0" };
-        let errors = errors(&gpu, name, &STEPS);
-        assert!(errors.iter().all(|error| *error <= most), "{what}, {name}: {errors:?}");
-        // Single rows are not in tiles.
-        assert!(errors[4] <= PLAIN, "{what}, {name}: {errors:?}");
+        println!("{:?}", features.names());
+        let floats = errors(&gpu, "llama-0", &STEPS);
+        assert!(floats.iter().all(|error| *error <= PLAIN), "{features:?}: {floats:?}");
+
+        let got = score_in_steps(&mut load_fixture_on(&gpu, name), &text, 100);
+        if want.is_empty() {
+            want = got.clone();
+        }
+        let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).sum::<f32>() / got.len() as f32;
+        let (least, most) = match (features.f16, features.packed_dot) {
+            (_, true) => (3e-4, PACKED),
+            (true, false) => (3e-4, HALF),
+            // Sums in another order.
+            (false, false) => (0.0, 2e-4),
+        };
+        println!("{name}: {apart:.6}");
+        assert!((least..=most).contains(&apart), "{features:?}: {apart}");
+    }
+}
+
+/// What a step of a card costs, beyond where several workgroups share a head's keys: nothing is created, whatever the
+/// step's rows, and a layer of llama takes five dispatches, six then.
+#[test]
+fn cards_create_nothing_after_the_warm_up() {
+    let gpu = card(ALL);
+    let long = 120;
+    gpu.share_keys(long);
+    for (name, of_layer) in [("llama-0", 5), ("gemma3-0", 7)] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let layers = model.executor.plan().caches.len();
+        let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let (mut cache, mut logits) = (model.executor.new_cache(), vec![]);
+        while model.executor.make_ready().is_some() {}
+        let warm = gpu.counts();
+        let steps = [70, 16, 8, 7, 4, 3, 2, 1].into_iter().chain(std::iter::repeat_n(1, 12));
+        let mut done = 0;
+        for rows in steps {
+            let before = gpu.counts();
+            model.executor.begin(&mut [(&mut cache, &text[done..done + rows])]).unwrap();
+            assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+            assert!(model.executor.logits(rows - 1..rows, &mut logits).unwrap());
+            let after = gpu.counts();
+            if rows == 1 {
+                let of_layer = of_layer + u64::from(done >= long);
+                assert_eq!(
+                    after.dispatches - before.dispatches,
+                    of_layer * layers as u64 + 2,
+                    "{name}, {done} keys"
+                );
+            }
+            assert_eq!(after.submits - before.submits, 1, "{name}, {rows} rows");
+            done += rows;
+        }
+        assert!(done > long);
+        let after = gpu.counts();
+        let created = |counts: &Counts| [counts.pipelines, counts.bind_groups, counts.buffers];
+        assert_eq!(created(&after), created(&warm), "{name}");
     }
 }
 
@@ -116,12 +174,14 @@ fn shapes_that_cannot_be_are_left_out() {
 /// Caps, windows, heads of other sizes, encoders, keys of bytes: in tiles of rows, with and without exchanges.
 #[test]
 fn attention_in_tiles_is_the_same_in_every_family() {
-    for features in [NONE, ALL] {
+    let some: &[&str] = &["gemma2-0", "phi3-0", "qwen35-0"];
+    let others: &[&str] =
+        &["llama-0", "mistral3-0", "qwen2-0", "qwen3-0", "smollm3-0", "gemma3-0", "gemma4-0"];
+    for (features, names) in [(NONE, some.to_vec()), (ALL, [some, others].concat())] {
         let gpu = card(features);
-        for name in ["gemma2-0", "phi3-0", "qwen35-0"] {
-            let most = if features == ALL { HALF } else { PLAIN };
+        for name in names {
             let errors = errors(&gpu, name, &[100]);
-            assert!(errors[0] <= most, "{name}: {errors:?}");
+            assert!(errors[0] <= PLAIN, "{name}: {errors:?}");
         }
         let (answers, mut model) = (json("tiny/bert-0.json"), load_fixture_on(&gpu, "tiny/bert-0.gguf"));
         let texts = vec![tokens(&answers["tokens"])];
@@ -177,7 +237,7 @@ fn sequences_decoded_at_once_answer_as_each_alone() {
 #[test]
 fn shapes_are_tried_once_on_a_card_and_never_on_a_program() {
     let load = |gpu: &Rc<Gpu>| {
-        let bytes = std::fs::read(fixture("tiny/llama-0.gguf")).unwrap();
+        let bytes = std::fs::read(fixture("tiny/gemma3-0-Q4_K_M.gguf")).unwrap();
         let mut loader = Loader::new(1, None, None).on(gpu);
         loader.push(&bytes).unwrap();
         loader
@@ -192,7 +252,7 @@ fn shapes_are_tried_once_on_a_card_and_never_on_a_program() {
     assert!(found.products.keys().all(|format| found.shape(format).is_some()));
     assert_eq!(Tuning::parse(&kept), found);
     let errors = errors(&gpu, "llama-0", &[100, 1]);
-    assert!(errors.iter().all(|error| *error <= PACKED), "{errors:?}");
+    assert!(errors.iter().all(|error| *error <= PLAIN), "{errors:?}");
 
     let next = card(ALL);
     next.tune(found);
@@ -215,5 +275,8 @@ fn cards_pass_the_self_test_with_products() {
         let start = Instant::now();
         pollster::block_on(selftest::check(&gpu)).unwrap();
         println!("{:.1?}, {} pipelines", start.elapsed(), gpu.counts().pipelines);
+        // Five matrices; 17 of a layer of several rows by itself, twice; 6 of one row's, fused; norm and head three times, and
+        // the head of one row three times; three choices.
+        assert_eq!(gpu.counts().dispatches, 5 + 2 * 17 + 6 + 3 * 2 + 3 + 3 * 2);
     }
 }

@@ -49,17 +49,11 @@ export class Settings {
     return this.#values.maxTokens;
   }
 
-  /** The sampling part, as options of `generate`. Values that mean "off" are left out. */
+  /** The sampling part, as options of `generate`. All of it: what is left out has a default there, which is not "off". */
   generation() {
     const { temperature, topP, topK, minP, repeatPenalty, maxTokens, seed } = this.#values;
-    const options = { temperature, maxTokens, seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0] };
-    if (repeatPenalty > 1) options.repeatPenalty = repeatPenalty;
-    if (temperature > 0) {
-      if (topP < 1) options.topP = topP;
-      if (topK > 0) options.topK = topK;
-      if (minP > 0) options.minP = minP;
-    }
-    return options;
+    const drawn = seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+    return { temperature, topP, topK, minP, repeatPenalty, maxTokens, seed: drawn };
   }
 
   /** Builds the panel into the dialog's form. */

@@ -1,33 +1,10 @@
 // llama.cpp itself, in a process of its own: told what to do by messages, it answers each with what it measured.
 
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { memory } from "../memory.mjs";
+import { measure, open } from "./llama.mjs";
 
-// With any other number than 0 of threads it may take fewer than a context asks for.
-const llama = await getLlama({ gpu: false, build: "never", maxThreads: 0, logLevel: LlamaLogLevel.info, logger });
+const llama = await open(false);
 let opened;
-
-// llama.cpp tells its timings in two lines of its log.
-const TIMING = /(prompt )?eval time =\s*([\d.]+) ms \/\s*(\d+)/;
-let timed = () => {};
-
-function logger(level, message) {
-  const [, prompt, ms, count] = TIMING.exec(message) ?? [];
-  if (ms !== undefined) timed(prompt ? "prefill" : "decode", { ms: Number(ms), count: Number(count) });
-  else if (level === LlamaLogLevel.error || level === LlamaLogLevel.fatal) console.error(message);
-}
-
-/** What llama.cpp spent computing since it was last asked: `{ prefill, decode }`, each `{ ms, count }`. */
-function timings(context) {
-  return new Promise((resolve) => {
-    const told = {};
-    timed = (what, time) => {
-      told[what] = time;
-      if (told.prefill && told.decode) resolve(told);
-    };
-    void context.printTimings();
-  });
-}
 
 const requests = {
   version: () => llama.llamaCppRelease.release,
@@ -59,20 +36,10 @@ const requests = {
     return { loadMs: performance.now() - began, runs: { threads: held.idealThreads } };
   },
 
-  // The clock is llama.cpp's own, and stands still while a token is sampled: node-llama-cpp, which does that, would slow
-  // the decode by a fifteenth.
   async measure({ prompt: { tokens }, steps }) {
     const { sequence } = opened;
     await sequence.clearHistory();
-    const began = performance.now();
-    // The likeliest token, at temperature 0.
-    const generated = sequence.evaluate(tokens, { temperature: 0, yieldEogToken: true });
-    await generated.next();
-    const firstTokenMs = performance.now() - began;
-    for (let step = 0; step < steps; step++) await generated.next();
-    await generated.return();
-    const { prefill, decode } = await timings(sequence.context);
-    return { read: prefill.count, made: 1 + decode.count, prefillMs: prefill.ms, decodeMs: decode.ms, firstTokenMs };
+    return measure(sequence, tokens, steps);
   },
 
   /** By how much the process has grown, at its highest; the model's mapped file counts once it has been read. */

@@ -1,6 +1,7 @@
 //! The forms that an answer can be asked to have.
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
+use crate::finite::is_finite;
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,6 +37,12 @@ impl Format {
 
     pub(crate) fn grammar(self) -> Result<TopLevelGrammar> {
         Ok(match self {
+            Format::Schema(schema) if !is_finite(&schema) => {
+                return Err(Error::new(
+                    Code::ConstraintUnsatisfiable,
+                    "format.schema accepts only values without end: what refers to itself must be allowed to be left out",
+                ));
+            }
             Format::Schema(schema) => TopLevelGrammar::from_json_schema(compact(schema)?),
             Format::Regex(regex) => {
                 // Digits and word characters are ASCII's, as in JavaScript.

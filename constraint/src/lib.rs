@@ -7,6 +7,7 @@
 //! also a wall: a format may be hostile, and what traps here leaves the engine as it is.
 
 mod error;
+mod finite;
 mod format;
 mod matcher;
 mod vocabulary;

@@ -33,6 +33,13 @@ export interface Tool {
   };
 }
 
+/** A text to answer from. Which fields templates show is their business; these are the usual ones. */
+export interface ChatDocument {
+  readonly title?: string;
+  readonly text?: string;
+  readonly [field: string]: unknown;
+}
+
 /** What the model asks for. Its result is a message `{ role: "tool", tool_call_id, name, content }` in the next request. */
 export interface ToolCall {
   /** The call's name: the model's own, where it gives one. */
@@ -42,7 +49,8 @@ export interface ToolCall {
 }
 
 /** A conversation as JSON, for the engine. */
-export function conversation(messages: unknown, { tools, toolChoice, reasoning, continueAssistant }: ChatOptions = {}): string {
+export function conversation(messages: unknown, options: ChatOptions = {}): string {
+  const { tools, toolChoice, documents, reasoning, continueAssistant } = options;
   if (!Array.isArray(messages)) throw invalidArgument("messages must be an array of { role, content }", "messages");
   try {
     return JSON.stringify(
@@ -50,6 +58,7 @@ export function conversation(messages: unknown, { tools, toolChoice, reasoning, 
         messages,
         ...(tools !== undefined && { tools }),
         ...(toolChoice !== undefined && { toolChoice }),
+        ...(documents !== undefined && { documents }),
         ...(reasoning !== undefined && { reasoning }),
         ...(continueAssistant !== undefined && { continueAssistant }),
       },
@@ -61,7 +70,7 @@ export function conversation(messages: unknown, { tools, toolChoice, reasoning, 
 }
 
 /** Gives a name to calls that have none: nine letters and digits, which is what Mistral's templates want. */
-export function named({ id, ...call }: WireToolCall): ToolCall {
+export function named({ id, ...call }: WireToolCall): Required<WireToolCall> {
   return { id: id ?? Array.from({ length: 9 }, () => Math.floor(Math.random() * 36).toString(36)).join(""), ...call };
 }
 

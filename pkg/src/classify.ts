@@ -4,6 +4,7 @@ import { invalidArgument } from "./errors.js";
 import { classifyByHead, type LabelScore, labelScores } from "./head.js";
 import type { Link } from "./link.js";
 import { type ClassifyOptions, type ClassifyRunOptions, classifyOptions, classifyRunOptions, steps, texts } from "./options.js";
+import { means } from "./vectors.js";
 
 /** Tells the labels of texts, again and again: what is asked of the model is prepared once. */
 export interface Classifier {
@@ -25,7 +26,7 @@ type OwnLabels = readonly string[] | undefined;
 
 export function classifier(link: Link, own: OwnLabels, task: ClassifierTask): Classifier {
   const { labels, ...options } = task;
-  const { multiLabel, instruction, examples, calibrate } = classifyOptions(options);
+  const { multiLabel, instruction, examples, calibrate, long = "error" } = classifyOptions(options);
   const wanted = labels === undefined ? undefined : texts(labels, "labels");
   const asked = { instruction, examples, calibrate };
   if (own !== undefined) {
@@ -36,10 +37,10 @@ export function classifier(link: Link, own: OwnLabels, task: ClassifierTask): Cl
   }
   const scores = async (inputs: string[], { signal, onProgress }: ClassifyRunOptions): Promise<LabelScore[][]> => {
     const step = steps(onProgress);
-    if (own !== undefined) return classifyByHead(link, own, inputs, { wanted, multiLabel, signal, step });
+    if (own !== undefined) return classifyByHead(link, own, inputs, { wanted, multiLabel, long, signal, step });
     const json = JSON.stringify({ labels: wanted, multiLabel, ...asked });
-    const logits = await link.ask<"classify">({ kind: "classify", task: json, texts: inputs }, signal, step);
-    return logits.map((scores) => labelScores(wanted!, scores, wanted, multiLabel));
+    const logits = await link.ask<"classify">({ kind: "classify", task: json, texts: inputs, long }, signal, step);
+    return means(logits).map((scores) => labelScores(wanted!, scores, wanted, multiLabel));
   };
   async function classify(text: string, options?: ClassifyRunOptions): Promise<LabelScore[]>;
   async function classify(texts: readonly string[], options?: ClassifyRunOptions): Promise<LabelScore[][]>;

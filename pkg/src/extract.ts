@@ -65,10 +65,15 @@ export async function extract(ask: Ask, { chats, thinks }: Pick<WireInfo, "chats
   const prompt = chats ? [{ role: "user", content: asked }] : `${asked}\n\nJSON: `;
   const format = { schema: json };
   const answer = ask(prompt, { format, maxTokens, temperature: 0, ...(chats && thinks && { reasoning: false }), ...(signal && { signal }) });
-  const { text: value, finishReason } = await answer.result;
+  const { text: value, finishReason, usage } = await answer.result;
   if (finishReason === "abort") throw aborted(signal);
   if (finishReason === "length") {
-    throw new WispError("context-overflow", `the value was not complete after ${maxTokens} tokens: raise maxTokens, or bound the schema's texts and lists`);
+    const { promptTokens, completionTokens } = usage;
+    const end =
+      completionTokens < maxTokens
+        ? `when the context ended, after a prompt of ${promptTokens} tokens and ${completionTokens} of the value: shorten the text, load the model with a larger contextLength,`
+        : `after ${maxTokens} tokens: raise maxTokens,`;
+    throw new WispError("context-overflow", `the value was not complete ${end} or bound the schema's texts and lists`);
   }
   return validated(schema, JSON.parse(value) as unknown);
 }
@@ -80,11 +85,17 @@ function isStandard(schema: unknown): schema is StandardSchema {
 
 function jsonSchema(schema: unknown): object | boolean {
   if (!isStandard(schema)) return schema as object;
-  const standard = schema["~standard"];
-  if (standard.jsonSchema === undefined) {
-    throw invalidArgument(`schema (of ${standard.vendor}) cannot write itself as JSON Schema: convert it first`, "schema");
+  const { vendor, jsonSchema } = schema["~standard"];
+  if (jsonSchema === undefined) {
+    const advice = `give the JSON Schema that ${vendor} makes of it, or take a version of ${vendor} with the Standard JSON Schema interface (Zod has it from 4.2 on)`;
+    throw invalidArgument(`schema (of ${vendor}) cannot write itself as JSON Schema: ${advice}`, "schema");
   }
-  return standard.jsonSchema.input({ target: "draft-2020-12" });
+  try {
+    return jsonSchema.input({ target: "draft-2020-12" });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument(`schema (of ${vendor}) cannot be written as JSON Schema: ${why}`, "schema");
+  }
 }
 
 // A schema of a library may want more than JSON Schema can say, and turn the value into something else.

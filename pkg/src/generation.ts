@@ -1,7 +1,7 @@
 // A generation under way, as any number of readers see it.
 
 import { aborted, type WispError } from "./errors.js";
-import { named, type ToolCall } from "./chat.js";
+import type { ToolCall } from "./chat.js";
 import type { Link } from "./link.js";
 import type { WireDelta, WireGenerated, WireRequest } from "./protocol.js";
 
@@ -91,7 +91,7 @@ export type GenerationEvent =
 export interface Generation extends AsyncIterable<string> {
   /** What it came to. */
   readonly result: Promise<GenerationResult>;
-  /** Everything that happens: text, reasoning, calls of tools, tokens, the end. */
+  /** Everything that happens, when it does: text, reasoning, calls of tools (each once it is complete), tokens, the end. */
   events(): AsyncIterableIterator<GenerationEvent>;
   /** The text deltas as a stream. */
   toReadableStream(): ReadableStream<string>;
@@ -104,6 +104,7 @@ export class Run implements Generation {
   readonly #reasoning: string[] = [];
   readonly #tokens: number[] = [];
   readonly #logprobs: TokenLogprob[] = [];
+  readonly #toolCalls: ToolCall[] = [];
   #ended = false;
   #failure: WispError | undefined;
   #readers = 0;
@@ -240,7 +241,7 @@ export class Run implements Generation {
     };
   }
 
-  #append({ text, reasoning, tokens, likelihoods = [] }: WireDelta): void {
+  #append({ text, reasoning, tokens, likelihoods = [], toolCalls = [] }: WireDelta): void {
     for (const [i, id] of tokens.entries()) {
       const logprob = likelihoods[i];
       this.#events.push({ type: "token", id, ...(logprob !== undefined && { logprob }) });
@@ -255,13 +256,13 @@ export class Run implements Generation {
       this.#events.push({ type: "text", text });
       this.#text.push(text);
     }
+    for (const call of toolCalls) this.#events.push({ type: "tool-call", call });
+    this.#toolCalls.push(...toolCalls);
     this.#announce();
   }
 
-  #finish({ finishReason, stop, toolCalls: calls = [], usage, timings, dropped }: WireGenerated): void {
+  #finish({ finishReason, stop, usage, timings, dropped }: WireGenerated): void {
     if (this.#ended) return;
-    const toolCalls = calls.map(named);
-    for (const call of toolCalls) this.#events.push({ type: "tool-call", call });
     const end = { finishReason, ...(stop !== undefined && { stop }), usage, timings };
     this.#events.push({ type: "finish", ...end });
     this.#ended = true;
@@ -271,7 +272,7 @@ export class Run implements Generation {
       tokens: this.#tokens,
       ...end,
       ...(dropped !== undefined && { dropped }),
-      toolCalls,
+      toolCalls: this.#toolCalls,
       reasoning: this.#reasoning.join(""),
       ...(this.#logprobs.length > 0 && { logprobs: this.#logprobs }),
     });

@@ -2,6 +2,8 @@
 
 import { invalidArgument } from "./errors.js";
 import type { Link } from "./link.js";
+import type { WireLong } from "./protocol.js";
+import { means } from "./vectors.js";
 
 /** A label, and how probable it is. */
 export interface LabelScore {
@@ -42,17 +44,18 @@ export async function classifyByHead(
   link: Link,
   labels: readonly string[],
   texts: string[],
-  { wanted, multiLabel, signal, step }: {
+  { wanted, multiLabel, long, signal, step }: {
     wanted?: readonly string[] | undefined;
     multiLabel?: boolean | undefined;
+    long: WireLong;
     signal?: AbortSignal | undefined;
     step?: ((done: number, total: number) => void) | undefined;
   },
 ): Promise<LabelScore[][]> {
   // A label that the model does not have is known at once.
   wanted?.forEach((label) => indexOf(labels, label));
-  const logits = await link.ask<"head">({ kind: "head", inputs: texts }, signal, step);
-  return logits.map((scores) => labelScores(labels, scores, wanted, multiLabel));
+  const logits = await link.ask<"head">({ kind: "head", inputs: texts, long }, signal, step);
+  return means(logits).map((scores) => labelScores(labels, scores, wanted, multiLabel));
 }
 
 function indexOf(labels: readonly string[], label: string): number {
@@ -75,9 +78,4 @@ function softmax(logits: readonly number[]): number[] {
   const weights = logits.map((logit) => Math.exp(logit - most));
   const sum = weights.reduce((total, weight) => total + weight, 0);
   return weights.map((weight) => weight / sum);
-}
-
-/** The cosine of the angle between two vectors of length 1. */
-export function dot(one: Float32Array, other: Float32Array): number {
-  return one.reduce((sum, value, i) => sum + value * other[i]!, 0);
 }

@@ -8,7 +8,7 @@ export type { SavedClassifier } from "./fit/saved.js";
 export type { WispErrorCode, WispErrorDetails } from "./errors.js";
 export type { DeviceReport } from "./probe.js";
 export type { WebGpuReport } from "./webgpu.js";
-export type { Message, TextPart, Tool, ToolCall } from "./chat.js";
+export type { ChatDocument, Message, TextPart, Tool, ToolCall } from "./chat.js";
 export type { AdapterSource, ChatOptions, ClassifyExample, ClassifyOptions, ClassifyRunOptions, EmbedOptions, ExtractOptions, GenerateOptions, LoadOptions, LoadProgress, RerankOptions, SendOptions, SessionOptions, TokenizeOptions } from "./options.js";
 export type { Classifier, ClassifierTask } from "./classify.js";
 export type { Extracted, FromSchema, StandardSchema } from "./extract.js";

@@ -2,10 +2,10 @@
 
 import { conversation, type Message } from "./chat.js";
 import { type Classifier, classifier, type ClassifierTask } from "./classify.js";
-import { WispError } from "./errors.js";
+import { invalidArgument, WispError } from "./errors.js";
 import { type Extracted, extract } from "./extract.js";
 import { type Generation, Run } from "./generation.js";
-import { type DocumentScore, dot, type LabelScore, ranked, sigmoid } from "./head.js";
+import { type DocumentScore, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
 import {
   adapterScales,
@@ -33,7 +33,7 @@ import {
 } from "./options.js";
 import type { WireInfo, WireLoaded, WirePlace } from "./protocol.js";
 import { Numbers, type Session, WorkerSession } from "./session.js";
-import { invalidArgument } from "./errors.js";
+import { byInput, dot, means, unit } from "./vectors.js";
 
 /** What a model is, and where it runs. */
 export interface ModelInfo {
@@ -70,7 +70,7 @@ export interface ModelInfo {
   };
   /**
    * Bytes: of the weights; of keys and values, those of a full context or, if that is more, all that there are (of sessions, of
-   * conversations that may go on); and the most that the engine has taken so far.
+   * conversations that may go on); and the most that has been taken so far, of a GPU too.
    */
   readonly memory: { readonly weights: number; readonly kv: number; readonly peak: number };
   /** What did not go as it might have, such as a download that could not be kept, or why not the GPU, in plain sentences. */
@@ -114,7 +114,8 @@ export interface Model extends AsyncDisposable {
   /** How likely each token is after those before it. Token ids are taken as given; a text gets the model's begin token. */
   score(text: string | readonly number[], options?: { signal?: AbortSignal }): Promise<Score>;
   /**
-   * The vector of a text. A text longer than the context is refused with `context-overflow`, never cut.
+   * The vector of a text. A text longer than the context is refused with `context-overflow`, before any is computed, or read in
+   * chunks, as `long` says; never cut.
    */
   embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
   /** The vectors of several texts. */
@@ -131,12 +132,14 @@ export interface Model extends AsyncDisposable {
   classifier(task: ClassifierTask): Classifier;
   /**
    * A value that a schema accepts, out of a text: a JSON Schema, which also gives its type, or a schema of a library that
-   * has the Standard JSON Schema interface.
+   * has the Standard JSON Schema interface. A text longer than the context is refused with `context-overflow`: chunks would
+   * each have a value of their own, and how these are one is for the caller to say.
    */
   extract<const S extends object | boolean>(text: string, schema: S, options?: ExtractOptions): Promise<Extracted<S>>;
   /**
    * How relevant documents are to a query, the most relevant first. A reranker's scores are probabilities; with an embedding
-   * model they are cosines. A document that is with the query longer than the context is refused with `context-overflow`.
+   * model they are cosines. A document that is with the query longer than the context is refused with `context-overflow`, or
+   * counts by its best chunk, as `long` says.
    */
   rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]>;
   /**
@@ -204,8 +207,8 @@ export class WorkerModel implements Model {
 
   chat(messages: readonly Message[], options?: ChatOptions): Generation {
     try {
-      const { signal, tools, toolChoice, reasoning, continueAssistant, ...others } = chatOptions(options);
-      const asked = conversation(messages, { tools, toolChoice, reasoning, continueAssistant });
+      const { signal, tools, toolChoice, documents, reasoning, continueAssistant, ...others } = chatOptions(options);
+      const asked = conversation(messages, { tools, toolChoice, documents, reasoning, continueAssistant });
       return Run.start(this.#link, { kind: "chat", conversation: asked, options: wired(others) }, signal);
     } catch (error) {
       return Run.failed(error as WispError);
@@ -229,11 +232,11 @@ export class WorkerModel implements Model {
   embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
   embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>;
   async embed(input: string | readonly string[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]> {
-    const { signal, onProgress, normalize = true, ...others } = embedOptions(options);
+    const { signal, onProgress, normalize = true, long = "error", ...others } = embedOptions(options);
     const single = typeof input === "string";
     if (!single && !Array.isArray(input)) throw invalidArgument("text must be a string or an array of strings", "text");
-    const request = { kind: "embed" as const, texts: single ? [input] : texts(input, "text"), options: { normalize, ...others } };
-    const vectors = await this.#link.ask<"embed">(request, signal, steps(onProgress));
+    const request = { kind: "embed" as const, texts: single ? [input] : texts(input, "text"), options: { normalize, ...others }, long };
+    const vectors = means(await this.#link.ask<"embed">(request, signal, steps(onProgress)), normalize ? unit : undefined);
     return single ? vectors[0]! : vectors;
   }
 
@@ -261,13 +264,13 @@ export class WorkerModel implements Model {
   }
 
   async rerank(query: string, documents: readonly string[], options?: RerankOptions): Promise<DocumentScore[]> {
-    const { signal, onProgress } = rerankOptions(options);
+    const { signal, onProgress, long = "error" } = rerankOptions(options);
     const [question, ...answers] = [text(query, "query"), ...texts(documents, "documents")] as const;
     if (this.#embeds) {
-      const embedding = { kind: "embed" as const, options: { normalize: true } };
-      const [asked] = await this.#link.ask<"embed">({ ...embedding, texts: [question] }, signal);
-      const vectors = await this.#link.ask<"embed">({ ...embedding, texts: answers }, signal, steps(onProgress));
-      return ranked(vectors.map((vector) => dot(asked!, vector)));
+      const embedding = { kind: "embed" as const, options: { normalize: true }, long };
+      const [asked] = means(await this.#link.ask<"embed">({ ...embedding, texts: [question] }, signal), unit);
+      const found = byInput(await this.#link.ask<"embed">({ ...embedding, texts: answers }, signal, steps(onProgress)));
+      return ranked(found.map((chunks) => Math.max(...chunks.map((chunk) => dot(asked!, chunk)))));
     }
     const { labels } = this.#info;
     if (labels?.length !== 1) {
@@ -275,8 +278,8 @@ export class WorkerModel implements Model {
       throw new WispError("unsupported-model", `this model ${is}: rerank needs a reranker or an embedding model`);
     }
     const inputs = answers.map((answer): [string, string] => [question, answer]);
-    const logits = await this.#link.ask<"head">({ kind: "head", inputs }, signal, steps(onProgress));
-    return ranked(logits.map(([logit]) => sigmoid(logit!)));
+    const found = byInput(await this.#link.ask<"head">({ kind: "head", inputs, long }, signal, steps(onProgress)));
+    return ranked(found.map((chunks) => sigmoid(Math.max(...chunks.map(([logit]) => logit!)))));
   }
 
   async setAdapters(scales: readonly number[]): Promise<void> {

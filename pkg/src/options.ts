@@ -1,6 +1,6 @@
 // Options are checked here by name and kind: each takes effect or is refused. Ranges are the engine's business.
 
-import type { Message, Tool } from "./chat.js";
+import type { ChatDocument, Message, Tool } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
 import { type Format, formatJson } from "./format.js";
 import type { WireGenerate } from "./protocol.js";
@@ -117,6 +117,8 @@ export interface ChatOptions extends GenerateOptions {
    * a name have it call one, or that one.
    */
   toolChoice?: "auto" | "none" | "required" | { name: string };
+  /** Texts to answer from. Refused where the model's template has no place for them. */
+  documents?: readonly ChatDocument[];
   /**
    * Whether the model reasons before it answers; by default as its template says. Refused where the model cannot do
    * otherwise.
@@ -156,6 +158,12 @@ export interface EmbedOptions {
   normalize?: boolean;
   /** Keep only so many leading components (for models trained for it), scaled to length 1 again if `normalize`. */
   dimensions?: number;
+  /**
+   * What happens to a text longer than the context. `"error"`, the default, refuses all with `context-overflow`. `"chunk"` reads
+   * it in parts that fit, cut where there is white space: its vector is the mean of theirs, weighted by their tokens, and has
+   * length 1 again if `normalize`.
+   */
+  long?: "error" | "chunk";
   /** Called as texts are embedded. */
   onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
@@ -180,6 +188,12 @@ export interface ClassifyRunOptions {
 export interface ClassifyOptions extends ClassifyRunOptions {
   /** Whether a text may have several labels, each with a probability of its own. Default `false`. */
   multiLabel?: boolean;
+  /**
+   * What happens to a text longer than the context (with the examples, where a prompt has them). `"error"`, the default, refuses
+   * all with `context-overflow`. `"chunk"` reads it in parts that fit, cut where there is white space: a label's logit is the
+   * mean of theirs, weighted by their tokens.
+   */
+  long?: "error" | "chunk";
   /** What a model that generates text is asked; by default, which label fits. */
   instruction?: string;
   /** Texts whose labels are known, for such a model to go by. */
@@ -203,6 +217,12 @@ export interface ExtractOptions {
 
 /** How to rank documents. */
 export interface RerankOptions {
+  /**
+   * What happens to a document that is longer than the context (with the query, where a reranker reads both). `"error"`, the
+   * default, refuses all with `context-overflow`. `"chunk"` reads it in parts that fit, cut where there is white space, and
+   * takes the score of the best.
+   */
+  long?: "error" | "chunk";
   /** Called as documents are scored. */
   onProgress?: (progress: InputProgress) => void;
   /** Ends the work. */
@@ -260,6 +280,9 @@ export const callback: Check = (value, option) => {
 export const oneOf = (...names: string[]): Check => (value, option) => {
   if (!names.includes(value as string)) throw wrong(option, `one of ${names.map((name) => `"${name}"`).join(", ")}`, value);
 };
+
+/** What happens to a text longer than the context. */
+export const long = oneOf("error", "chunk");
 
 const string: Check = (value, option) => {
   if (typeof value !== "string") throw wrong(option, "a string", value);
@@ -369,7 +392,7 @@ const generation: Record<string, Check> = {
   signal,
 };
 
-const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, reasoning: flag };
+const sending: Record<string, Check> = { ...generation, tools: objects, toolChoice: choice, documents: objects, reasoning: flag };
 
 export function generateOptions(options?: GenerateOptions): GenerateOptions {
   return checked(options, generation, "generate");
@@ -401,13 +424,13 @@ export function sessionOptions(options?: SessionOptions): SessionOptions {
 export function embedOptions(options?: EmbedOptions): EmbedOptions {
   return checked(
     options,
-    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, onProgress: callback, signal },
+    { pooling: oneOf("mean", "cls"), normalize: flag, dimensions: positive, long, onProgress: callback, signal },
     "embed",
   );
 }
 
 export function classifyOptions(options?: ClassifyOptions): ClassifyOptions {
-  const own = { multiLabel: flag, instruction: string, examples: objects, calibrate: flag };
+  const own = { multiLabel: flag, long, instruction: string, examples: objects, calibrate: flag };
   return checked(options, { ...own, onProgress: callback, signal }, "classify");
 }
 
@@ -425,7 +448,7 @@ export function steps(onProgress: ClassifyRunOptions["onProgress"]): ((done: num
 }
 
 export function rerankOptions(options?: RerankOptions): RerankOptions {
-  return checked(options, { onProgress: callback, signal }, "rerank");
+  return checked(options, { long, onProgress: callback, signal }, "rerank");
 }
 
 export function tokenizeOptions(options?: TokenizeOptions): TokenizeOptions {

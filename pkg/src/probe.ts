@@ -1,12 +1,15 @@
 // What this browser can do.
 
+import { Refusals } from "./refusals.js";
+import type { Storage } from "./storage.js";
 import { inspectWebGpu, type WebGpuReport } from "./webgpu.js";
 
 /** What this browser can do for a model, and why not more. */
 export interface DeviceReport {
   /**
-   * What `load` begins with if it is not told; `null` where it cannot run at all. From `"webgpu"` it turns to wasm where a
-   * test of the adapter fails, or the model does not fit.
+   * What `load` comes to if it is not told; `null` where it cannot run at all. From `"webgpu"` it turns to wasm where the model
+   * does not fit, or a test of the adapter fails. A test that has failed here before is a reason for `"wasm"`; `load` tries
+   * again all the same, and a success is the end of it.
    */
   readonly device: "webgpu" | "wasm" | null;
   /** What of WebAssembly there is. */
@@ -91,6 +94,15 @@ export function obstacle(features: WasmFeatures): string | undefined {
   return undefined;
 }
 
+/** The adapter, with what the engine has found out about it before. */
+async function adapter(): Promise<WebGpuReport> {
+  const report = await inspectWebGpu();
+  const storage = globalThis.navigator?.storage as unknown as Storage | undefined;
+  if (report.reason !== undefined || typeof storage?.getDirectory !== "function") return report;
+  const reason = await new Refusals(storage).of(report.description);
+  return reason === undefined ? report : { ...report, reason };
+}
+
 async function storage(): Promise<{ available: boolean; free?: number }> {
   const manager = globalThis.navigator?.storage as StorageManager | undefined;
   if (typeof manager?.getDirectory !== "function") return { available: false };
@@ -108,7 +120,7 @@ export async function probe(): Promise<DeviceReport> {
   const features = wasmFeatures();
   const isolated = globalThis.crossOriginIsolated === true;
   const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
-  const [webgpu, files] = await Promise.all([inspectWebGpu(), storage()]);
+  const [webgpu, files] = await Promise.all([adapter(), storage()]);
   const blocked = obstacle(features);
   const reasons: string[] = [];
   if (blocked !== undefined) reasons.push(blocked);

@@ -53,6 +53,9 @@ export interface WireEmbed {
   dimensions?: number;
 }
 
+/** What happens to an input that is longer than the context: it is refused, or cut into chunks. */
+export type WireLong = "error" | "chunk";
+
 /** A text, or a query and a document. */
 export type WireInput = string | [string, string];
 
@@ -68,11 +71,11 @@ export type WireRequest =
   | { kind: "closeSession"; session: number }
   | { kind: "countPrompt"; conversation: string }
   | { kind: "score"; text: WireText }
-  | { kind: "embed"; texts: string[]; options: WireEmbed }
+  | { kind: "embed"; texts: string[]; options: WireEmbed; long: WireLong }
   /** The head of a classifier or a reranker; an input is a text, or a pair of texts. */
-  | { kind: "head"; inputs: WireInput[] }
+  | { kind: "head"; inputs: WireInput[]; long: WireLong }
   /** Labels by a model that generates text; the task is JSON that the engine reads. Answered as `head` is. */
-  | { kind: "classify"; task: string; texts: string[] }
+  | { kind: "classify"; task: string; texts: string[]; long: WireLong }
   /** The scales of the adapters. */
   | { kind: "adapters"; scales: number[] }
   | { kind: "tokenize"; text: string; bos?: boolean; special: boolean }
@@ -163,6 +166,8 @@ export interface WireDelta {
   tokens: number[];
   /** Of each of the tokens, if that is wanted. */
   likelihoods?: WireLikelihood[];
+  /** Calls of tools that are complete now, each with a name of its own. */
+  toolCalls?: Required<WireToolCall>[];
 }
 
 /** How likely a token was. */
@@ -179,11 +184,10 @@ export interface WireToolCall {
   arguments: Record<string, unknown>;
 }
 
-/** The end of a generation; its text and tokens have been sent as deltas. */
+/** The end of a generation; its text, tokens and calls have been sent as deltas. */
 export interface WireGenerated {
   finishReason: "stop" | "length" | "tool-calls" | "abort";
   stop?: string;
-  toolCalls?: WireToolCall[];
   usage: { promptTokens: number; cachedTokens: number; completionTokens: number };
   timings: WireTimings;
   /** Tokens that have slid out of the context meanwhile. */
@@ -198,6 +202,12 @@ export interface WireScore {
   logprobs: (number | null)[];
 }
 
+/** The vectors of all chunks of all inputs, in order, and for each input how many tokens each of its chunks has. */
+export interface WireVectors {
+  vectors: Float32Array[];
+  tokens: number[][];
+}
+
 /** What each kind of request is answered with. */
 export interface Answers {
   generate: WireGenerated;
@@ -210,11 +220,11 @@ export interface Answers {
   closeSession: null;
   countPrompt: number;
   score: WireScore;
-  embed: Float32Array[];
+  embed: WireVectors;
   adapters: null;
-  /** For each input the logits of the labels. */
-  head: Float32Array[];
-  classify: Float32Array[];
+  /** The logits of the labels. */
+  head: WireVectors;
+  classify: WireVectors;
   tokenize: Uint32Array;
   detokenize: string;
 }

@@ -2,6 +2,7 @@
 
 import { conversation, type Message } from "./chat.js";
 import { invalidArgument, WispError } from "./errors.js";
+import { formatJson } from "./format.js";
 import { type Generation, Run } from "./generation.js";
 import type { Link } from "./link.js";
 import { formed, sendOptions, sessionOptions, type SendOptions, type SessionOptions, wired } from "./options.js";
@@ -35,7 +36,8 @@ export interface Session extends AsyncDisposable {
   /**
    * The session, to be restored later by `model.restore()`: its messages and options, with its keys and values, so that
    * nothing has to be computed again. A blob is of use to the same model only. Restored on another device, with another
-   * `kvType` or (on the GPU) another `contextLength`, its messages are there, and are computed anew when it goes on.
+   * `kvType` or (on the GPU) another `contextLength`, its messages are there, and are computed anew when it goes on. Of the
+   * session's `tools` it has what JSON has: functions among their properties are not saved.
    */
   save(): Promise<Blob>;
   /** Frees what it has. An answer under way, and every later request, fails with `closed`. */
@@ -98,8 +100,8 @@ export class WorkerSession implements Session {
   send(message: string | Message, options?: SendOptions): Generation {
     try {
       if (this.#closed !== undefined) throw this.#closed;
-      const { signal, tools, toolChoice, reasoning, ...others } = formed({ ...this.#defaults, ...sendOptions(options) });
-      const asked = conversation([messageOf(message)], { tools, toolChoice, reasoning });
+      const { signal, tools, toolChoice, documents, reasoning, ...others } = formed({ ...this.#defaults, ...sendOptions(options) });
+      const asked = conversation([messageOf(message)], { tools, toolChoice, documents, reasoning });
       const request = { kind: "send" as const, session: this.#number, conversation: asked, options: wired(others) };
       const run = Run.start(this.#link, request, signal, (said) => {
         this.#messages = [...this.#messages, ...(said as Message[])];
@@ -130,8 +132,7 @@ export class WorkerSession implements Session {
 
   async save(): Promise<Blob> {
     if (this.#closed !== undefined) throw this.#closed;
-    const { signal: _, ...defaults } = this.#defaults;
-    return this.#link.ask<"saveSession">({ kind: "saveSession", session: this.#number, defaults });
+    return this.#link.ask<"saveSession">({ kind: "saveSession", session: this.#number, defaults: written(this.#defaults) });
   }
 
   async close(): Promise<void> {
@@ -152,6 +153,16 @@ export class WorkerSession implements Session {
   // What the worker cannot refuse, unless all is over.
   #tell(request: Extract<WireRequest, { kind: "openSession" | "closeSession" }>, done: () => void = () => {}): void {
     this.#link.send<"openSession" | "closeSession">(request, { done, fail: done });
+  }
+}
+
+/** Options as JSON has them: of a regular expression its source, of a tool what its model reads. */
+function written({ signal: _, format, ...others }: SendOptions): unknown {
+  try {
+    return JSON.parse(JSON.stringify({ ...others, ...(format && { format: JSON.parse(formatJson(format)) as unknown }) }));
+  } catch (error) {
+    if (error instanceof WispError) throw error;
+    throw invalidArgument(`the session's options cannot be written as JSON: ${(error as Error).message}`);
   }
 }
 

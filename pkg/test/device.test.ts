@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FromWorker, ToWorker, WireLoad, WireRequest, WireSource } from "../src/protocol.js";
+import { Refusals } from "../src/refusals.js";
 import type { WebGpuReport } from "../src/webgpu.js";
 import { type Outside, Service } from "../src/worker/service.js";
 import { ADAPTER, fakeBinding, FakeConstraint, FakeEngine, FakeStorage, modelFile, typed } from "./fakes.js";
@@ -153,6 +154,32 @@ test("where auto does not take the GPU, it says why, and webgpu fails with the s
     if (code !== undefined) await assert.rejects(new Bench("webgpu", make, options).loaded(), { code }, name);
   }
   assert.equal(slow.freed, true);
+});
+
+test("that a GPU was refused is known at the next visit, until it passes", async () => {
+  const storage = new FakeStorage();
+  const refusals = new Refusals(storage);
+  const broken = (): never => {
+    throw typed("unsupported-device", "the GPU computes wrongly");
+  };
+  await new Bench("auto", () => new FakeEngine(), { storage, gpu: broken }).loaded();
+  assert.equal(await refusals.of(ADAPTER.description), "the GPU computes wrongly");
+  assert.equal(await refusals.of("Another GPU"), undefined);
+  // The same of another version, and of none.
+  const [[name, bytes]] = [...storage.files] as [[string, Uint8Array]];
+  const text = new TextDecoder().decode(bytes);
+  for (const other of [text.replace('"by":"', '"by":"9'), "{"]) {
+    storage.files.set(name, new TextEncoder().encode(other));
+    assert.equal(await refusals.of(ADAPTER.description), undefined);
+  }
+  storage.files.set(name, bytes);
+  await new Bench("auto", () => new FakeEngine(), { storage, autotune: false }).loaded();
+  assert.equal(await refusals.of(ADAPTER.description), undefined);
+  const lost = (): never => {
+    throw typed("device-lost", "the GPU was lost");
+  };
+  await new Bench("auto", () => new FakeEngine(), { storage, gpu: lost }).loaded();
+  assert.equal(storage.files.size, 0, "only what is the adapter's is kept");
 });
 
 test("what is wrong with the file is not tried again on the processor", async () => {

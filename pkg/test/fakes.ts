@@ -4,7 +4,7 @@ import type { Binding, Engine, Gpu, Slice } from "../src/worker/binding.js";
 import type { Constraint, Follower, Tokens } from "../src/worker/form.js";
 import type { Bytes } from "../src/worker/source.js";
 import type { WebGpuReport } from "../src/webgpu.js";
-import type { FileHandle, Folder, Storage, SyncFile } from "../src/worker/cache.js";
+import type { FileHandle, Folder, Storage, SyncFile } from "../src/storage.js";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 
@@ -122,18 +122,19 @@ export class FakeEngine implements Engine {
     return forced || (led && conversation.includes('"tools"')) ? JSON.stringify({ grammar: "CALL", begins: "answer" }) : undefined;
   }
 
-  /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools ends in calls. */
+  /** The prompt is the JSON; a conversation with `reasoning` is thought about for a word, one with tools calls one with a word, and another at its end. */
   chat(conversation: string, answered: Uint32Array, options: string): string {
     const prompt = this.#prompt(conversation);
     this.generate(prompt, answered, options);
     this.calls.push(`chat ${conversation}`);
     const answer = this.#run!;
     if (conversation.includes('"tools":')) {
+      const toolCalls = [{ name: "sum", arguments: { a: 1 } }, { id: "given", name: "sum", arguments: {} }];
       this.#run = (budget) => {
         const slice = answer(budget);
-        if (slice.state !== "finished") return slice;
-        const toolCalls = [{ name: "sum", arguments: { a: 1 } }, { id: "given", name: "sum", arguments: {} }];
-        return { ...slice, finishReason: "tool-calls", toolCalls };
+        if (slice.state === "prefill") return slice;
+        const call = { ...slice, toolCalls: toolCalls.splice(0, 1) };
+        return call.state === "finished" ? { ...call, finishReason: "tool-calls" } : call;
       };
     }
     const begun = begins(prompt.length);
@@ -255,6 +256,8 @@ export class FakeEngine implements Engine {
     this.calls.push(`classify ${first} ${task}`);
     const { labels } = JSON.parse(task) as { labels: string[] };
     if (labels.length < 2) throw typed("invalid-argument", "labels must be 2 at least");
+    const long = texts.findIndex((text) => task.length + text.length > FakeEngine.contextLength);
+    if (long >= 0) throw typed("context-overflow", `text ${first + long}: it is too long`);
     const logits = texts.map((text) => labels.map((label) => (text.includes(label) ? 5 : 0)));
     const lengths = Uint32Array.from(texts, (_, index) => index);
     this.#encode(lengths, (index) => logits[index]!);
@@ -280,6 +283,16 @@ export class FakeEngine implements Engine {
 
   /** What a slice has to wait for. */
   work: Promise<unknown> | undefined;
+
+  /** What there is to make ready, and takes a moment each. */
+  unready = 0;
+
+  makeReady(): Promise<unknown> | undefined {
+    if (this.unready === 0) return undefined;
+    this.unready--;
+    this.calls.push("make ready");
+    return new Promise((resolve) => setTimeout(resolve, 1));
+  }
 
   waiting(): Promise<unknown> | undefined {
     return this.work;
@@ -382,7 +395,9 @@ export function fakeBinding(
       engine.device = this.#device;
       return engine;
     }
-    free(): void {}
+    free(): void {
+      seen.push("freed");
+    }
   }
   class Sha256 {
     #hash = createHash("sha256");

@@ -4,7 +4,7 @@ import { after, test } from "node:test";
 import { type Example, fitClassifier, type FittedClassifier, restoreClassifier, type SavedClassifier } from "../src/index.js";
 import type { Embedder } from "../src/fit/classifier.js";
 import { fit, type Sample, score, softmax } from "../src/fit/logistic.js";
-import { Pace } from "../src/fit/pace.js";
+import { Pace } from "../src/worker/pace.js";
 import { folds, validate } from "../src/fit/validation.js";
 
 interface Fixture {

@@ -159,9 +159,22 @@ test("calls of tools, reasoning and log-probabilities", async () => {
   assert.deepEqual(completion.choices[0]!.logprobs, {
     tokens: ["Hello", " é"],
     token_logprobs: [-0.1, -0.2],
-    top_logprobs: [{ Hello: -0.1, "\uFFFD": -2 }, { " é": -0.2 }],
+    top_logprobs: [{ Hello: -0.1, "token_id:8": -2 }, { " é": -0.2 }],
     text_offset: [0, 5],
   });
+});
+
+test("tokens that look the same have names of their own", async () => {
+  const part = (token: number, logprob: number, text = "\uFFFD") => ({ token, text, logprob });
+  const logprobs = [
+    { ...part(3, -2), top: [part(1, -0.5), part(3, -2), part(4, -3, "a"), part(5, -4, "a")] },
+    { ...part(5, -4, "a"), top: [part(4, -3, "a"), part(5, -4, "a")] },
+    { ...part(6, -9, "b"), top: [] },
+  ];
+  const { choices } = await fake({ extra: { logprobs } }).client.completions.create({ prompt: "a", logprobs: 4 });
+  const { tokens, top_logprobs } = choices[0]!.logprobs!;
+  assert.deepEqual(tokens, ["token_id:3", "token_id:5", "b"]);
+  assert.deepEqual(top_logprobs, [{ "token_id:1": -0.5, "token_id:3": -2, a: -3, "token_id:5": -4 }, { a: -3, "token_id:5": -4 }, {}]);
 });
 
 test("a stream has chunks as OpenAI's", async () => {

@@ -25,6 +25,17 @@ test("a model says what it is, and the progress is in order", async () => {
   await model.close();
 });
 
+test("a load that fails leaves nothing behind", async () => {
+  const binding = fakeBinding();
+  const start: Outside["start"] = async () => ({ binding, features: [] });
+  const fetch = async (): Promise<Response> => new Response("", { status: 404 });
+  await assert.rejects(load([blob(100), "https://host.test/m.gguf"], { outside: { start, fetch } }), { code: "not-found" });
+  await assert.rejects(load(new Blob(["no model"]), { outside: { start } }), { code: "invalid-model" });
+  assert.deepEqual(binding.seen.filter((what) => what === "freed"), ["freed", "freed"]);
+  await using(load(blob(), { outside: { start } }), async () => {});
+  assert.equal(binding.seen.filter((what) => what === "freed").length, 2, "what has become a model is not freed twice");
+});
+
 test("a stream of unknown size reports what the header tells", async () => {
   const events: LoadProgress[] = [];
   const slow = new ReadableStream<Uint8Array>({
@@ -132,7 +143,8 @@ test("a conversation is answered, its reasoning apart", async () => {
   const engine = new FakeEngine();
   await using(load(blob(), { engine }), async (model) => {
     const messages = [{ role: "user", content: [{ type: "text", text: "h\ud83d" }], name: "x" }] as const;
-    const generation = model.chat(messages, { maxTokens: 3, reasoning: true });
+    const documents = [{ title: "Bern", text: "A town." }];
+    const generation = model.chat(messages, { maxTokens: 3, reasoning: true, documents });
     assert.equal(await text(generation), "w1 w2 ");
     const { reasoning, usage, tokens } = await generation.result;
     assert.deepEqual([reasoning, tokens], ["hm", [0, 1, 2]]);
@@ -142,16 +154,18 @@ test("a conversation is answered, its reasoning apart", async () => {
     const asked = engine.calls.find((call) => call.startsWith("chat "))!;
     assert.deepEqual(JSON.parse(asked.slice(5)), {
       messages: [{ role: "user", content: [{ type: "text", text: "h\ufffd" }], name: "x" }],
+      documents,
       reasoning: true,
     });
-    assert.equal(await model.countTokens(messages), usage.promptTokens - ',"reasoning":true'.length);
+    const more = `,"documents":${JSON.stringify(documents)},"reasoning":true`.length;
+    assert.equal(await model.countTokens(messages), usage.promptTokens - more);
     assert.equal((await model.chat(messages, { maxTokens: 1 }).result).reasoning, "");
   });
 });
 
 const answered = async (generation: Generation): Promise<string> => (await generation.result).text;
 
-test("calls of tools come at the end, each with a name", async () => {
+test("calls of tools come when they are complete, each with a name", async () => {
   await using(load(blob()), async (model) => {
     const tools = [{ type: "function", function: { name: "sum" } }] as const;
     const generation = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 1, tools });
@@ -163,6 +177,10 @@ test("calls of tools come at the end, each with a name", async () => {
     const events = [];
     for await (const event of generation.events()) events.push(event);
     assert.deepEqual(events.slice(2, 4), toolCalls.map((call) => ({ type: "tool-call", call })));
+    const longer = model.chat([{ role: "user", content: "1 + 1?" }], { maxTokens: 2, tools });
+    const order = [];
+    for await (const { type } of longer.events()) order.push(type);
+    assert.deepEqual(order, ["token", "text", "tool-call", "token", "text", "tool-call", "finish"]);
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], { tools, toolChoice: "required" })), "CALL");
     const either = { tools, format: { choices: ["BA"] } } as const;
     assert.equal(await answered(model.chat([{ role: "user", content: "1 + 1?" }], either)), "BA", "or a form of its own");
@@ -179,6 +197,7 @@ test("a conversation that is none is refused", async () => {
       [[{ role: "user", content: "{{" }], {}],
       [[], { tools: {} }, "tools"],
       [[], { tools: ["sum"] }, "tools"],
+      [[], { documents: ["a text"] }, "documents"],
       [[], { toolChoice: "any" }, "toolChoice"],
       [[], { toolChoice: { tool: "sum" } }, "tool"],
       [[], { tools: [{}], toolChoice: "required", format: { choices: ["A"] } }, "format"],
@@ -215,7 +234,7 @@ test("a model that generates text tells labels, of one text or many", async () =
     assert.deepEqual(told, [32, 64, 82, 100]);
     assert.deepEqual(classifier.labels, labels);
     const asked = engine.calls.filter((call) => call.startsWith("classify")).map((call) => call.split(" ")[1]);
-    assert.deepEqual(asked, ["0", "0", "64"]);
+    assert.deepEqual(asked, ["0", "0", "64", "0", "64"], "the lengths of all are known before any is computed");
     const [either] = await model.classify("good and bad", labels, { multiLabel: true });
     assert.ok(either!.score > 0.99);
     await assert.rejects(model.classify("x", ["one"]), { code: "invalid-argument" });
@@ -247,7 +266,11 @@ test("values are extracted as a schema has them", async () => {
     assert.deepEqual(await extract(standard({ jsonSchema, validate }), 3), { a: 1, b: 2 });
     const issues = async (): Promise<object> => ({ issues: [{ message: "a is odd" }] });
     await assert.rejects(extract(standard({ jsonSchema, validate: issues }), 3), { code: "constraint-unsatisfiable", message: /a is odd/ });
-    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /acme/ });
+    await assert.rejects(extract(standard({ validate }), 3), { code: "invalid-argument", message: /give the JSON Schema that acme makes/ });
+    const none = (): never => {
+      throw new Error("a date is no JSON");
+    };
+    await assert.rejects(extract(standard({ jsonSchema: { input: none } }), 3), { name: "WispError", code: "invalid-argument", message: /a date is no JSON/ });
     await assert.rejects(model.extract("text", 3 as never), { code: "invalid-argument" });
     await assert.rejects(model.extract("text", {}, { maxTokens: 0 }), { code: "invalid-argument" });
   });
@@ -443,6 +466,21 @@ test("tokens and back", async () => {
     assert.equal(await model.countTokens("hé"), 3);
     assert.deepEqual(await model.score([1, 2, 3]), { tokens: [1, 2, 3], logprobs: [null, -1, -2] });
     await assert.rejects(model.detokenize([1.5]), { code: "invalid-argument" });
+  });
+});
+
+test("what later requests take is made ready where there is none", async () => {
+  const engine = new FakeEngine();
+  engine.unready = 1000;
+  await using(load(blob(), { engine }), async (model) => {
+    const made = (): number => engine.calls.filter((call) => call === "make ready").length;
+    const more = async (): Promise<void> => {
+      const before = made();
+      while (made() < before + 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await more();
+    await model.score([1, 2, 3]);
+    await more();
   });
 });
 

@@ -26,7 +26,8 @@ test("a session computes what is new, and knows what was said", async () => {
 });
 
 test("what an answer thinks and calls becomes part of the conversation", async () => {
-  await using(load(blob()), async (model) => {
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
     const tools = [{ type: "function" as const, function: { name: "sum" } }];
     const session = model.session({ tools, maxTokens: 2 });
     const { toolCalls } = await session.send("add").result;
@@ -39,9 +40,11 @@ test("what an answer thinks and calls becomes part of the conversation", async (
     ]);
     await session.send({ role: "tool", tool_call_id: toolCalls[0]!.id, content: "2" }).result;
     assert.equal(session.messages.length, 4);
-    const thinking = model.session({ reasoning: true, maxTokens: 2 });
+    const thinking = model.session({ reasoning: true, maxTokens: 2, documents: [{ text: "A town." }] });
     await thinking.send("why").result;
     assert.deepEqual(thinking.messages[1], { role: "assistant", content: "w1 ", reasoning_content: "hm" });
+    const asked = engine.calls.filter((call) => call.includes('"documents":[{"text":"A town."}]'));
+    assert.equal(asked.length, 1);
   });
 });
 
@@ -140,6 +143,25 @@ test("a saved session is restored, in another model of the same weights", async 
       [new Blob([saved, new Uint8Array(100_000)]), "integrity"],
     ];
     for (const [bad, code] of refused) await assert.rejects(model.restore(bad as Blob), { code });
+  });
+});
+
+test("options that only JavaScript has are saved as far as they can be", async () => {
+  const tool = { type: "function" as const, function: { name: "sum" }, execute: () => 1 };
+  const options = { format: { regex: /^a+\/?$/ }, tools: [tool], maxTokens: 1 };
+  const engine = new FakeEngine();
+  await using(load(blob(), { engine }), async (model) => {
+    const session = await model.restore(await model.session(options).save());
+    await session.send("a").result;
+    const again = await session.save();
+    const head = await again.slice(16).text();
+    assert.match(head, /"format":\{"regex":"a\+\\\\\/\?"\}/);
+    assert.match(head, /"tools":\[\{"type":"function","function":\{"name":"sum"\}\}\]/);
+    assert.ok(engine.calls.some((call) => call.startsWith("send 2")));
+    const round: { self?: unknown } = {};
+    round.self = round;
+    const endless = model.session({ tools: [round as never] });
+    await assert.rejects(endless.save(), { code: "invalid-argument", message: /options cannot be written as JSON/ });
   });
 });
 

@@ -1,6 +1,5 @@
-//! Tool calls as models write them: one line of a table and one small parser per format.
-//!
-//! A format is told by what the template mentions. What looks like a call and cannot be read stays text.
+//! Tool calls as models write them: one line of a table and one small parser per format, which is told by what the
+//! template mentions.
 
 use super::form::{Piece, Script, name_of, schema_of};
 use super::values::{Syntax, texts};
@@ -22,60 +21,85 @@ pub struct ToolCall {
 pub struct Format {
     /// What its templates mention, all of it.
     signs: &'static [&'static str],
-    /// What a call begins with, wherever it stands in an answer.
+    /// What a call (or a list of them) begins with, wherever it stands in an answer.
     pub open: &'static str,
+    /// What may stand behind it; empty for nothing.
+    pub close: &'static str,
+    /// Whether calls stand in a list, as in JSON.
+    pub list: bool,
+    /// What may part two calls beside marks; empty for nothing.
+    pub parted: &'static str,
     /// What an answer begins with that is nothing but a call.
     pub whole: Option<&'static str>,
+    /// What every call ends with.
+    pub ends: char,
     /// How calls can be prescribed.
     pub script: Script,
-    read: fn(&str, &[Value]) -> Option<Vec<ToolCall>>,
+    /// Reads the call that a text begins with: behind a mark or not, as what the tools say they are.
+    pub read: for<'t> fn(&'t str, bool, &[Value]) -> Read<'t>,
 }
 
-impl Format {
-    /// The calls of an answer from the first one on, as what `tools` say they are; `None` if that is something else.
-    pub fn read(&self, text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
-        (self.read)(text.trim(), tools).filter(|calls| !calls.is_empty())
-    }
+/// What a text begins with.
+pub enum Read<'t> {
+    /// A call, and what follows it.
+    Call(ToolCall, &'t str),
+    /// What may become a call.
+    More,
+    No,
 }
+
+const MARKED: Format = Format {
+    signs: &[],
+    open: "",
+    close: "",
+    list: false,
+    parted: "",
+    whole: None,
+    ends: '}',
+    script: HERMES,
+    read: json_call,
+};
+
+const LLAMAS: Format =
+    Format { open: "<|python_tag|>", parted: ";", whole: Some("{"), script: LLAMA, read: llama, ..MARKED };
 
 const FORMATS: &[Format] = &[
     Format {
         signs: &["<|tool_call>", "<tool_call|>"],
         open: "<|tool_call>",
-        whole: None,
+        close: "<tool_call|>",
         script: GEMMA,
         read: gemma,
+        ..MARKED
     },
     Format {
         signs: &["[TOOL_CALLS]", "[ARGS]"],
         open: "[TOOL_CALLS]",
-        whole: None,
         script: MINISTRAL,
         read: ministral,
+        ..MARKED
     },
-    Format { signs: &["[TOOL_CALLS]"], open: "[TOOL_CALLS]", whole: None, script: MISTRAL, read: mistral },
+    Format { signs: &["[TOOL_CALLS]"], open: "[TOOL_CALLS]", list: true, script: MISTRAL, ..MARKED },
     Format {
         signs: &["<tool_call>", "<function="],
         open: "<tool_call>",
-        whole: None,
+        close: "</tool_call>",
+        ends: '>',
         script: TAGGED,
         read: tagged,
+        ..MARKED
     },
-    Format { signs: &["<tool_call>"], open: "<tool_call>", whole: None, script: HERMES, read: hermes },
+    Format { signs: &["<tool_call>"], open: "<tool_call>", close: "</tool_call>", ..MARKED },
     Format {
-        signs: &["<|python_tag|>"],
-        open: "<|python_tag|>",
-        whole: Some("{"),
-        script: LLAMA,
-        read: llama,
+        signs: &["<|tool|>", "<|/tool|>"],
+        open: "<|tool_call|>",
+        close: "<|/tool_call|>",
+        list: true,
+        script: PHI,
+        ..MARKED
     },
-    Format {
-        signs: &["\"parameters\": dictionary of argument name"],
-        open: "<|python_tag|>",
-        whole: Some("{"),
-        script: LLAMA,
-        read: llama,
-    },
+    Format { signs: &["<|python_tag|>"], ..LLAMAS },
+    Format { signs: &["\"parameters\": dictionary of argument name"], ..LLAMAS },
 ];
 
 /// A call that is an object with the name first; `key` leads over to the arguments.
@@ -123,6 +147,8 @@ const MISTRAL: Script = Script {
     close: &["]"],
 };
 
+const PHI: Script = Script { open: &["<|tool_call|>", "["], close: &["]", "<|/tool_call|>"], ..MISTRAL };
+
 const MINISTRAL: Script = Script {
     open: &["[TOOL_CALLS]"],
     call: &[Piece::Name, Piece::Text("[ARGS]"), Piece::Arguments(Syntax::Json)],
@@ -150,15 +176,37 @@ fn from_json(mut call: Value) -> Option<ToolCall> {
     Some(ToolCall { id, name, arguments })
 }
 
-/// `<tool_call>{json}</tool_call>`, again and again.
-fn hermes(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
-    repeated(text, "<tool_call>", "</tool_call>", json_call)
+/// `{json}`
+fn json_call<'t>(text: &'t str, _: bool, _: &[Value]) -> Read<'t> {
+    if !text.starts_with('{') {
+        return Read::No;
+    }
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let call = match values.next() {
+        Some(Ok(value)) => from_json(value),
+        Some(Err(error)) if !error.is_eof() => None,
+        _ => return Read::More,
+    };
+    match (call, text.get(values.byte_offset()..)) {
+        (Some(call), Some(rest)) => Read::Call(call, rest),
+        _ => Read::No,
+    }
 }
 
-/// `<tool_call><function=NAME><parameter=P>VALUE</parameter></function></tool_call>`; texts stand bare.
-fn tagged(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
-    repeated(text, "<tool_call>", "</tool_call>", |block| {
-        let (name, mut rest) = block.strip_prefix("<function=")?.split_once('>')?;
+/// What a text is that begins as a call does.
+fn begun<'t>(text: &str, begin: &str, call: Option<(ToolCall, &'t str)>) -> Read<'t> {
+    match call {
+        Some((call, rest)) => Read::Call(call, rest),
+        None if text.starts_with(begin) || begin.starts_with(text) => Read::More,
+        None => Read::No,
+    }
+}
+
+/// `<function=NAME><parameter=P>VALUE</parameter></function>`; texts stand bare.
+fn tagged<'t>(text: &'t str, _: bool, tools: &[Value]) -> Read<'t> {
+    const OPEN: &str = "<function=";
+    let read = || {
+        let (name, mut rest) = text.strip_prefix(OPEN)?.split_once('>')?;
         let schema = tools.iter().find(|tool| name_of(tool) == Some(name)).map(schema_of);
         let mut arguments = Map::new();
         while let Some(parameter) = rest.trim_start().strip_prefix("<parameter=") {
@@ -170,9 +218,10 @@ fn tagged(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
             rest = after;
         }
         let rest = rest.trim_start();
-        let call = ToolCall { id: None, name: name.to_owned(), arguments };
-        Some((call, rest.strip_prefix("</function>").unwrap_or(rest)))
-    })
+        let rest = rest.strip_prefix("</function>").or(rest.starts_with("</tool_call>").then_some(rest))?;
+        Some((ToolCall { id: None, name: name.to_owned(), arguments }, rest))
+    };
+    begun(text, OPEN, read())
 }
 
 /// The value of a parameter, and what follows it. What is not known to be a text is JSON if it can be.
@@ -190,38 +239,35 @@ fn parameter_value(text: &str, is_text: bool) -> Option<(Value, &str)> {
     Some((read.unwrap_or_else(|| value.into()), after))
 }
 
-/// `[TOOL_CALLS][{json}, …]`.
-fn mistral(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
-    let Value::Array(calls) = json(text.strip_prefix("[TOOL_CALLS]")?)? else { return None };
-    calls.into_iter().map(from_json).collect()
-}
-
-/// `[TOOL_CALLS]NAME[ARGS]{json}`, again and again.
-fn ministral(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
-    repeated(text, "[TOOL_CALLS]", "", |call| {
-        let (name, arguments) = call.split_once("[ARGS]")?;
+/// `NAME[ARGS]{json}`
+fn ministral<'t>(text: &'t str, _: bool, _: &[Value]) -> Read<'t> {
+    let Some((name, arguments)) = text.split_once("[ARGS]") else { return Read::More };
+    let read = || {
         let (Value::Object(arguments), rest) = json_value(arguments)? else { return None };
         Some((ToolCall { id: None, name: name.trim().to_owned(), arguments }, rest))
-    })
+    };
+    begun(arguments.trim_start(), "{", read())
 }
 
-/// `{json}`, perhaps behind `<|python_tag|>`; several are parted by semicolons.
-fn llama(text: &str, tools: &[Value]) -> Option<Vec<ToolCall>> {
-    let marked = text.strip_prefix("<|python_tag|>");
-    let calls = repeated(marked.unwrap_or(text), "", ";", json_call)?;
-    // An object without a mark may be an answer that has a name.
+/// `{json}`. Without a mark, an object may be an answer that has a name.
+fn llama<'t>(text: &'t str, marked: bool, tools: &[Value]) -> Read<'t> {
     let known = |call: &ToolCall| tools.iter().any(|tool| name_of(tool) == Some(&call.name));
-    (marked.is_some() || tools.is_empty() || calls.iter().all(known)).then_some(calls)
+    match json_call(text, marked, tools) {
+        Read::Call(call, _) if !marked && !tools.is_empty() && !known(&call) => Read::No,
+        read => read,
+    }
 }
 
-/// `<|tool_call>call:NAME{key:value,…}<tool_call|>`, values as in JSON but with bare keys and texts between `<|"|>`.
-fn gemma(text: &str, _: &[Value]) -> Option<Vec<ToolCall>> {
-    repeated(text, "<|tool_call>", "<tool_call|>", |block| {
-        let block = block.strip_prefix("call:")?;
+/// `call:NAME{key:value,…}`, values as in JSON but with bare keys and texts between `<|"|>`.
+fn gemma<'t>(text: &'t str, _: bool, _: &[Value]) -> Read<'t> {
+    const OPEN: &str = "call:";
+    let read = || {
+        let block = text.strip_prefix(OPEN)?;
         let (name, arguments) = block.split_at(block.find('{')?);
         let (Value::Object(arguments), rest) = bare_value(arguments, DEEPEST)? else { return None };
         Some((ToolCall { id: None, name: name.trim().to_owned(), arguments }, rest))
-    })
+    };
+    begun(text, OPEN, read())
 }
 
 /// How deep values may lie in one another, as `serde_json` has it.
@@ -283,29 +329,6 @@ fn parted<'t, T>(
     }
 }
 
-/// What stands between marks, again and again, of which the last may be missing; around it is white space.
-fn repeated<'t, T>(
-    text: &'t str,
-    open: &str,
-    close: &str,
-    read: impl Fn(&'t str) -> Option<(T, &'t str)>,
-) -> Option<Vec<T>> {
-    let mut all = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (one, after) = read(rest.strip_prefix(open)?.trim_start())?;
-        all.push(one);
-        let after = after.trim_start();
-        rest = after.strip_prefix(close).or(after.is_empty().then_some(after))?.trim_start();
-    }
-    Some(all)
-}
-
-fn json_call(text: &str) -> Option<(ToolCall, &str)> {
-    let (call, rest) = json_value(text)?;
-    Some((from_json(call)?, rest))
-}
-
 /// The JSON value that a text begins with, and what follows it.
 fn json_value(text: &str) -> Option<(Value, &str)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
@@ -319,11 +342,28 @@ fn json(text: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reply::{Parts, Reply};
     use super::*;
     use serde_json::json;
 
-    fn read(template: &str, text: &str) -> Value {
-        json!(format_of(template).expect("a format").read(text, &[]))
+    /// The calls of an answer, and what is left as text, whether it comes at once or by characters.
+    fn read(template: &str, text: &str) -> (Value, String) {
+        let told = |pieces: &[&str]| {
+            let mut reply = Reply::default().with_calls(format_of(template).expect("a format"), vec![]);
+            let mut all = Parts::default();
+            pieces.iter().for_each(|piece| all += reply.push(piece));
+            all += reply.finish(false);
+            (json!(all.calls), all.text)
+        };
+        let whole = told(&[text]);
+        assert_eq!(told(&text.split("").collect::<Vec<_>>()), whole, "{text}");
+        whole
+    }
+
+    fn calls(template: &str, text: &str) -> Value {
+        let (calls, rest) = read(template, text);
+        assert_eq!(rest, "", "{text}");
+        calls
     }
 
     #[test]
@@ -331,41 +371,90 @@ mod tests {
         let sum = json!([{ "name": "sum", "arguments": { "a": 1, "b": "two\n", "c": [true, null, { "d": 1.5 }] } }]);
         let arguments = r#"{"a": 1, "b": "two\n", "c": [true, null, {"d": 1.5}]}"#;
         let hermes = format!("<tool_call>\n{{\"name\": \"sum\", \"arguments\": {arguments}}}\n</tool_call>");
-        assert_eq!(read("<tool_call>", &hermes), sum);
-        assert_eq!(read("<tool_call>", hermes.trim_end_matches("\n</tool_call>")), sum);
-        let two = read("<tool_call>", &format!("{hermes}\n{hermes}"));
-        assert_eq!(two, json!([sum[0], sum[0]]));
+        assert_eq!(calls("<tool_call>", &hermes), sum);
+        assert_eq!(calls("<tool_call>", hermes.trim_end_matches("\n</tool_call>")), sum);
+        let two = json!([sum[0], sum[0]]);
+        assert_eq!(calls("<tool_call>", &format!("{hermes}\n{hermes}")), two);
         let tagged = "<tool_call>\n<function=sum>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\ntwo\n\n</parameter>\n\
             <parameter=c>\n[true, null, {\"d\": 1.5}]\n</parameter>\n</function>\n</tool_call>";
-        assert_eq!(read("<tool_call> <function=", tagged), sum);
+        assert_eq!(calls("<tool_call> <function=", tagged), sum);
         let mistral =
             format!("[TOOL_CALLS][{{\"name\": \"sum\", \"arguments\": {arguments}, \"id\": \"abcdefghi\"}}]");
-        assert_eq!(read("[TOOL_CALLS]", &mistral)[0]["id"], "abcdefghi");
-        assert_eq!(read("[TOOL_CALLS] [ARGS]", &format!("[TOOL_CALLS]sum[ARGS]{arguments}")), sum);
+        assert_eq!(calls("[TOOL_CALLS]", &mistral)[0]["id"], "abcdefghi");
+        assert_eq!(calls("[TOOL_CALLS] [ARGS]", &format!("[TOOL_CALLS]sum[ARGS]{arguments}")), sum);
+        let phi = format!("<|tool_call|>[{{\"name\": \"sum\", \"arguments\": {arguments}}}]<|/tool_call|>");
+        assert_eq!(calls("<|tool|> <|/tool|>", &phi), sum);
         let llama = format!("{{\"name\": \"sum\", \"parameters\": {arguments}}}");
-        assert_eq!(read("<|python_tag|>", &format!("<|python_tag|>{llama}")), sum);
-        assert_eq!(read("<|python_tag|>", &format!("{llama}; {llama}")), json!([sum[0], sum[0]]));
+        assert_eq!(calls("<|python_tag|>", &format!("<|python_tag|>{llama}")), sum);
+        assert_eq!(calls("<|python_tag|>", &format!("{llama}; {llama}")), two);
         let gemma = "<|tool_call>call:sum{a:1,b:<|\"|>two\n<|\"|>,c:[true,null,{d:1.5}]}<tool_call|>";
-        assert_eq!(read("<|tool_call> <tool_call|>", gemma), sum);
+        assert_eq!(calls("<|tool_call> <tool_call|>", gemma), sum);
     }
 
     #[test]
-    fn what_is_no_call_is_none() {
+    fn what_is_no_call_is_text() {
         for (template, text) in [
             ("<tool_call>", "<tool_call>{\"name\": 3}</tool_call>"),
             ("<tool_call>", "<tool_call>{\"name\": \"a\", \"arguments\": [1]}</tool_call>"),
             ("<tool_call>", "<tool_call>{</tool_call>"),
+            ("<tool_call>", "<tool_call> is a mark"),
             ("<tool_call>", ""),
             ("<tool_call> <function=", "<tool_call><function=a><parameter=b>1</function></tool_call>"),
+            ("<tool_call> <function=", "<tool_call>a</tool_call>"),
             ("[TOOL_CALLS]", "[TOOL_CALLS]{}"),
             ("[TOOL_CALLS] [ARGS]", "[TOOL_CALLS]a"),
+            ("[TOOL_CALLS] [ARGS]", "[TOOL_CALLS]a[ARGS][]"),
             ("<|python_tag|>", "{\"answer\": 3}"),
             ("<|python_tag|>", "print(1)"),
             ("<|tool_call> <tool_call|>", "<|tool_call>call:a{b:<|\"|>c}<tool_call|>"),
             ("<|tool_call> <tool_call|>", "<|tool_call>call:é{é<}"),
         ] {
-            assert_eq!(format_of(template).expect("a format").read(text, &[]), None, "{text}");
+            assert_eq!(read(template, text), (json!([]), text.to_owned()));
         }
         assert!(format_of("{{ messages }}").is_none());
+    }
+
+    #[test]
+    fn text_may_stand_around_calls() {
+        let call = "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>";
+        let f = json!({ "name": "f", "arguments": {} });
+        assert_eq!(read("<tool_call>", &format!("{call}\nDone.")), (json!([f]), "Done.".into()));
+        assert_eq!(read("<tool_call>", &format!("So: {call}\n")), (json!([f]), "So: ".into()));
+        let broken = "<tool_call>{]</tool_call>";
+        let all = format!("{call} {broken} {call} <b");
+        assert_eq!(read("<tool_call>", &all), (json!([f, f]), format!("{broken} <b")));
+        let other = "{\"name\": \"f\", \"parameters\": {}} is one";
+        assert_eq!(read("<|python_tag|>", other), (json!([f]), "is one".into()));
+    }
+
+    #[test]
+    fn calls_are_told_when_they_are_complete() {
+        let list =
+            "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}¦, {\"name\": \"g\", \"arguments\": {}}¦]";
+        let tags =
+            "<tool_call>\n<function=f>\n</function>¦\n</tool_call>\n<tool_call>\n<function=g>\n</function>¦";
+        let bare = "<|tool_call>call:f{}¦<tool_call|><|tool_call>call:g{}¦<tool_call|>";
+        let named = "[TOOL_CALLS]f[ARGS]{}¦[TOOL_CALLS]g[ARGS]{}¦";
+        for (template, text) in [
+            ("[TOOL_CALLS]", list),
+            ("<tool_call> <function=", tags),
+            ("<|tool_call> <tool_call|>", bare),
+            ("[TOOL_CALLS] [ARGS]", named),
+        ] {
+            let mut reply = Reply::default().with_calls(format_of(template).expect("a format"), vec![]);
+            for (piece, name) in text.split('¦').zip(["f", "g"]) {
+                let told = reply.push(piece).calls;
+                assert_eq!(told.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), [name], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_cut_off_leaves_those_before_it() {
+        let cut = "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>\n<tool_call>\n{\"name\": \"g";
+        let mut reply = Reply::default().with_calls(format_of("<tool_call>").expect("a format"), vec![]);
+        let mut all = reply.push(cut);
+        all += reply.finish(true);
+        assert_eq!((all.calls.len(), all.text.as_str(), reply.has_called()), (1, "", true));
     }
 }

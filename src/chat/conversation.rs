@@ -1,8 +1,9 @@
 //! Messages as they come from the page, and as templates want them.
 
+use super::pyjson;
 use crate::error::{Error, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 type Message = Map<String, Value>;
 
@@ -65,7 +66,6 @@ impl Conversation {
                 }
             }
             name_reasoning(message);
-            parse_arguments(message);
         }
         conversation.tools = conversation.tools.filter(|tools| !tools.is_empty());
         match (&conversation.tool_choice, &conversation.tools) {
@@ -79,6 +79,7 @@ impl Conversation {
         if conversation.tools.iter().flatten().any(|tool| !tool.is_object()) {
             return Err(Error::invalid_argument("tools: each must be an object"));
         }
+        conversation.documents = conversation.documents.filter(|documents| !documents.is_empty());
         if conversation.documents.iter().flatten().any(|document| !document.is_object()) {
             return Err(Error::invalid_argument("documents: each must be an object"));
         }
@@ -125,8 +126,19 @@ impl Conversation {
     }
 
     /// The messages for a template that takes content in parts, or for one that does not.
-    pub(super) fn messages_for(&self, takes_parts: bool) -> Vec<Value> {
+    pub(super) fn messages_for(&self, takes_parts: bool, arguments: Arguments) -> Result<Vec<Value>> {
         let mut messages = self.messages.clone();
+        for given in messages.iter_mut().flat_map(arguments_of) {
+            match (arguments, &given) {
+                (Arguments::Objects, Value::String(text)) => {
+                    if let Ok(object @ Value::Object(_)) = serde_json::from_str(text) {
+                        *given = object;
+                    }
+                }
+                (Arguments::Texts, Value::Object(_)) => *given = pyjson::text(given)?.into(),
+                _ => {}
+            }
+        }
         if !takes_parts {
             for message in messages.iter_mut().filter_map(Value::as_object_mut) {
                 if let Some(content @ Value::Array(_)) = message.get_mut("content") {
@@ -138,7 +150,7 @@ impl Conversation {
         if self.continue_assistant {
             Ending::mark(&mut messages);
         }
-        messages
+        Ok(messages)
     }
 
     /// What there is of the answer.
@@ -147,6 +159,10 @@ impl Conversation {
             self.messages.last().filter(|_| self.continue_assistant).map(|last| &last["content"])?;
         let parts = content.as_array().into_iter().flatten().filter_map(part_text);
         Some(content.as_str().into_iter().chain(parts).collect())
+    }
+
+    pub(super) fn has_calls(&self) -> bool {
+        self.messages.iter().any(|message| message["tool_calls"].is_array())
     }
 
     pub(super) fn has_parts(&self) -> bool {
@@ -168,21 +184,30 @@ fn name_reasoning(message: &mut Message) {
     }
 }
 
-/// The OpenAI API has the arguments of a tool call as JSON in a string; templates want them as an object.
-fn parse_arguments(message: &mut Message) {
-    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-    for call in calls.into_iter().flatten() {
-        let arguments = match call.get_mut("function") {
-            Some(function) => function.get_mut("arguments"),
-            None => call.get_mut("arguments"),
-        };
-        if let Some(arguments) = arguments
-            && let Some(text) = arguments.as_str()
-            && let Ok(object @ Value::Object(_)) = serde_json::from_str(text)
-        {
-            *arguments = object;
-        }
+/// Puts tools into the system's message, which is there then.
+pub(super) fn tell_tools(messages: &mut Vec<Value>, tools: &[Value]) -> Result<()> {
+    if messages.first().is_none_or(|first| first["role"] != "system") {
+        messages.insert(0, json!({ "role": "system", "content": "" }));
     }
+    let functions = tools.iter().map(|tool| tool.get("function").unwrap_or(tool).clone()).collect();
+    messages[0]["tools"] = pyjson::text(&Value::Array(functions))?.into();
+    Ok(())
+}
+
+/// How a template wants the arguments of tool calls: most as objects, though the OpenAI API has JSON in a string.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arguments {
+    Objects,
+    Texts,
+}
+
+/// The arguments of a message's calls.
+fn arguments_of(message: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+    calls.into_iter().flatten().filter_map(|call| match call.get("function") {
+        Some(_) => call.get_mut("function")?.get_mut("arguments"),
+        None => call.get_mut("arguments"),
+    })
 }
 
 /// Where an answer goes on that has been begun: behind the last message's content, without what the template would

@@ -95,7 +95,7 @@ pub fn fit(
                 );
                 return Err(Error::new(Code::ContextOverflow, message));
             }
-            let before = gone.tokens.min(tokens.len() - head - 1);
+            let before = gone.tokens.min(tokens.len().saturating_sub(head + 1));
             let rest = tokens.len() - before;
             let more = if rest < context { 0 } else { slide(head, rest, context) };
             let gone = Gone { messages: 0, tokens: before + more };

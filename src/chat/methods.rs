@@ -1,16 +1,17 @@
 //! What Python's strings and Jinja's tests say where minijinja's differ: which characters are white space, and which
 //! values are sequences.
 
+use super::python;
 use minijinja::value::{Kwargs, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
 /// A method of a string, a list or a mapping.
 pub fn call(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
-    match value.as_str() {
+    match python::as_text(value) {
         Some(text) => match string_method(text, method, args)? {
             Some(result) => Ok(result),
-            None => pycompat::unknown_method_callback(state, value, method, args),
+            None => pycompat::unknown_method_callback(state, &Value::from(text), method, args),
         },
         None => pycompat::unknown_method_callback(state, value, method, args),
     }
@@ -21,9 +22,43 @@ pub fn trim(value: &Value, chars: Option<&str>) -> String {
     strip(&value.to_string(), chars, true, true).to_owned()
 }
 
+/// The filter `indent(width=4, first=false, blank=false)`. A line break at the end stays, for Python.
+pub fn indent(
+    value: &Value,
+    width: Option<Value>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    named: Kwargs,
+) -> Result<String, Error> {
+    const WIDEST: usize = 64;
+    let width = width.or(named.get("width")?);
+    let indention = match &width {
+        None => " ".repeat(4),
+        Some(width) => match width.as_str() {
+            Some(text) if text.len() <= WIDEST => text.to_owned(),
+            Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "indent: the text is too long")),
+            None => " ".repeat(usize::try_from(width.clone())?.min(WIDEST)),
+        },
+    };
+    let first = first.or(named.get("first")?).unwrap_or(false);
+    let blank = blank.or(named.get("blank")?).unwrap_or(false);
+    named.assert_all_used()?;
+    let text = value.to_string() + "\n";
+    let mut out = String::new();
+    for (index, line) in split_lines(&text, false).into_iter().enumerate() {
+        out.push_str(if index == 0 { "" } else { "\n" });
+        let indents = if index == 0 { first } else { blank || !line.is_empty() };
+        out.push_str(if indents { &indention } else { "" });
+        out.push_str(line);
+    }
+    Ok(out)
+}
+
 /// The test `sequence`: what has a length and items, for Python.
 pub fn is_sequence(value: &Value) -> bool {
-    value.is_undefined() || matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
+    value.is_undefined()
+        || matches!(value.kind(), ValueKind::Seq | ValueKind::Map)
+        || python::as_text(value).is_some()
 }
 
 /// The test `iterable`; `none` is not, for Python.
@@ -33,7 +68,7 @@ pub fn is_iterable(value: &Value) -> bool {
 
 /// The test `number`: booleans are, for Python.
 pub fn is_number(value: &Value) -> bool {
-    matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
+    value.kind() == ValueKind::Bool || python::as_number(value).is_some()
 }
 
 fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {

@@ -7,6 +7,7 @@
 //! to anything but its inputs, and a budget of instructions, of output and of recursion ([`template`]). What messages
 //! say cannot become a control token ([`shield`]).
 
+mod calling;
 mod calls;
 mod clock;
 mod conversation;
@@ -14,6 +15,7 @@ mod fit;
 mod form;
 mod methods;
 mod pyjson;
+mod python;
 mod reply;
 mod shield;
 mod template;
@@ -26,12 +28,12 @@ pub use fit::{Fitted, Gone, Overflow, fit};
 pub use reply::{Parts, Reply};
 pub use template::Templates;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
-use conversation::Ending;
+use conversation::{Arguments, Ending};
 use shield::Shield;
-use template::Inputs;
+use template::{Inputs, ToolsPlace};
 
 /// What the answer to a conversation begins with.
 pub struct Prompt {
@@ -49,7 +51,8 @@ pub fn prompt(
 ) -> Result<Prompt> {
     let template = templates.choose(conversation.tools.is_some())?;
     check_options(template, conversation)?;
-    let (text, tokens) = encode(template, tokenizer, conversation, !conversation.continue_assistant, clock)?;
+    let invites = !conversation.continue_assistant;
+    let (text, tokens) = encode(template, tokenizer, conversation, invites, clock, |text| text)?;
     let mut reply = match conversation.begun() {
         Some(begun) => Reply::within(template, &begun),
         None => Reply::after(template, &text),
@@ -58,6 +61,19 @@ pub fn prompt(
         reply = reply.with_calls(format, tools.clone());
     }
     Ok(Prompt { tokens, reply })
+}
+
+/// The same of an answer that is given: where the template has the model reason first, that is over.
+pub fn prompt_answered(
+    templates: &Templates,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    clock: Clock,
+) -> Result<Vec<u32>> {
+    let template = templates.choose(conversation.tools.is_some())?;
+    check_options(template, conversation)?;
+    let answered = |text| reply::answered(template, text);
+    Ok(encode(template, tokenizer, conversation, true, clock, answered)?.1)
 }
 
 /// How many of a prompt's tokens are those of the first `count` messages of its conversation, without what invites an
@@ -72,7 +88,7 @@ pub fn shared(
 ) -> usize {
     let first = conversation.first(count);
     let template = templates.choose(first.tools.is_some());
-    let tokens = template.and_then(|template| encode(template, tokenizer, &first, false, clock));
+    let tokens = template.and_then(|template| encode(template, tokenizer, &first, false, clock, |text| text));
     tokens.map_or(0, |(_, tokens)| tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count())
 }
 
@@ -83,9 +99,10 @@ fn encode(
     conversation: &Conversation,
     invites: bool,
     clock: Clock,
+    end: impl FnOnce(String) -> String,
 ) -> Result<(String, Vec<u32>)> {
     let shield = Shield::new(tokenizer, template, conversation)?;
-    let text = render(template, tokenizer, conversation, &shield, invites, clock)?;
+    let text = end(render(template, tokenizer, conversation, &shield, invites, clock)?);
     let mut tokens = tokenizer.encode_shielded(&text, shield.mark())?;
     // Most templates write the begin token themselves.
     if let Some(bos) = tokenizer.bos().filter(|&bos| tokenizer.adds_bos() && tokens.first() != Some(&bos)) {
@@ -130,14 +147,47 @@ fn render(
     invites: bool,
     clock: Clock,
 ) -> Result<String> {
-    let messages = conversation.messages_for(template::takes_parts(template, conversation, clock));
+    let takes_parts = template::takes_parts(template, conversation, clock);
+    let with = |arguments: Arguments| {
+        render_with(template, tokenizer, conversation, shield, invites, clock, takes_parts, arguments)
+    };
+    let text = match with(Arguments::Objects) {
+        // Some templates add them to a text, which ends with an error where they are none.
+        Err(error) if error.code == Code::UnsupportedModel && conversation.has_calls() => {
+            with(Arguments::Texts).map_err(|_| error)
+        }
+        other => other,
+    }?;
+    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn render_with(
+    template: &str,
+    tokenizer: &Tokenizer,
+    conversation: &Conversation,
+    shield: &Shield,
+    invites: bool,
+    clock: Clock,
+    takes_parts: bool,
+    arguments: Arguments,
+) -> Result<String> {
+    let mut messages = conversation.messages_for(takes_parts, arguments)?;
+    let mut variable = None;
+    if let Some(tools) = &conversation.tools {
+        match template::tools_place(template) {
+            Some(ToolsPlace::Message) => conversation::tell_tools(&mut messages, tools)?,
+            Some(ToolsPlace::Variable(name)) => variable = Some((name, tools)),
+            None => {}
+        }
+    }
     let messages = messages.iter().map(|message| shield.value(message)).collect();
     let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
-    let text = template::render(
+    template::render(
         template,
         Inputs {
             messages,
-            tools: conversation.tools.as_ref().map(|tools| tools.iter().map(|x| shield.value(x)).collect()),
+            tools: variable.map(|(name, tools)| (name, tools.iter().map(|x| shield.value(x)).collect())),
             documents: conversation.documents.as_ref().map(|d| d.iter().map(|x| shield.value(x)).collect()),
             add_generation_prompt: invites,
             enable_thinking: conversation.reasoning,
@@ -145,14 +195,13 @@ fn render(
             eos_token: text_of(tokenizer.eos()),
         },
         clock,
-    )?;
-    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
+    )
 }
 
 /// Refuses options that the template cannot follow.
 fn check_options(template: &str, conversation: &Conversation) -> Result<()> {
     if conversation.tools.is_some() {
-        if !template::reads(template, "tools") {
+        if template::tools_place(template).is_none() {
             return Err(Error::invalid_argument("tools: the model's chat template has no place for tools"));
         }
         if calls::format_of(template).is_none() {
@@ -160,6 +209,11 @@ fn check_options(template: &str, conversation: &Conversation) -> Result<()> {
                 "tools: the way in which this model writes calls is not known",
             ));
         }
+    }
+    if conversation.documents.is_some() && !template::reads(template, "documents") {
+        return Err(Error::invalid_argument(
+            "documents: the model's chat template has no place for documents: put their text into a message",
+        ));
     }
     let switch = conversation.reasoning.is_some() && template::reads(template, "enable_thinking");
     match conversation.reasoning {

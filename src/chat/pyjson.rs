@@ -1,5 +1,7 @@
 //! The filter `tojson`: Python's `json.dumps` as `transformers` calls it, to the byte. Nothing is escaped for HTML.
 
+use super::python;
+use super::shield::Shield;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 use std::fmt::Write;
@@ -35,6 +37,12 @@ pub fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     Ok(dump.out)
 }
 
+/// JSON as `json.dumps` writes it.
+pub fn text(value: &serde_json::Value) -> crate::error::Result<String> {
+    let written = tojson(&Shield::none().value(value), Kwargs::from_iter([] as [(&str, Value); 0]));
+    written.map_err(|error| crate::error::Error::invalid_argument(error.to_string()))
+}
+
 struct Dump {
     ascii: bool,
     sort: bool,
@@ -52,8 +60,8 @@ impl Dump {
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
             ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => self.out.push_str(&number(value)?),
-            ValueKind::String => self.string(value.as_str().unwrap_or_default()),
+            _ if let Some(text) = python::as_text(value) => self.string(text),
+            _ if let Some(number) = shown(value) => self.out.push_str(&number),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items: Vec<Value> = value.try_iter()?.collect();
                 self.container('[', ']', depth, items.len(), |dump, index| {
@@ -147,18 +155,20 @@ fn key_text(key: &Value) -> Result<String, Error> {
         ValueKind::String => key.to_string(),
         ValueKind::None => "null".to_owned(),
         ValueKind::Bool => if key.is_true() { "true" } else { "false" }.to_owned(),
-        ValueKind::Number => number(key)?,
-        kind => return Err(Error::new(ErrorKind::BadSerialization, format!("a key of kind {kind}"))),
+        kind => match shown(key) {
+            Some(number) => number,
+            None => return Err(Error::new(ErrorKind::BadSerialization, format!("a key of kind {kind}"))),
+        },
     })
 }
 
-fn number(value: &Value) -> Result<String, Error> {
-    if value.is_integer() { Ok(value.to_string()) } else { Ok(float(f64::try_from(value.clone())?)) }
+fn shown(value: &Value) -> Option<String> {
+    if value.is_integer() { Some(value.to_string()) } else { python::as_number(value).map(float) }
 }
 
 /// Python's `repr` of a float: the shortest digits that give the number back, with an exponent where that is below
 /// −4 or above 15.
-fn float(value: f64) -> String {
+pub fn float(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
             "NaN"

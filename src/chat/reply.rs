@@ -1,9 +1,9 @@
 //! The parts of an answer: what the model thought, what it says, and which tools it calls.
 //!
 //! Models that reason write it between two tags at the beginning of their answer, or go on in a block that the
-//! template has opened for them. Tags are told by what the template mentions. Calls are the last of an answer, and are
-//! read at its end.
+//! template has opened for them. Tags are told by what the template mentions.
 
+use super::calling::{Calling, Told};
 use super::calls::{Format, ToolCall};
 use crate::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -16,15 +16,22 @@ struct Tags {
     mark: &'static str,
     open: &'static str,
     close: &'static str,
+    /// A block without a thought, as the family's templates write it.
+    empty: &'static str,
 }
 
 /// Of a model that does not reason; there is no stage then that would look for them.
-const NO_TAGS: Tags = Tags { mark: "", open: "", close: "" };
+const NO_TAGS: Tags = Tags { mark: "", open: "", close: "", empty: "" };
 
 const TAGS: &[Tags] = &[
-    Tags { mark: "<think>", open: "<think>", close: "</think>" },
-    Tags { mark: "[THINK]", open: "[THINK]", close: "[/THINK]" },
-    Tags { mark: "<|channel>", open: "<|channel>thought\n", close: "<channel|>" },
+    Tags { mark: "<think>", open: "<think>", close: "</think>", empty: "<think>\n\n</think>\n\n" },
+    Tags { mark: "[THINK]", open: "[THINK]", close: "[/THINK]", empty: "[THINK][/THINK]" },
+    Tags {
+        mark: "<|channel>",
+        open: "<|channel>thought\n",
+        close: "<channel|>",
+        empty: "<|channel>thought\n<channel|>",
+    },
 ];
 
 fn tags_of(template: &str) -> Option<Tags> {
@@ -34,6 +41,16 @@ fn tags_of(template: &str) -> Option<Tags> {
 /// Whether the template is one of a model that reasons.
 pub fn reasons(template: &str) -> bool {
     tags_of(template).is_some()
+}
+
+/// A prompt without the reasoning that its template may have opened.
+pub fn answered(template: &str, prompt: String) -> String {
+    let tags = tags_of(template);
+    let before = tags.and_then(|tags| prompt.trim_end().strip_suffix(tags.open.trim_end()));
+    match (tags, before) {
+        (Some(tags), Some(before)) => format!("{before}{}", tags.empty),
+        _ => prompt,
+    }
 }
 
 /// More of an answer.
@@ -60,6 +77,9 @@ pub struct Reply {
     /// Those that may be called.
     tools: Vec<Value>,
     stage: Stage,
+    /// Calls that have begun.
+    calling: Option<Calling>,
+    called: bool,
     /// Whether the prompt leaves it to the model to reason.
     may_reason: bool,
     held: String,
@@ -73,7 +93,7 @@ enum Stage {
     Reasoning { begun: bool },
     /// What the model says; `begun` once there was a word.
     Text { begun: bool },
-    /// Calls of tools, to the end.
+    /// Calls of tools, until text comes.
     Calls,
 }
 
@@ -136,9 +156,14 @@ impl Reply {
         tags.open.strip_prefix(begun).filter(|_| begun.starts_with(tags.mark))
     }
 
-    /// Whether what comes next is part of a call.
+    /// Whether what comes next is part of a call, or behind one.
     pub fn is_calling(&self) -> bool {
         self.stage == Stage::Calls
+    }
+
+    /// Whether there was a call.
+    pub fn has_called(&self) -> bool {
+        self.called
     }
 
     /// Takes a token and the text that came of it. Some models' tags are control tokens, which have no text.
@@ -153,7 +178,10 @@ impl Reply {
     /// Whether a control token tells of the parts.
     fn reads(&self, tag: &str) -> bool {
         self.tags.is_some_and(|tags| tag == tags.close || tags.open.starts_with(tag))
-            || self.calls.is_some_and(|calls| self.stage == Stage::Calls || tag == calls.open)
+            || match &self.calling {
+                Some(calling) => calling.reads(tag),
+                None => self.calls.is_some_and(|calls| tag == calls.open),
+            }
     }
 
     /// Takes more text.
@@ -206,6 +234,7 @@ impl Reply {
                             let whole = calls.whole.is_some_and(|whole| !begun && word.starts_with(whole));
                             let open = if whole { Some(0) } else { self.held.find(calls.open) };
                             if open.is_some() {
+                                self.calling = Some(Calling::new(calls, !whole));
                                 self.stage = Stage::Calls;
                             } else {
                                 self.stage = Stage::Text { begun: begun || !word.is_empty() };
@@ -214,25 +243,40 @@ impl Reply {
                         }
                     };
                     parts.text.extend(self.held.drain(..shown));
-                    return parts;
+                    if self.stage != Stage::Calls {
+                        return parts;
+                    }
                 }
-                Stage::Calls => return parts,
+                Stage::Calls => {
+                    let Some(calling) = &mut self.calling else { return parts };
+                    match calling.take(&mut self.held, text, &self.tools) {
+                        Told::More => return parts,
+                        Told::Call(call) => {
+                            parts.calls.push(call);
+                            self.called = true;
+                        }
+                        Told::Text(text) => {
+                            parts.text.push_str(&text);
+                            self.calling = None;
+                            self.stage = Stage::Text { begun: true };
+                        }
+                    }
+                }
             }
         }
     }
 
-    /// What was held back when the answer ended.
-    pub fn finish(&mut self) -> Parts {
+    /// What was held back when the answer ended, or was `cut` off.
+    pub fn finish(&mut self, cut: bool) -> Parts {
         let held = std::mem::take(&mut self.held);
         let mut parts = Parts::default();
         match self.stage {
             Stage::Reasoning { .. } => parts.reasoning = held.trim_end().to_owned(),
             Stage::Lead { after: true } => parts.text = held.trim_start().to_owned(),
-            Stage::Calls => match self.calls.and_then(|calls| calls.read(&held, &self.tools)) {
-                Some(calls) => parts.calls = calls,
+            _ => match self.calling.take() {
+                Some(calling) => parts.text = calling.finish(&held, cut),
                 None => parts.text = held,
             },
-            _ => parts.text = held,
         }
         parts
     }
@@ -255,7 +299,7 @@ mod tests {
         for piece in pieces {
             all += reply.push(piece);
         }
-        all += reply.finish();
+        all += reply.finish(false);
         (all.reasoning, all.text)
     }
 
@@ -316,9 +360,8 @@ mod tests {
             all += reply.push(piece);
         }
         assert_eq!((all.reasoning.as_str(), all.text.as_str()), ("a", "b <tool_calm> "));
-        assert_eq!(reply.finish().calls[0].name, "f");
-        reply.push("<tool_call>{");
-        assert_eq!(reply.finish().text, "<tool_call>{");
+        assert_eq!(all.calls[0].name, "f");
+        assert_eq!(reply.finish(false), Parts::default());
         let gemma = "<|channel>thought\n<channel|>";
         assert_eq!(parts(gemma, "", &["<|channel>", "thought", "\na<channel|>b"]), ("a".into(), "b".into()));
     }

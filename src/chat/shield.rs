@@ -6,6 +6,7 @@
 //! the rendered text. The mark is a noncharacter, which no text should have; one that the input has is not used.
 
 use super::conversation::Conversation;
+use super::python;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use minijinja::Value;
@@ -49,7 +50,7 @@ impl<'t> Shield<'t> {
             Json::Number(number) => match (number.as_i64(), number.as_u64()) {
                 (Some(integer), _) => Value::from(integer),
                 (_, Some(integer)) => Value::from(integer),
-                _ => Value::from(number.as_f64()),
+                _ => number.as_f64().map_or_else(|| Value::from(()), python::number),
             },
             Json::String(text) => match self.tokenizer {
                 Some(tokenizer) => Value::from(tokenizer.shield(text, self.mark)),

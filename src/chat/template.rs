@@ -7,7 +7,7 @@
 
 use super::clock::Clock;
 use super::conversation::Conversation;
-use super::{methods, pyjson};
+use super::{methods, pyjson, python};
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 use minijinja::syntax::SyntaxConfig;
@@ -63,7 +63,8 @@ impl Templates {
 /// What a template is given.
 pub struct Inputs<'a> {
     pub messages: Vec<Value>,
-    pub tools: Option<Vec<Value>>,
+    /// By the name that the template has for them.
+    pub tools: Option<(&'static str, Vec<Value>)>,
     pub documents: Option<Vec<Value>>,
     pub add_generation_prompt: bool,
     pub enable_thinking: Option<bool>,
@@ -94,10 +95,12 @@ pub fn render(source: &str, inputs: Inputs, clock: Clock) -> Result<String> {
         ("bos_token", inputs.bos_token.map(Value::from)),
         ("eos_token", inputs.eos_token.map(Value::from)),
     ];
-    let given = Value::from_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let (name, tools) = inputs.tools.map_or(("tools", None), |(name, tools)| (name, Some(tools)));
+    let tools = [("tools", Value::from(())), (name, Value::from(tools))];
+    let given =
+        Value::from_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(tools));
     let context = context! {
         messages => inputs.messages,
-        tools => inputs.tools,
         documents => inputs.documents,
         add_generation_prompt => inputs.add_generation_prompt,
         ..given
@@ -109,10 +112,32 @@ pub fn render(source: &str, inputs: Inputs, clock: Clock) -> Result<String> {
 
 /// Whether the template looks at a variable.
 pub fn reads(source: &str, variable: &str) -> bool {
-    let source = without_generation_blocks(source);
+    // minijinja does not see that `{% set x = x or [] %}` reads `x`.
+    let mut source = without_generation_blocks(source).into_owned();
+    for equals in [" =", "="] {
+        source = source.replace(&format!("set {variable}{equals}"), &format!("set {variable}_{equals}"));
+    }
     let environment = Environment::new();
     let template = environment.template_from_named_str("template", &source);
     template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+}
+
+/// Where a template takes tools from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ToolsPlace {
+    Variable(&'static str),
+    /// From a message, as the functions' JSON: Phi-4-mini's does, from the system's.
+    Message,
+}
+
+/// The same; none if it has no place for them.
+pub fn tools_place(source: &str) -> Option<ToolsPlace> {
+    // SmolLM3's own template has another name for them than `transformers`.
+    let variable = ["tools", "xml_tools"].into_iter().find(|name| reads(source, name));
+    let in_message = ["message['tools']", "message[\"tools\"]", "message.tools"];
+    variable
+        .map(ToolsPlace::Variable)
+        .or_else(|| in_message.iter().any(|place| source.contains(place)).then_some(ToolsPlace::Message))
 }
 
 /// Whether the template takes a message's content in parts. One that does not would show the list itself.
@@ -148,6 +173,10 @@ fn environment<'s>(fuel: u64, clock: Clock) -> Result<Environment<'s>> {
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", pyjson::tojson);
     environment.add_filter("trim", methods::trim);
+    environment.add_filter("indent", methods::indent);
+    environment.add_filter("safe", python::safe);
+    environment.add_test("string", |value: &Value| python::as_text(value).is_some());
+    environment.add_test("float", |value: &Value| python::as_number(value).is_some() && !value.is_integer());
     environment.add_test("sequence", methods::is_sequence);
     environment.add_test("iterable", methods::is_iterable);
     environment.add_test("number", methods::is_number);

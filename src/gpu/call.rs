@@ -2,8 +2,10 @@
 //!
 //! Bindings and parameters are named once, here; their declarations in WGSL and their bytes follow from that.
 
-use super::device::{Gpu, Pipeline};
+use super::device::Gpu;
 use super::features::Extension;
+use super::pipelines::Pipeline;
+use std::cell::OnceCell;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -19,10 +21,31 @@ pub enum Value {
     F(f32),
 }
 
+/// Numbers that kernels read, in a buffer once they are bound.
+pub struct Constants {
+    values: Vec<f32>,
+    buffer: OnceCell<wgpu::Buffer>,
+}
+
+impl Constants {
+    pub fn new(values: Vec<f32>) -> Rc<Self> {
+        Rc::new(Constants { values, buffer: OnceCell::new() })
+    }
+
+    fn buffer(&self, gpu: &Gpu) -> &wgpu::Buffer {
+        self.buffer.get_or_init(|| {
+            let buffer = gpu.buffer(4 * self.values.len() as u64);
+            gpu.write(&buffer, 0, bytemuck::cast_slice(&self.values));
+            buffer
+        })
+    }
+}
+
 /// What a binding shows.
 #[derive(Clone)]
 pub enum Memory {
     Buffer(wgpu::Buffer),
+    Constants(Rc<Constants>),
     /// Keys and values of this layer, of whatever sequence runs.
     Layer(usize),
     /// This state of it.
@@ -78,7 +101,7 @@ impl When {
         }
     }
 
-    /// Whether most generations do without such steps, which then need not be compiled for.
+    /// Whether most generations do without such steps, which can then be compiled for when there is nothing else to do.
     fn is_rare(self) -> bool {
         match self {
             When::Long => true,
@@ -130,6 +153,17 @@ impl Call {
     pub fn writes(mut self, name: impl Into<String>, element: &'static str, buffer: &wgpu::Buffer) -> Self {
         let memory = Memory::Buffer(buffer.clone());
         self.bindings.push(Binding { name: name.into(), element, writes: true, memory });
+        self
+    }
+
+    pub fn reads_all(
+        mut self,
+        name: impl Into<String>,
+        element: &'static str,
+        values: &Rc<Constants>,
+    ) -> Self {
+        let memory = Memory::Constants(Rc::clone(values));
+        self.bindings.push(Binding { name: name.into(), element, writes: false, memory });
         self
     }
 
@@ -220,10 +254,18 @@ impl Call {
         source + &self.body
     }
 
-    /// Makes its pipeline and parameters.
-    pub fn compile(self, gpu: &Rc<Gpu>, step: &wgpu::Buffer) -> Dispatch {
+    /// Says which pipeline it needs, which is made when there is time for it.
+    pub fn announce(&self, gpu: &Gpu) -> Rc<Pipeline> {
         let written: Vec<bool> = self.bindings.iter().map(|binding| binding.writes).collect();
-        let pipeline = gpu.pipeline(self.label, self.source(), &written, self.when.is_rare());
+        gpu.pipeline(self.label, self.source(), &written, self.when.is_rare())
+    }
+
+    /// Makes its pipeline, unless that is rarely needed, and its parameters.
+    pub fn compile(self, gpu: &Rc<Gpu>, step: &wgpu::Buffer) -> Dispatch {
+        let pipeline = self.announce(gpu);
+        if !self.when.is_rare() {
+            gpu.made(&pipeline);
+        }
         let bytes: Vec<u8> = self
             .params
             .iter()
@@ -281,6 +323,7 @@ impl Dispatch {
         gpu.count(|counts| counts.bind_groups += 1);
         let storage = self.memory.iter().map(|memory| match memory {
             Memory::Buffer(buffer) => buffer.as_entire_binding(),
+            Memory::Constants(values) => values.buffer(gpu).as_entire_binding(),
             Memory::Layer(layer) => layers[*layer].as_entire_binding(),
             Memory::State(state) => states[*state].as_entire_binding(),
         });

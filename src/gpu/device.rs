@@ -1,12 +1,13 @@
 //! The device: how it is found, what went wrong on it, and what it was asked to do.
 
+use super::fault::Fault;
 use super::features::Features;
+use super::pipelines::Pipelines;
 use super::tuning::Tuning;
 use crate::error::{Code, Error, Result};
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Below this many keys the second dispatch costs more than the first one saves.
 const LONG: usize = 1024;
@@ -30,14 +31,6 @@ pub struct Counts {
     pub weights: u64,
 }
 
-/// A compute pipeline, made when it is first used, with the layout of its bindings.
-pub struct Pipeline {
-    label: &'static str,
-    source: Rc<str>,
-    pub layout: wgpu::BindGroupLayout,
-    made: OnceCell<wgpu::ComputePipeline>,
-}
-
 /// An open device, shared by all that lies on it.
 pub struct Gpu {
     pub(super) device: wgpu::Device,
@@ -49,10 +42,11 @@ pub struct Gpu {
     largest_table: Cell<u64>,
     long: Cell<usize>,
     software: Cell<bool>,
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: Fault,
+    /// Bytes that buffers may take from now on.
+    room: Cell<u64>,
     counts: Cell<Counts>,
-    /// By source: kernels of the same text are one pipeline.
-    pipelines: RefCell<HashMap<Rc<str>, Rc<Pipeline>>>,
+    pub(super) pipelines: Pipelines,
 }
 
 impl Gpu {
@@ -90,23 +84,10 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|error| unsupported(format!("the graphics adapter gives no device: {error}")))?;
-        let fault = Arc::new(Mutex::new(None));
-        let lost = Arc::clone(&fault);
-        device.set_device_lost_callback(move |_, message| {
-            blame(&lost, Error::new(Code::DeviceLost, format!("the GPU was lost: {message}")));
-        });
-        let failed = Arc::clone(&fault);
-        device.on_uncaptured_error(Arc::new(move |error| {
-            blame(
-                &failed,
-                match error {
-                    wgpu::Error::OutOfMemory { .. } => Error::out_of_memory(
-                        "the GPU's memory does not suffice: choose a smaller model, format or contextLength",
-                    ),
-                    error => Error::internal(format!("the GPU refused a command: {error}")),
-                },
-            );
-        }));
+        let fault = Fault::default();
+        let (lost, refused) = (fault.clone(), fault.clone());
+        device.set_device_lost_callback(move |_, message| lost.lost(&message));
+        device.on_uncaptured_error(Arc::new(move |error| refused.refused(error)));
         let info = adapter.get_info();
         let grouped = subgroups || wanted.contains(wgpu::Features::SUBGROUP);
         let language = instance.wgsl_language_features();
@@ -127,8 +108,9 @@ impl Gpu {
             long: Cell::new(LONG),
             software,
             fault,
+            room: Cell::new(u64::MAX),
             counts: Cell::default(),
-            pipelines: RefCell::default(),
+            pipelines: Pipelines::default(),
         }))
     }
 
@@ -180,10 +162,9 @@ impl Gpu {
         self.counts.set(counts);
     }
 
-    /// What went wrong since it was opened: commands fail long after they were given.
+    /// What went wrong since it was opened.
     pub fn check(&self) -> Result<()> {
-        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.clone().map_or(Ok(()), Err)
+        self.fault.check()
     }
 
     /// The most bytes that a kernel can see of one buffer.
@@ -211,6 +192,11 @@ impl Gpu {
         self.long.set(from);
     }
 
+    /// Has buffers that come from now on fail where they are more than `bytes` bytes in all, as on a smaller device.
+    pub fn leave_room(&self, bytes: u64) {
+        self.room.set(bytes);
+    }
+
     /// A buffer of zeros for kernels, of at least `bytes` bytes.
     pub(super) fn buffer(&self, bytes: u64) -> wgpu::Buffer {
         use wgpu::BufferUsages as Usage;
@@ -233,6 +219,10 @@ impl Gpu {
             counts.buffers += 1;
             counts.bytes += size;
         });
+        let room = self.room.get().checked_sub(size);
+        self.room.set(room.unwrap_or(0));
+        // No device has a buffer of that size.
+        let size = room.map_or(!15, |_| size);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,
@@ -253,66 +243,6 @@ impl Gpu {
         encode(&mut encoder);
         self.count(|counts| counts.submits += 1);
         self.queue.submit([encoder.finish()])
-    }
-
-    /// The pipeline of a source whose storage bindings are these (true where it writes), followed by its parameters
-    /// and by the step's. What is `rare` is compiled when it is first used.
-    pub(super) fn pipeline(
-        &self,
-        label: &'static str,
-        source: String,
-        written: &[bool],
-        rare: bool,
-    ) -> Rc<Pipeline> {
-        let known = self.pipelines.borrow().get(source.as_str()).cloned();
-        let pipeline = known.unwrap_or_else(|| {
-            let storage = |writes: &bool| (wgpu::BufferBindingType::Storage { read_only: !writes }, false);
-            let uniforms = [false, true].map(|dynamic| (wgpu::BufferBindingType::Uniform, dynamic));
-            let entries: Vec<_> =
-                written.iter().map(storage).chain(uniforms).enumerate().map(entry).collect();
-            let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries };
-            let layout = self.device.create_bind_group_layout(&descriptor);
-            let source: Rc<str> = source.into();
-            let pipeline = Pipeline { label, source: Rc::clone(&source), layout, made: OnceCell::new() };
-            let pipeline = Rc::new(pipeline);
-            self.pipelines.borrow_mut().insert(source, Rc::clone(&pipeline));
-            pipeline
-        });
-        if !rare {
-            self.made(&pipeline);
-        }
-        pipeline
-    }
-
-    /// A pipeline, compiled.
-    pub(super) fn made<'a>(&self, pipeline: &'a Pipeline) -> &'a wgpu::ComputePipeline {
-        let Pipeline { label, source, layout, made } = pipeline;
-        made.get_or_init(|| {
-            self.count(|counts| counts.pipelines += 1);
-            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(label),
-                bind_group_layouts: &[Some(layout)],
-                immediate_size: 0,
-            });
-            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(label),
-                source: wgpu::ShaderSource::Wgsl((&**source).into()),
-            });
-            // Kernels read nothing of a workgroup's memory that they have not written: to fill it with zeros takes
-            // SwiftShader's compiler seconds. A browser does it all the same, by a loop.
-            let compilation_options = wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            };
-            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(label),
-                layout: Some(&pipeline_layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options,
-                cache: None,
-            })
-        })
     }
 
     /// Waits for all work natively. In a browser work goes on by itself, and this does nothing.
@@ -340,20 +270,6 @@ impl Drop for Gpu {
     }
 }
 
-fn entry((binding, (ty, dynamic)): (usize, (wgpu::BufferBindingType, bool))) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding: binding as u32,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
-        count: None,
-    }
-}
-
 fn unsupported(message: String) -> Error {
     Error::new(Code::UnsupportedDevice, message)
-}
-
-/// Keeps the first fault: others follow from it.
-fn blame(fault: &Mutex<Option<Error>>, error: Error) {
-    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
 }

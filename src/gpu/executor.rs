@@ -2,21 +2,24 @@
 
 use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
-use super::demand::step_rows;
+pub use super::demand::step_rows;
 use super::device::Gpu;
 use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
-use super::sequence::{Cache, Layer, Pool, half_bytes, state_bytes};
+use super::room::{Memory, Room, widen};
+use super::sequence::{Cache, Layer, Pool, half_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Head, Op, Plan, Rope, Row};
+use crate::plan::{Op, Plan, Row};
+use lanes::Lane;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
+mod lanes;
 mod results;
 mod saved;
 
@@ -45,29 +48,29 @@ pub struct Executor {
     shares: wgpu::Buffer,
     /// What kernels are told of a step: entries of first row, rows, first position.
     entries: wgpu::Buffer,
+    /// Bytes of all these.
+    work: u64,
     /// For steps with one row of each sequence.
     one: Program,
     many: Program,
     pool: Rc<Pool>,
     lanes: HashMap<usize, Lane>,
+    /// The most of them that there were at a time.
+    most_lanes: usize,
+    /// Memory of the first sequence, until it is bound.
+    spare: Option<Memory>,
+    /// Memory was asked for and could not be had.
+    short: bool,
     step: Option<Step>,
     under_way: VecDeque<Signal>,
     readback: Readback,
     /// A sequence on its way to the host.
-    saving: Option<Readback>,
+    saving: Option<(Readback, Signal)>,
     /// Of a model that has logits.
     chooser: Option<Chooser>,
     /// The sequence that the token chosen last belongs to, until another step is begun.
     chosen_for: Option<usize>,
     angles: Vec<[f32; 2]>,
-}
-
-/// The memory of a sequence, bound to the dispatches that use it.
-struct Lane {
-    layers: Vec<wgpu::Buffer>,
-    states: Vec<wgpu::Buffer>,
-    one: Vec<Option<wgpu::BindGroup>>,
-    many: Vec<Option<wgpu::BindGroup>>,
 }
 
 /// The last step that was begun.
@@ -90,36 +93,31 @@ struct Sequence {
 }
 
 impl Executor {
-    pub fn new(plan: Plan, weights: Weights, kv_type: KvType) -> Result<Self> {
+    pub fn new(plan: Plan, mut weights: Weights, kv_type: KvType) -> Result<Self> {
         let gpu = Rc::clone(&weights.gpu);
-        let most = step_rows(&plan);
-        let slots: Vec<Slot> = plan.slots.iter().map(|width| Slot::new(&gpu, most, *width)).collect();
-        let (head_rows, vocabulary, read) = match plan.head {
-            Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
-        };
-        let logits = Slot::new(&gpu, head_rows, vocabulary);
-        let mut ropes = Vec::new();
-        for rope in &plan.ropes {
+        let room = weights.room.take().filter(|room| room.suits(&plan, kv_type));
+        let mut room = room.map_or_else(|| Room::new(&gpu, &plan, kv_type), |room| Ok(*room))?;
+        widen(&gpu, &mut room.slots, &plan);
+        let Room {
+            slots,
+            logits,
+            mut ropes,
+            rows,
+            shares,
+            entries,
+            readback,
+            chooser,
+            layers,
+            work,
+            sequence,
+        } = room;
+        for Rotation { rope, .. } in &mut ropes {
             let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
-            let frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
+            rope.frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
                 Some(factors) => error.tensor(&plan.weight(factors).name),
                 None => error,
             })?;
-            let angles = gpu.buffer(angle_bytes(most, frequencies.len()));
-            ropes.push(Rotation { rope: Rope { frequencies, ..rope.clone() }, angles });
         }
-        let layers: Vec<Layer> =
-            plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
-        let rows = gpu.buffer(ROW_BYTES * most as u64);
-        let shares = gpu.buffer(if gpu.is_software() { 0 } else { share_bytes(&plan, &layers) });
-        let entries = gpu.uniform(entry_bytes(most));
-        let readback = Readback::new(&gpu, 4 * (read * logits.stride) as u64);
-        let chooser = match plan.head {
-            Head::Logits { .. } => Some(Chooser::new(&gpu, &logits, &rows, &entries)),
-            Head::Hidden { .. } | Head::Labels { .. } => None,
-        };
-        gpu.check()?;
         let pool = Pool::new(layers, plan.states.clone());
         let mut executor = Executor {
             plan,
@@ -131,10 +129,14 @@ impl Executor {
             rows,
             shares,
             entries,
+            work,
             one: Program::default(),
             many: Program::default(),
             pool,
             lanes: HashMap::new(),
+            most_lanes: 0,
+            spare: Some(sequence),
+            short: false,
             step: None,
             under_way: VecDeque::new(),
             readback,
@@ -144,13 +146,15 @@ impl Executor {
             angles: vec![],
         };
         executor.compile()?;
-        executor.reach(0)?;
+        executor.fill(0, |_, _| {});
+        executor.gpu.check()?;
         Ok(executor)
     }
 
     fn compile(&mut self) -> Result<()> {
         let Executor { gpu, plan, weights, slots, ropes, rows, logits, shares, .. } = &*self;
         let (layers, step) = (&self.pool.layers, &self.entries);
+        gpu.renounce();
         let compile = |one| {
             Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
         };
@@ -161,30 +165,14 @@ impl Executor {
     /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
     pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
         self.cancel();
-        let most = step_rows(&plan);
-        let kept =
-            self.slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
-        self.slots.truncate(kept);
-        self.slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(&self.gpu, most, *width)));
+        widen(&self.gpu, &mut self.slots, &plan);
         self.plan = plan;
         self.compile()?;
         for (number, lane) in std::mem::take(&mut self.lanes) {
-            let lane = self.bound(lane.layers, lane.states);
+            let lane = self.bound(lane.memory);
             self.lanes.insert(number, lane);
         }
         self.gpu.check()
-    }
-
-    /// The memory of a sequence, bound to the programs.
-    fn bound(&self, layers: Vec<wgpu::Buffer>, states: Vec<wgpu::Buffer>) -> Lane {
-        let bind = |program: &Program| {
-            let bind = |dispatch: &Dispatch| {
-                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [&layers, &states]))
-            };
-            program.layers.iter().map(bind).collect()
-        };
-        let (one, many) = (bind(&self.one), bind(&self.many));
-        Lane { layers, states, one, many }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -200,35 +188,21 @@ impl Executor {
         self.weights.bytes()
     }
 
+    /// The most bytes that it has taken on the GPU: weights, the memory of sequences, activations, what kernels are told
+    /// and what their results are read through.
+    pub fn peak_bytes(&self) -> u64 {
+        self.weight_bytes() + self.work + self.most_lanes as u64 * self.pool.bytes()
+    }
+
+    /// Makes a pipeline that some later step takes, and none has taken yet: what ends when that is done, or nothing if
+    /// there are all of them.
+    pub fn make_ready(&self) -> Option<Signal> {
+        self.gpu.make_next().then(|| self.gpu.done())
+    }
+
     /// Bytes of keys and values of a sequence.
     pub fn cache_capacity(&self) -> u64 {
         self.pool.bytes()
-    }
-
-    /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
-    pub fn new_cache(&self) -> Cache {
-        Cache::new(&self.pool)
-    }
-
-    /// A new sequence that holds the same tokens: the positions stored are copied, on the GPU.
-    pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
-        // What is stored by a step that waits is to be there.
-        self.send();
-        let fork = cache.fork();
-        self.reach(fork.lane)?;
-        let (from, to) = (&self.lanes[&cache.lane], &self.lanes[&fork.lane]);
-        self.gpu.submit(|encoder| {
-            for (layer, (from, to)) in self.pool.layers.iter().zip(from.layers.iter().zip(&to.layers)) {
-                for (at, len) in layer.places(cache.stored(layer)) {
-                    encoder.copy_buffer_to_buffer(from, at, to, at, len);
-                }
-            }
-            for (len, (from, to)) in self.pool.states.iter().zip(from.states.iter().zip(&to.states)) {
-                let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
-                encoder.copy_buffer_to_buffer(from, at, to, at, len);
-            }
-        });
-        self.gpu.check().map(|()| fork)
     }
 
     /// How many of `remaining` tokens the next step should take.
@@ -240,8 +214,10 @@ impl Executor {
     pub fn waiting(&self) -> Option<Signal> {
         let full = self.under_way.len() >= STEPS_UNDER_WAY;
         let chosen = self.chooser.as_ref().and_then(Chooser::signal);
-        let saving = self.saving.as_ref().and_then(Readback::signal);
-        chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        let saving = self.saving.as_ref().and_then(|(readback, _)| readback.signal());
+        self.making().or_else(|| {
+            chosen.or(saving).or(self.readback.signal()).or(self.under_way.front().filter(|_| full)).cloned()
+        })
     }
 
     /// Begins a step: for each sequence, tokens that follow what its cache holds.
@@ -263,7 +239,10 @@ impl Executor {
             // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
             let (lane, start) =
                 if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
-            self.reach(lane)?;
+            // Of several texts only the first one's memory is used.
+            if lane == cache.lane {
+                self.hold(cache)?;
+            }
             let turn = cache.turn;
             sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
             for (k, token) in tokens.iter().enumerate() {
@@ -308,9 +287,15 @@ impl Executor {
     /// Has the step done as soon as the GPU can: true, or false if it has too much to do already. Its results are
     /// asked for next, with the same command buffer.
     pub fn advance(&mut self, caches: &mut [&mut Cache]) -> Result<bool> {
-        let Some(step) = &self.step else { return Err(Error::internal("no step was begun")) };
-        if caches.len() != step.sequences.len() {
+        let sequences = self.step.as_ref().map(|step| step.sequences.len());
+        let Some(sequences) = sequences else { return Err(Error::internal("no step was begun")) };
+        if caches.len() != sequences {
             return Err(Error::internal("a step goes on with other sequences than it was begun with"));
+        }
+        for cache in caches.iter().take(if self.plan.causal { caches.len() } else { 1 }) {
+            if !self.hold(cache)? {
+                return Ok(false);
+            }
         }
         if self.under_way.len() >= STEPS_UNDER_WAY {
             self.gpu.settle()?;
@@ -322,10 +307,10 @@ impl Executor {
         if self.under_way.len() >= STEPS_UNDER_WAY {
             return Ok(false);
         }
-        for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
-            cache.advance(sequence.rows.len());
-        }
         if let Some(step) = &mut self.step {
+            for (cache, sequence) in caches.iter_mut().zip(&step.sequences) {
+                cache.advance(sequence.rows.len());
+            }
             step.counts = true;
         }
         Ok(true)
@@ -333,9 +318,7 @@ impl Executor {
 
     /// Drops the step in progress, unless its caches count it, and results that are on their way.
     pub fn cancel(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.counts) {
-            self.send();
-        }
+        self.send();
         self.step = None;
         self.drop_results();
     }
@@ -372,25 +355,6 @@ impl Executor {
     fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize) {
         let words = [rows.start, rows.len(), start, turn].map(|value| value as u32);
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
-    }
-
-    /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
-    pub fn release(&mut self) {
-        let Executor { lanes, pool, .. } = self;
-        lanes.retain(|lane, _| !pool.is_spare(*lane));
-    }
-
-    /// Makes memory for the sequence of this number, unless there is some from one that has ended.
-    fn reach(&mut self, number: usize) -> Result<()> {
-        if !self.lanes.contains_key(&number) {
-            let layers: Vec<_> =
-                self.pool.layers.iter().map(|layer| self.gpu.buffer(layer.bytes())).collect();
-            let states = self.plan.states.iter().map(|len| self.gpu.buffer(state_bytes(*len)));
-            let lane = self.bound(layers, states.collect());
-            self.gpu.check()?;
-            self.lanes.insert(number, lane);
-        }
-        Ok(())
     }
 }
 

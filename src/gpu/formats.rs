@@ -77,6 +77,11 @@ formats! {
 use Numbers::{BF16, Exponent, F16, F32};
 
 impl Format {
+    /// Whether its weights are floating-point numbers, and not codes with a scale.
+    pub fn is_float(&self) -> bool {
+        matches!(self.kind, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+    }
+
     /// The format of a type, if it has kernels.
     pub fn of(kind: TensorType) -> Option<&'static Format> {
         FORMATS.iter().find(|format| format.kind == kind)

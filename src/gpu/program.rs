@@ -52,6 +52,20 @@ pub struct Compiler<'a> {
 impl Compiler<'_> {
     /// The program, with whatever can be fused fused.
     pub fn compile(&self) -> Result<Program> {
+        let ready =
+            |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
+        let [layers, states, head] = self.calls()?.map(ready);
+        Ok(Program { layers, states, head })
+    }
+
+    /// Says which pipelines it has. The values of vectors do not matter for that.
+    pub fn announce(&self) -> Result<()> {
+        self.calls()?.iter().flatten().for_each(|call| drop(call.announce(self.gpu)));
+        Ok(())
+    }
+
+    /// Those of layers, of the states that are asked for, and of their logits.
+    fn calls(&self) -> Result<[Vec<Call>; 3]> {
         let mut calls = Vec::new();
         let mut at = 0;
         while at < self.plan.ops.len() - usize::from(self.last_norm().is_some()) {
@@ -66,11 +80,9 @@ impl Compiler<'_> {
                 }
             }
         }
-        let ready =
-            |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
         let of_head = |calls: Vec<Call>| calls.into_iter().map(|call| call.scope(Scope::Head)).collect();
         let (states, head) = self.head()?;
-        Ok(Program { layers: ready(calls), states: ready(of_head(states)), head: ready(of_head(head)) })
+        Ok([calls, of_head(states), of_head(head)])
     }
 
     /// The norm before the head, which only rows that are asked for need to pass.
@@ -101,7 +113,7 @@ impl Compiler<'_> {
                         (Cow::Borrowed(self.weights.vector(weight)?), Some(self.weights.vector(bias)?))
                     }
                 };
-                vec![kernels::norm(self.gpu, &weight, bias, eps, self.slot(x), self.slot(out), false)]
+                vec![kernels::norm(&weight, bias, eps, self.slot(x), self.slot(out), false)]
             }
             Op::MatMul { x, out, .. } => self.product(op, self.slot(x), self.slot(out), Epilogue::Store)?,
             Op::Rotate { rope, dim, x } => {
@@ -141,7 +153,7 @@ impl Compiler<'_> {
                 let [q, k, v] = [q, k, v].map(|slot| self.slot(slot));
                 let [decay, rate, out] = [decay, rate, out].map(|slot| self.slot(slot));
                 let slots = kernels::DeltaRule { q, k, v, decay, rate, out };
-                vec![kernels::delta_rule(self.gpu, state, dim, self.weights.vector(a)?, &slots)]
+                vec![kernels::delta_rule(state, dim, self.weights.vector(a)?, &slots)]
             }
         })
     }

@@ -32,6 +32,16 @@ impl Signal {
     }
 }
 
+impl Gpu {
+    /// What ends when all is done that was given so far.
+    pub(super) fn done(&self) -> Signal {
+        let signal = Signal::default();
+        let done = signal.clone();
+        self.queue.on_submitted_work_done(move || done.end(true));
+        signal
+    }
+}
+
 impl Future for Signal {
     type Output = ();
 

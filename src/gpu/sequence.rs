@@ -5,13 +5,15 @@
 //! there twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has
 //! changed nothing.
 
+use super::readback::Signal;
 use crate::cpu::KvType;
 use crate::plan;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The shape of a layer's memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layer {
     pub heads: usize,
     pub dim: usize,
@@ -81,16 +83,33 @@ pub struct Pool {
     /// Numbers of sequences whose memory nobody uses now.
     free: RefCell<Vec<usize>>,
     next: Cell<usize>,
+    /// Of each sequence's memory that was asked for, whether it could be had.
+    pub(super) made: RefCell<HashMap<usize, Signal>>,
 }
 
 impl Pool {
     pub fn new(layers: Vec<Layer>, states: Vec<usize>) -> Rc<Self> {
-        Rc::new(Pool { layers, states, free: RefCell::default(), next: Cell::default() })
+        Rc::new(Pool {
+            layers,
+            states,
+            free: RefCell::default(),
+            next: Cell::default(),
+            made: RefCell::default(),
+        })
     }
 
     /// Whether nobody uses a sequence's memory, nor will the next one.
     pub(super) fn is_spare(&self, lane: usize) -> bool {
         self.free.borrow().split_last().is_some_and(|(_, spare)| spare.contains(&lane))
+    }
+
+    pub(super) fn is_free(&self, lane: usize) -> bool {
+        self.free.borrow().contains(&lane)
+    }
+
+    /// Whether a sequence has memory, as far as is known.
+    pub(super) fn has(&self, lane: usize) -> bool {
+        self.made.borrow().get(&lane).is_some_and(|made| made.outcome() != Some(false))
     }
 
     /// Bytes of the memory of a sequence.
@@ -148,17 +167,22 @@ impl Cache {
         self.pool.bytes()
     }
 
+    /// Whether there was no memory for what it should hold.
+    pub(super) fn is_lost(&self) -> bool {
+        self.pool.made.borrow().contains_key(&self.lane) && !self.pool.has(self.lane)
+    }
+
     /// The positions of a layer's memory where something was stored.
     pub(super) fn stored(&self, layer: &Layer) -> usize {
         self.written.min(layer.capacity)
     }
 
     /// Whether it can go back to `len` tokens: a ring may have lost what the token at `len` sees, and states go back to
-    /// the beginning only.
+    /// the beginning only. What was lost for want of memory is all there is.
     pub fn reaches(&self, len: usize) -> bool {
         let Pool { layers, states, .. } = &*self.pool;
         let part = states.is_empty() && layers.iter().all(|layer| self.sees(layer, len));
-        len == self.len || len == 0 || (len < self.len && part)
+        len == 0 || !self.is_lost() && (len == self.len || len < self.len && part)
     }
 
     /// Forgets all positions from `len` on, and answers whether it could.
@@ -201,6 +225,12 @@ impl Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
+        // The next sequence of this number asks anew for what is not known to be there.
+        let unknown = |made: &Signal| made.outcome() != Some(true);
+        let mut made = self.pool.made.borrow_mut();
+        if made.get(&self.lane).is_some_and(unknown) {
+            made.remove(&self.lane);
+        }
         self.pool.free.borrow_mut().push(self.lane);
     }
 }

@@ -4,7 +4,6 @@
 use super::call::{ALIGNMENT, Call, Dispatch};
 use super::device::Gpu;
 use super::kernels::{Epilogue, Product, Shape, Slot, Tile, tiled, tried};
-use super::readback::Signal;
 use super::weights::Matrix;
 use crate::error::Result;
 use std::rc::Rc;
@@ -44,6 +43,11 @@ impl Trial<'_> {
             }
         }
         formats.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        // Floats have one tile.
+        let coded = |name: &str| {
+            self.matrices.iter().any(|matrix| matrix.format.kind.name() == name && !matrix.format.is_float())
+        };
+        let tiled = formats.iter().map(|(name, _)| *name).find(|name| coded(name));
         formats.truncate(FORMATS);
         let before = tuning.clone();
         for (name, _) in &formats {
@@ -53,7 +57,7 @@ impl Trial<'_> {
             }
         }
         if tuning.tile.is_none()
-            && let Some((name, _)) = formats.first()
+            && let Some(name) = tiled
         {
             tuning.tile = Some(self.fastest_tile(name).await?);
         }
@@ -99,7 +103,7 @@ impl Trial<'_> {
         let mut best: Option<(Tile, f64)> = None;
         // The one that is taken untried is last but for bytes.
         for tile in Tile::ALL.into_iter().filter(|tile| tile.can_run(self.gpu.features())) {
-            let call = |product: &Product| tiled(self.gpu, tile, &slots[0], product, Epilogue::Store);
+            let call = |product: &Product| tiled(tile, &slots[0], product, Epilogue::Store);
             let ms = self.time(matrices, &slots, ROWS, call).await?;
             let faster = if tile == Tile::Packed { MUCH_FASTER } else { FASTER };
             if best.is_none_or(|(_, least)| ms * faster < least) {
@@ -140,11 +144,9 @@ impl Trial<'_> {
                     dispatch.encode(self.gpu, &mut pass, None, 0, rows);
                 }
             });
-            let signal = Signal::default();
-            let done = signal.clone();
-            self.gpu.queue.on_submitted_work_done(move || done.end(true));
+            let done = self.gpu.done();
             self.gpu.settle()?;
-            signal.await;
+            done.await;
             self.gpu.check()?;
             if run > 0 {
                 least = least.min((self.now)() - began);

@@ -3,20 +3,20 @@
 //! Of a matrix nothing stays in the heap but the beginning of a row. Vectors, which are small, are decoded by the
 //! host. A table that is larger than what a kernel can see is split by rows.
 
-use super::call::Call;
 use super::device::Gpu;
 use super::formats::{BLOCK, Format};
-use super::kernels;
+use super::room::Room;
 use super::trial::Trial;
+use crate::cpu::KvType;
 use crate::error::{Code, Error, Result};
 use crate::gguf::{TensorInfo, TensorType};
-use crate::plan::{Plan, WeightId};
+use crate::plan::{self, Plan, WeightId};
 use crate::quant::Packer;
+use staging::Rows;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Bytes that are staged at once, more only if two rows take more.
-const STAGING: usize = 4 << 20;
+mod staging;
 
 /// A matrix on the GPU.
 pub struct Matrix {
@@ -35,6 +35,19 @@ pub struct Part {
 
 impl Matrix {
     fn new(gpu: &Gpu, format: &'static Format, rows: usize, cols: usize) -> Result<Self> {
+        let matrix = Matrix::in_parts(gpu, format, rows, cols, |bytes| gpu.buffer(bytes))?;
+        gpu.check()?;
+        Ok(matrix)
+    }
+
+    /// A matrix whose parts lie in buffers of so many bytes.
+    fn in_parts(
+        gpu: &Gpu,
+        format: &'static Format,
+        rows: usize,
+        cols: usize,
+        buffer: impl Fn(u64) -> wgpu::Buffer,
+    ) -> Result<Self> {
         let mut matrix = Matrix { format, rows, cols, parts: vec![] };
         let pair = 4 * format.words_of(2 * matrix.units()) as u64;
         let most = gpu.largest_table() / pair * 2;
@@ -45,9 +58,8 @@ impl Matrix {
         for first in (0..rows).step_by(most) {
             let rows = most.min(rows - first);
             let words = format.words_of(rows * matrix.units());
-            matrix.parts.push(Part { first, rows, buffer: gpu.buffer(4 * words as u64) });
+            matrix.parts.push(Part { first, rows, buffer: buffer(4 * words as u64) });
         }
-        gpu.check()?;
         Ok(matrix)
     }
 
@@ -109,6 +121,9 @@ pub struct Loading {
     gpu: Rc<Gpu>,
     staging: Option<wgpu::Buffer>,
     reserved: HashMap<String, Rows>,
+    room: Option<Box<Room>>,
+    /// Tensors that are yet to begin, while pipelines are made beside them.
+    ahead: usize,
     arriving: HashMap<String, Arriving>,
     arrived: HashMap<String, Arrived>,
 }
@@ -116,16 +131,6 @@ pub struct Loading {
 enum Arriving {
     Matrix(Rows),
     Vector(Packer),
-}
-
-/// A matrix whose first `done` rows are in place.
-struct Rows {
-    matrix: Matrix,
-    row_bytes: usize,
-    done: usize,
-    carry: Vec<u8>,
-    /// The last byte that has come.
-    last: u8,
 }
 
 enum Arrived {
@@ -137,7 +142,7 @@ impl Loading {
     pub fn new(gpu: &Rc<Gpu>) -> Self {
         let gpu = Rc::clone(gpu);
         let (reserved, arriving, arrived) = Default::default();
-        Loading { gpu, staging: None, reserved, arriving, arrived }
+        Loading { gpu, staging: None, reserved, room: None, ahead: 0, arriving, arrived }
     }
 
     /// Where the weights go.
@@ -153,6 +158,28 @@ impl Loading {
         let known = format(tensor).map(drop).map_err(|error| error.tensor(&tensor.name));
         // Of what nothing computes with, the CPU's refusal says so.
         known.or_else(|error| crate::cpu::Loading::check(tensor).and(Err(error)))
+    }
+
+    /// Makes room for a plan with weights in `tensors`, and says which pipelines it takes, before their bytes have come.
+    pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
+        tensors.iter().try_for_each(|tensor| self.reserve(tensor))?;
+        let room = Room::new(&self.gpu, plan, kv_type)?;
+        room.announce(&self.gpu, plan, &Weights::outline(&self.gpu, plan, tensors)?)?;
+        self.room = Some(Box::new(room));
+        let is_ahead = |tensor: &&&TensorInfo| {
+            !self.arriving.contains_key(&tensor.name) && !self.arrived.contains_key(&tensor.name)
+        };
+        self.ahead = tensors.iter().filter(is_ahead).count();
+        Ok(())
+    }
+
+    /// Makes some pipelines with each tensor that begins, the last ones with the last.
+    fn make_some(&mut self) {
+        let some = self.gpu.announced().div_ceil(self.ahead.max(1));
+        for _ in 0..some {
+            self.gpu.make_next();
+        }
+        self.ahead = self.ahead.saturating_sub(1);
     }
 
     /// Makes room for a tensor, before its bytes have come: where there is too little, that is known soon.
@@ -171,6 +198,7 @@ impl Loading {
         if offset == 0 {
             let begun = self.begin(tensor).map_err(blame)?;
             self.arriving.insert(tensor.name.clone(), begun);
+            self.make_some();
         }
         match self.arriving.get_mut(&tensor.name) {
             Some(Arriving::Vector(packer)) => packer.push(bytes).map_err(blame)?,
@@ -223,7 +251,7 @@ impl Loading {
         let (rows, cols) = (size(tensor.rows())?, size(tensor.cols())?);
         let matrix = Matrix::new(&self.gpu, format(tensor)?, rows, cols)?;
         let row_bytes = size(tensor.bytes)? / rows.max(1);
-        Ok(Rows { matrix, row_bytes, done: 0, carry: vec![], last: 0 })
+        Ok(Rows::new(matrix, row_bytes))
     }
 
     /// The weights of `plan`; whatever else was collected is dropped.
@@ -248,8 +276,9 @@ impl Loading {
                 },
             });
         }
+        self.staging.iter().for_each(wgpu::Buffer::destroy);
         self.gpu.check()?;
-        Ok(Weights { gpu: self.gpu, weights })
+        Ok(Weights { gpu: self.gpu, weights, room: self.room })
     }
 
     /// A matrix of one row.
@@ -303,77 +332,35 @@ impl Arriving {
     }
 }
 
-impl Rows {
-    /// Refuses values and scales that are no finite numbers.
-    fn check(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        if !self.matrix.format.is_finite(offset, self.last, bytes) {
-            let row = offset / self.row_bytes.max(1) as u64;
-            let message =
-                format!("a value or block scale is not a finite number, in row {row} or soon after");
-            return Err(Error::invalid_model(message));
-        }
-        self.last = bytes.last().copied().unwrap_or(self.last);
-        Ok(())
-    }
-
-    fn push(&mut self, gpu: &Rc<Gpu>, staging: &mut Option<wgpu::Buffer>, mut bytes: &[u8]) {
-        let capacity = STAGING.max((2 * self.row_bytes).next_multiple_of(4));
-        while let Some(part) = self.matrix.parts.iter().find(|part| self.done < part.first + part.rows) {
-            let left = part.first + part.rows - self.done;
-            let room = (self.carry.len() + bytes.len()).min(capacity);
-            // Two rows fill whole words, those of odd u16s too.
-            let rows = if room / self.row_bytes >= left { left } else { room / self.row_bytes / 2 * 2 };
-            if rows == 0 {
-                self.carry.extend_from_slice(bytes);
-                return;
-            }
-            let (now, later) = bytes.split_at(rows * self.row_bytes - self.carry.len());
-            bytes = later;
-            let staging = match staging {
-                Some(buffer) if buffer.size() >= capacity as u64 => buffer,
-                _ => staging.insert(gpu.buffer(capacity as u64)),
-            };
-            stage(gpu, staging, &mut self.carry, now);
-            let first = self.done - part.first;
-            run(gpu, kernels::repack(&self.matrix, part, first, rows, self.row_bytes, staging));
-            self.done += rows;
-        }
-    }
-}
-
-/// Writes `carry`, which is emptied, and then `bytes`. Writes are of whole words; zeros fill the last.
-fn stage(gpu: &Gpu, staging: &wgpu::Buffer, carry: &mut Vec<u8>, bytes: &[u8]) {
-    let missing = carry.len().next_multiple_of(4) - carry.len();
-    let (begin, bytes) = bytes.split_at(missing.min(bytes.len()));
-    carry.extend_from_slice(begin);
-    let (middle, end) = bytes.split_at(bytes.len() / 4 * 4);
-    let whole = carry.len().next_multiple_of(4);
-    carry.resize(whole, 0);
-    gpu.write(staging, 0, carry);
-    gpu.write(staging, whole as u64, middle);
-    let mut last = [0; 4];
-    last[..end.len()].copy_from_slice(end);
-    gpu.write(staging, (whole + middle.len()) as u64, &last[..end.len().next_multiple_of(4)]);
-    carry.clear();
-}
-
-/// Runs a kernel by itself.
-fn run(gpu: &Rc<Gpu>, call: Call) {
-    let step = gpu.uniform(16);
-    let dispatch = call.compile(gpu, &step);
-    gpu.submit(|encoder| {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        dispatch.encode(gpu, &mut pass, None, 0, 1);
-    });
-}
-
 /// The weights of a plan, in its order.
 pub struct Weights {
     pub gpu: Rc<Gpu>,
     weights: Vec<Arrived>,
+    /// What was made for the plan beside them.
+    pub room: Option<Box<Room>>,
 }
 
 impl Weights {
+    /// Weights of the same shapes, without their bytes.
+    fn outline(gpu: &Rc<Gpu>, plan: &Plan, tensors: &[&TensorInfo]) -> Result<Self> {
+        let kinds: HashMap<&str, &TensorInfo> =
+            tensors.iter().map(|tensor| (tensor.name.as_str(), *tensor)).collect();
+        let nowhere = gpu.buffer(0);
+        let outline = |(weight, is_vector): (&plan::Weight, bool)| {
+            let kind = match kinds.get(weight.name.as_str()) {
+                Some(tensor) if tensor.rows() > 1 => tensor.kind,
+                _ if is_vector => return Ok(Arrived::Vector(vec![0.0; weight.cols])),
+                _ => TensorType::F32,
+            };
+            let Some(format) = Format::of(kind) else {
+                return Err(Error::internal("a format without kernels on the GPU was let pass"));
+            };
+            Matrix::in_parts(gpu, format, weight.rows, weight.cols, |_| nowhere.clone()).map(Arrived::Matrix)
+        };
+        let weights = plan.weights.iter().zip(plan.vectors()).map(outline).collect::<Result<_>>()?;
+        Ok(Weights { gpu: Rc::clone(gpu), weights, room: None })
+    }
+
     /// A matrix, or an error if the plan reads it as a vector.
     pub fn matrix(&self, id: WeightId) -> Result<&Matrix> {
         match &self.weights[id.0] {

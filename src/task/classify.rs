@@ -162,7 +162,7 @@ impl Prompting<'_> {
         let reasoning = chat::can_be_told_not_to_reason(template).then_some(false);
         let conversation = json!({ "messages": messages, "reasoning": reasoning }).to_string();
         let conversation = Conversation::from_json(&conversation)?;
-        Ok(chat::prompt(self.templates, self.tokenizer, &conversation, self.clock)?.tokens)
+        chat::prompt_answered(self.templates, self.tokenizer, &conversation, self.clock)
     }
 
     /// The tokens of an answer: behind a template's prompt it begins a text, behind a colon it goes on.
@@ -184,6 +184,16 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Whether it is of runs of this task.
+    pub fn is_of(&self, task: &Task) -> bool {
+        self.task == *task
+    }
+
+    /// Whether it is of the same task.
+    pub fn is_like(&self, other: &Kept) -> bool {
+        self.is_of(&other.task)
+    }
+
     /// Bytes that it occupies.
     pub fn bytes(&self) -> u64 {
         self.prefix.bytes()
@@ -209,7 +219,7 @@ impl Classification {
         first: usize,
         kept: Option<&Kept>,
     ) -> Result<Self> {
-        let kept = kept.filter(|kept| kept.task == task);
+        let kept = kept.filter(|kept| kept.is_of(&task));
         let answers: Vec<&str> = match task.multi_label {
             true => YES_NO.to_vec(),
             false => task.labels.iter().map(String::as_str).collect(),

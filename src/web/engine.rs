@@ -6,6 +6,7 @@ use super::helper::core;
 use crate::chat::{self, Clock, Conversation, Reply};
 use crate::cpu::{self, Team, Trial};
 use crate::error::{Code, Error, Result};
+use crate::gpu::{self, Signal};
 use crate::loader::Model;
 use crate::plan::Head;
 use crate::runtime::{Generation, Kept, Onset, Options, Saving, Score};
@@ -13,7 +14,7 @@ use crate::task::{self, Classification, Embedding, Pooling, Prompting, Task, hea
 use js_sys::{Date, Promise};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -34,8 +35,8 @@ pub struct Engine {
     pub(super) reply: Reply,
     /// When the form of that answer begins, if it has one.
     pub(super) onset: Option<Onset>,
-    /// What the last classification has left for the next.
-    pub(super) classified: Option<task::Kept>,
+    /// What the last classifications have left for the next, one of each task.
+    pub(super) classified: VecDeque<task::Kept>,
     /// Those of a finished run, one after the other.
     pub(super) vectors: Vec<f32>,
     pub(super) saved: Vec<u8>,
@@ -96,22 +97,23 @@ impl Engine {
     #[wasm_bindgen(js_name = setAdapters)]
     pub fn set_adapters(&mut self, scales: &[f32]) -> JsResult<()> {
         self.cancel();
-        self.classified = None;
+        self.classified.clear();
         self.kept.clear();
         self.sessions.clear();
         Ok(self.model.set_adapters(scales)?)
     }
 
     /// Bytes in use now: `weights`, `kv` of the current run, of sessions and of what is kept for later runs, and `peak`,
-    /// all that was ever taken.
+    /// all that was ever taken, of a GPU too.
     pub fn memory(&self) -> String {
         let run = match &self.run {
             Some(Run::Generation(generation)) => generation.cache_bytes(),
             _ => 0,
         };
         let kept = self.sessions.values().chain([&self.kept]).map(Kept::bytes);
-        let kv = run + kept.sum::<u64>() + self.classified.as_ref().map_or(0, task::Kept::bytes);
-        let peak = core::arch::wasm32::memory_size(0) * PAGE;
+        let kv = run + kept.sum::<u64>() + self.classified.iter().map(task::Kept::bytes).sum::<u64>();
+        let heap = (core::arch::wasm32::memory_size(0) * PAGE) as u64;
+        let peak = heap + self.model.executor.gpu().map_or(0, gpu::Executor::peak_bytes);
         json!({ "weights": self.model.executor.weight_bytes(), "kv": kv, "peak": peak }).to_string()
     }
 
@@ -184,14 +186,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins telling the labels of texts, as `task` asks. What it has in common with the last such run is kept. Errors
+    /// Begins telling the labels of texts, as `task` asks. What runs of a task have in common is kept. Errors
     /// name a text by its place, of which there are `first` more before these.
     pub fn classify(&mut self, task: &str, texts: Vec<String>, first: usize) -> JsResult<()> {
         self.cancel();
         let task = Task::from_json(task)?;
         let Model { executor, tokenizer, templates, .. } = &mut self.model;
         let prompting = Prompting { tokenizer, templates, clock: clock() };
-        let run = Classification::new(executor, &prompting, task, &texts, first, self.classified.as_ref())?;
+        let kept = self.classified.iter().find(|kept| kept.is_of(&task));
+        let run = Classification::new(executor, &prompting, task, &texts, first, kept)?;
         self.run = Some(Run::Classification(Box::new(run)));
         Ok(())
     }
@@ -202,7 +205,7 @@ impl Engine {
         let mut slice = self.slice(&mut || now() >= end);
         // What is kept is the first to go where memory is short.
         let short = slice.as_ref().is_err_and(|error| error.code == Code::OutOfMemory);
-        if short && self.kept.clear() | self.classified.take().is_some() {
+        if short && self.kept.clear() | !std::mem::take(&mut self.classified).is_empty() {
             slice = self.slice(&mut || now() >= end);
         }
         // What failed leaves nothing that is worth keeping.
@@ -214,11 +217,14 @@ impl Engine {
 
     /// What there is to wait for before it makes sense to advance again: work of the GPU, or nothing.
     pub fn waiting(&self) -> Option<Promise> {
-        let signal = self.model.executor.waiting()?;
-        Some(future_to_promise(async move {
-            signal.await;
-            Ok(JsValue::UNDEFINED)
-        }))
+        self.model.executor.waiting().map(promise)
+    }
+
+    /// Makes ready what no run has taken so far, for the time when nothing else is to be done: what to wait for before
+    /// there may be more of it, or nothing if all is ready.
+    #[wasm_bindgen(js_name = makeReady)]
+    pub fn make_ready(&self) -> Option<Promise> {
+        self.model.executor.make_ready().map(promise)
     }
 
     /// Helpers that have come and wait for work.
@@ -287,7 +293,7 @@ impl Engine {
             owner: None,
             reply: Reply::default(),
             onset: None,
-            classified: None,
+            classified: VecDeque::new(),
             vectors: Vec::new(),
             saved: Vec::new(),
         })
@@ -303,6 +309,13 @@ impl Engine {
         let executor = self.model.executor.cpu_mut();
         executor.ok_or_else(|| Error::internal("threads are asked for, and the GPU computes"))
     }
+}
+
+fn promise(signal: Signal) -> Promise {
+    future_to_promise(async move {
+        signal.await;
+        Ok(JsValue::UNDEFINED)
+    })
 }
 
 /// An adapter, as the page is told.

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// The logarithm of a probability that is as good as none: JSON has no infinity.
 const LOWEST: f32 = -9999.0;
+/// Of how many tasks of classification what their texts have in common is kept.
+const MOST_TASKS: usize = 4;
 
 impl Engine {
     pub(super) fn slice(&mut self, pause: &mut dyn FnMut() -> bool) -> Result<Value> {
@@ -60,7 +62,9 @@ impl Engine {
             Some(Run::Classification(classification)) => {
                 let (logits, kept) = classification.finish();
                 self.vectors = logits.concat();
-                self.classified = Some(kept);
+                self.classified.retain(|other| !other.is_like(&kept));
+                self.classified.truncate(MOST_TASKS - 1);
+                self.classified.push_front(kept);
             }
             run => {
                 self.run = run;
@@ -119,10 +123,10 @@ fn generate(
             }
             Progress::Finished { text, finish } => {
                 shown += reply.push(&text);
-                shown += reply.finish();
+                shown += reply.finish(finish == Finish::Length);
                 let usage = generation.usage();
                 let (reason, stop) = match finish {
-                    Finish::Stop(None) if !shown.calls.is_empty() => ("tool-calls", None),
+                    Finish::Stop(None) if reply.has_called() => ("tool-calls", None),
                     Finish::Stop(stop) => ("stop", stop),
                     Finish::Length => ("length", None),
                 };
@@ -156,11 +160,11 @@ fn generate(
 }
 
 pub(super) fn decoded(shown: Parts, tokens: Vec<u32>, likelihoods: &[Value]) -> Value {
-    let Parts { reasoning, text, .. } = shown;
     json!({
         "state": "decode",
-        "text": text,
-        "reasoning": reasoning,
+        "text": shown.text,
+        "reasoning": shown.reasoning,
+        "toolCalls": shown.calls,
         "tokens": tokens,
         "likelihoods": likelihoods,
     })

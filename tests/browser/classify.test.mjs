@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { openBrowser, report, run } from "./harness.mjs";
 import { openSite } from "./site.mjs";
 
@@ -13,7 +14,7 @@ const LINES = Number(process.env.LINES ?? 48);
 let site, browser, page;
 
 before(async () => {
-  site = await openSite();
+  site = await openSite({ mounts: { "/zod/": fileURLToPath(new URL("node_modules/zod", import.meta.url)) } });
   browser = await openBrowser();
   page = await browser.open(site);
   await run(page, async ({ load }, { url }) => void (globalThis.model = await load(url, { device: "wasm" })), { url: SMOLLM2 });
@@ -67,6 +68,22 @@ test("lines are told apart without examples, and better with some", { timeout: 2
   assert.ok(few.accuracy > 2 * majority && zero.accuracy > majority);
 });
 
+test("what several classifiers have in common with their last texts is kept, of each", { timeout: 60_000 }, async () => {
+  const held = await run(page, async ({ load }) => {
+    const model = await load("/tiny/llama-0.gguf", { device: "wasm" });
+    const classifiers = ["ab", "cd"].map((instruction) => model.classifier({ labels: ["x", "y"], instruction: instruction.repeat(300) }));
+    const held = [];
+    for (const index of [0, 1, 0, 1]) {
+      await classifiers[index].classify("z");
+      held.push(model.info.memory.kv);
+    }
+    await model.close();
+    return held;
+  });
+  assert.ok(held[1] > held[0], `${held}`);
+  assert.deepEqual(held.slice(2), [held[1], held[1]]);
+});
+
 test("a label's score is what score() says of its tokens", { timeout: 120_000 }, async () => {
   const { plain, ours } = await run(page, async () => {
     const labels = ["praise", "technical problem", "no"];
@@ -101,6 +118,10 @@ test("values come out of a text as the schema has them, and what cannot be is re
       additionalProperties: false,
     };
     const value = await model.extract("Anna is 34 years old and lives in Paris.", schema);
+    const { z } = await import("/zod/index.js");
+    const person = z.object({ name: z.string().max(30), age: z.int().min(0).max(130).transform((age) => `${age} years`) });
+    const typed = await model.extract("Anna is 34 years old and lives in Paris.", person);
+    const dated = await code(model.extract("x", z.object({ on: z.date() })));
     const refused = [{ type: "integer", minimum: 3, maximum: 2 }, { type: "string", pattern: "(?=a)b" }, { $ref: "https://example.org/" }, { type: "sum" }];
     const codes = [];
     for (const schema of refused) codes.push(await code(model.extract("x", schema)));
@@ -108,10 +129,12 @@ test("values come out of a text as the schema has them, and what cannot be is re
     const several = await model.classify("I was charged twice, and the app crashes.", ["billing", "technical problem", "praise"], { multiLabel: true });
     const long = await code(model.classify(["short", "word ".repeat(9000)], ["a", "b"]));
     const { logprobs, tokens } = await model.generate("The sky is", { maxTokens: 5, temperature: 0, logprobs: 3 }).result;
-    return { value, codes, cut, several, long, logprobs, tokens, after: await code(model.generate("x", { maxTokens: 1 }).result) };
+    return { value, typed, dated, codes, cut, several, long, logprobs, tokens, after: await code(model.generate("x", { maxTokens: 1 }).result) };
   });
   report(t, JSON.stringify(outcomes.value));
   assert.equal(outcomes.value.age, 34);
+  assert.equal(outcomes.typed.age, "34 years", "the value is the library's");
+  assert.equal(outcomes.dated, "invalid-argument");
   assert.deepEqual(Object.keys(outcomes.value), ["name", "city", "age"]);
   assert.deepEqual(outcomes.codes, ["constraint-unsatisfiable", "invalid-argument", "invalid-argument", "invalid-argument"]);
   assert.equal(outcomes.cut, "context-overflow");
@@ -126,4 +149,17 @@ test("values come out of a text as the schema has them, and what cannot be is re
     assert.deepEqual(top[0], { token, text, logprob });
     assert.ok(top.length === 3 && top[0].logprob >= top[1].logprob && logprob <= 0);
   }
+});
+
+test("long texts are read in chunks if they may be", { timeout: 60_000 }, async () => {
+  const { scores, code } = await run(page, async ({ load }) => {
+    const tiny = await load("/tiny/llama-0.gguf", { device: "wasm", contextLength: 200 });
+    const classifier = tiny.classifier({ labels: ["a", "b"], instruction: "Which?", long: "chunk" });
+    const scores = await classifier.classify(["a b ".repeat(150), "a b"]);
+    const code = await tiny.classify("a b ".repeat(150), ["a", "b"], { instruction: "Which?" }).catch(({ code }) => code);
+    await tiny.close();
+    return { scores, code };
+  });
+  assert.equal(code, "context-overflow");
+  for (const [best, other] of scores) assert.ok(best.score >= other.score && Math.abs(best.score + other.score - 1) < 1e-6);
 });

@@ -140,7 +140,8 @@ const CALLER = `
     { id: "one", name: "calculate", arguments: { a: 6, operation: "multiply", b: 7 } },
     { id: "two", name: "calculate", arguments: { a: 1, operation: "conjure", b: 1 } },
   ];
-  const chat = (messages, { tools }) => {
+  const chat = (messages, { tools, signal, ...options }) => {
+    globalThis.told = options;
     const results = messages.filter(({ role }) => role === "tool").map(({ content }) => content);
     const calls = results.length === 0 && tools?.length === 2 ? asked : [];
     const text = calls.length > 0 ? "" : "It says: " + results.join("; ");
@@ -167,6 +168,21 @@ test("a tool that the model calls is run, and shown", { timeout: 60_000 }, async
   await button(page, /try again/i).click();
   await answer.filter({ hasText: "It says: 42" }).waitFor();
   assert.equal(await answer.locator(".turn-call").count(), 2);
+  assert.deepEqual(page.problems, []);
+  await page.close();
+});
+
+test("sampling that is switched off is off", { timeout: 60_000 }, async () => {
+  const page = await browser.open(server);
+  await page.route("**/pkg/index.js", (route) => route.fulfill({ contentType: "text/javascript", body: CALLER }));
+  const off = { temperature: 1, topP: 1, topK: 0, minP: 0, repeatPenalty: 1, maxTokens: 9, seed: 7 };
+  await page.evaluate((off) => localStorage.setItem("wisplm-demo.settings", JSON.stringify(off)), off);
+  await page.reload();
+  await button(page, /load the model/i).click();
+  await page.getByRole("textbox", { name: "Message" }).fill("Hello");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => globalThis.told !== undefined);
+  assert.deepEqual(await page.evaluate(() => globalThis.told), off);
   assert.deepEqual(page.problems, []);
   await page.close();
 });

@@ -101,11 +101,21 @@ test("an embedding model ranks by meaning, and embeds many texts as it does one"
     const aborted = model.embed(texts, { signal: controller.signal, onProgress: () => controller.abort() }).catch(({ code }) => code);
     const code = await aborted;
     const again = await model.embed(texts[3]);
+    // Two halves of 300 words each, of which only one fits the context of 512 tokens.
+    const halves = ["red ".repeat(300).trim(), "sea ".repeat(300).trim()];
+    const long = await model.embed(halves.join(" "), { long: "chunk" });
+    const [a, b] = await model.embed(halves);
+    const mean = a.map((x, i) => x + b[i]);
+    const chunked = long.reduce((sum, x, i) => sum + x * mean[i], 0) / Math.hypot(...mean);
+    const whole = await model.embed([...texts, halves.join(" ")], { onProgress: () => told.push("computed") }).catch(({ code }) => code);
     await model.close();
     const same = [alone.every((x, i) => x === vectors[77][i]), again.every((x, i) => x === vectors[3][i])];
-    return { ranking, same, told, rate: texts.length / seconds, code };
+    return { ranking, same, told, rate: texts.length / seconds, code, chunked, length: Math.hypot(...long), whole };
   });
   await page.close();
+  assert.ok(Math.abs(answer.chunked - 1) < 1e-5 && Math.abs(answer.length - 1) < 1e-5, "the mean of the halves, with length 1");
+  assert.equal(answer.whole, "context-overflow");
+  assert.ok(!answer.told.includes("computed"), "nothing is computed where a text is too long");
   assert.equal(answer.ranking[0].index, 1);
   assert.ok(answer.ranking[0].score > answer.ranking[1].score);
   assert.deepEqual(answer.same, [true, true], "the same bits alone and beside others");

@@ -3,6 +3,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -100,6 +101,18 @@ class Browser {
     const resident = new Resident();
     for (const process of await this.#renderers()) resident.add(process);
     return resident;
+  }
+
+  /** Bytes that the page processes hold once a page's garbage is collected. */
+  async held(page) {
+    await page.requestGC();
+    const samples = [];
+    // The system takes memory back a little later, and tells nobody.
+    for (let i = 0; i < 6; i++) {
+      samples.push((await this.resident()).own);
+      await delay(50);
+    }
+    return Math.min(...samples);
   }
 
   async #renderers() {

@@ -219,3 +219,43 @@ test("a conversation that outgrows the context does what its session says", { ti
     await page.close();
   }
 });
+
+/** A worker whose GPU has no memory for new buffers while the page says so. */
+const SHORT = `{
+  const { createBuffer } = GPUDevice.prototype;
+  const channel = new BroadcastChannel("memory");
+  let short = false;
+  channel.onmessage = ({ data }) => {
+    short = data === "short";
+    channel.postMessage("heard");
+  };
+  // No device has a buffer of that size.
+  GPUDevice.prototype.createBuffer = function (of) {
+    return createBuffer.call(this, short ? { ...of, size: 2 ** 50 } : of);
+  };
+}`;
+
+test("a session for which a GPU has no memory fails by itself, and goes on when there is some", { timeout: 120_000 }, async () => {
+  const page = await browser.open(site);
+  await inWorker(page, SHORT);
+  await loadIn(page, ATTENTIVE, { device: "webgpu" });
+  const seen = await run(page, async ({ failure }) => {
+    const channel = new BroadcastChannel("memory");
+    const say = (word) => new Promise((heard) => ((channel.onmessage = heard), channel.postMessage(word)));
+    const options = { temperature: 0, maxTokens: 8, ignoreEos: true };
+    const sessions = [model.session(options), model.session(options)];
+    const texts = [(await sessions[0].send("Once upon a time").result).text];
+    await say("short");
+    const codes = [(await failure(sessions[1].send("Once upon a time").result)).code];
+    const clone = sessions[0].clone();
+    codes.push((await failure(clone.send("And then?").result)).code);
+    texts.push((await sessions[0].send("And then?").result).text);
+    await say("enough");
+    const again = [(await sessions[1].send("Once upon a time").result).text, (await clone.send("And then?").result).text];
+    return { codes, texts, again, notices: model.info.notices };
+  });
+  assert.deepEqual(seen.codes, ["out-of-memory", "out-of-memory"]);
+  assert.deepEqual(seen.again, seen.texts);
+  assert.deepEqual(seen.notices, []);
+  await page.close();
+});

@@ -7,7 +7,7 @@ import type { Model } from "../model.js";
 import { type ClassifyRunOptions, classifyRunOptions, type EmbedOptions } from "../options.js";
 import { type Example, examplesOf, type FitOptions, fitOptions } from "./options.js";
 import { fit, type Sample, score, softmax, type Weights } from "./logistic.js";
-import { Pace } from "./pace.js";
+import { Pace } from "../worker/pace.js";
 import { PROBE, read, type SavedClassifier, VERSION } from "./saved.js";
 import { best, folds, validate } from "./validation.js";
 
@@ -49,7 +49,7 @@ const LEAST_COSINE = 0.9;
 /**
  * Fits a classifier to examples: embeds their texts, chooses the penalty by cross-validation, and fits multinomial logistic
  * regression with it. The same examples give the same classifier. Each label needs two examples; a text that the model
- * cannot read whole fails with `context-overflow`.
+ * cannot read whole fails with `context-overflow`, unless `embed.long` has it read in chunks.
  */
 export async function fitClassifier(model: Embedder, examples: readonly Example[], options?: FitOptions): Promise<FittedClassifier> {
   const { penalty, folds: wanted = 5, embed = {}, signal, onProgress } = fitOptions(options);

@@ -3,7 +3,7 @@
 // (the biases are free), which is scikit-learn's `LogisticRegression(C = 1 / penalty)`.
 
 import { minimize } from "./lbfgs.js";
-import type { Pace } from "./pace.js";
+import type { Pace } from "../worker/pace.js";
 
 /** Vectors, one row after the other, and the class of each. */
 export interface Sample {

@@ -2,7 +2,7 @@
 
 import { invalidArgument } from "../errors.js";
 import type { InputProgress } from "../head.js";
-import { callback, checked, number, oneOf, positive, signal, text, wrong } from "../options.js";
+import { callback, checked, long, number, oneOf, positive, signal, text, wrong } from "../options.js";
 
 /** A text and what it is. */
 export interface Example {
@@ -13,7 +13,7 @@ export interface Example {
 /** How to fit a classifier. */
 export interface FitOptions {
   /** How texts are embedded, when fitting and when classifying. */
-  embed?: { pooling?: "mean" | "cls"; dimensions?: number };
+  embed?: { pooling?: "mean" | "cls"; dimensions?: number; long?: "error" | "chunk" };
   /**
    * How strong the L2 penalty is: `1 / C` of scikit-learn's. By default the one of 0.3, 0.05, 0.01, 0.002 that cross-validation
    * finds best (by the probabilities of labels).
@@ -50,7 +50,7 @@ export function fitOptions(options?: FitOptions): FitOptions {
 
 /** How texts are embedded, checked. */
 export function embedding(embed?: FitOptions["embed"]): NonNullable<FitOptions["embed"]> {
-  return checked(embed, { pooling: oneOf("mean", "cls"), dimensions: positive }, "embed");
+  return checked(embed, { pooling: oneOf("mean", "cls"), dimensions: positive, long }, "embed");
 }
 
 /** Examples as texts and numbers of labels. */

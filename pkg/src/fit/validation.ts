@@ -1,7 +1,7 @@
 // How strong the penalty should be, and how good that is: k-fold cross-validation.
 
 import { fit, type Sample, score, softmax, type Weights } from "./logistic.js";
-import type { Pace } from "./pace.js";
+import type { Pace } from "../worker/pace.js";
 
 /** What cross-validation found for one penalty. */
 export interface Validation {

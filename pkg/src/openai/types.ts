@@ -193,6 +193,7 @@ export interface CompletionChoice {
 
 /** Log-probabilities of a text's tokens. */
 export interface CompletionLogprobs {
+  /** Their texts; of a token that is a part of a character, or has the text of a likelier one, `"token_id:"` and its id. */
   tokens: string[];
   token_logprobs: number[];
   top_logprobs: Record<string, number>[];

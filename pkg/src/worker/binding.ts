@@ -81,6 +81,8 @@ export interface Engine {
   advance(budgetMs: number): string;
   /** What there is to wait for before it makes sense to advance again: work of the GPU. */
   waiting(): Promise<unknown> | undefined;
+  /** Makes ready what no run has taken so far: what to wait for before there may be more of it, or nothing. */
+  makeReady(): Promise<unknown> | undefined;
   /** How many helpers have come. */
   helpers(): number;
   /** One thread is the caller's, the others are helpers. */
@@ -124,6 +126,7 @@ export type Slice =
       reasoning?: string;
       tokens: number[];
       likelihoods?: WireLikelihood[];
+      toolCalls?: WireToolCall[];
       /** The next token has to have the form, and waits for `force` or `allow`. */
       awaitsPermit?: boolean;
       /** Those of the tokens that have it. */

@@ -4,38 +4,12 @@
 // when the JSON says so, which is written last, and when their number is right. A JSON file torn by a crash does not
 // parse, and then there is no download.
 
+import { type Folder, keyOf, openFolder, put, type Storage, type SyncFile, writeText } from "../storage.js";
 import type { Version } from "./download.js";
 
-const FOLDER = "wisplm";
 const FORMAT = 1;
 /** How often an unfinished download is made durable: what a crash may cost. */
 const CHECKPOINT_MS = 1000;
-
-/** The part of the file system's interface in use; TypeScript's own has it for workers only. */
-export interface SyncFile {
-  read(into: Uint8Array, options: { at: number }): number;
-  write(bytes: Uint8Array, options: { at: number }): number;
-  truncate(size: number): void;
-  getSize(): number;
-  flush(): void;
-  close(): void;
-}
-
-export interface FileHandle {
-  getFile(): Promise<Blob>;
-  createSyncAccessHandle(options?: { mode: "read-only" }): Promise<SyncFile>;
-}
-
-export interface Folder {
-  getFileHandle(name: string, options?: { create?: boolean }): Promise<FileHandle>;
-  getDirectoryHandle(name: string, options?: { create?: boolean }): Promise<Folder>;
-  removeEntry(name: string): Promise<void>;
-}
-
-export interface Storage {
-  getDirectory(): Promise<Folder>;
-  estimate?(): Promise<{ quota?: number; usage?: number }>;
-}
 
 interface Note extends Version {
   format: typeof FORMAT;
@@ -58,25 +32,11 @@ export class Cache {
 
   /** Throws where there is no such file system. */
   static async open(storage: Storage): Promise<Cache> {
-    const root = await storage.getDirectory();
-    return new Cache(await root.getDirectoryHandle(FOLDER, { create: true }), storage);
+    return new Cache(await openFolder(storage), storage);
   }
 
   async entry(url: string): Promise<Entry> {
     return new Entry(this.#folder, await keyOf(url), url);
-  }
-
-  /** A text that is no download. */
-  async text(name: string): Promise<string | undefined> {
-    try {
-      return await (await (await this.#folder.getFileHandle(`${await keyOf(name)}.text`)).getFile()).text();
-    } catch {
-      return undefined;
-    }
-  }
-
-  async keepText(name: string, text: string): Promise<void> {
-    await writeText(await this.#folder.getFileHandle(`${await keyOf(name)}.text`, { create: true }), text);
   }
 
   /** Bytes that may still be stored; unknown is no limit. */
@@ -255,29 +215,6 @@ export class Writer {
     if (this.#open) this.#data.close();
     this.#open = false;
   }
-}
-
-/** A file's name, which says nothing. */
-async function keyOf(name: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
-  return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-async function writeText(handle: FileHandle, text: string): Promise<void> {
-  const file = await handle.createSyncAccessHandle();
-  try {
-    file.truncate(0);
-    put(file, new TextEncoder().encode(text), 0);
-    file.flush();
-  } finally {
-    file.close();
-  }
-}
-
-// A full disk shows as an exception or as a short count.
-function put(file: SyncFile, bytes: Uint8Array, at: number): void {
-  const written = file.write(bytes, { at });
-  if (written !== bytes.length) throw new Error(`only ${written} of ${bytes.length} bytes could be written`);
 }
 
 function versionOf({ etag, lastModified, size }: Note): Version {

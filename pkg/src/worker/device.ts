@@ -2,6 +2,7 @@
 
 import { aborted, WispError } from "../errors.js";
 import type { WireInfo, WireLoad, WireSource } from "../protocol.js";
+import type { Refusals } from "../refusals.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding, Engine, Gpu } from "./binding.js";
 import type { Tunings } from "./tuning.js";
@@ -37,6 +38,8 @@ export interface Setting {
   notice(text: string): void;
   /** Where what trials find on a GPU is kept; without it there are none. */
   tunings: Tunings | undefined;
+  /** Where it is kept that a GPU was refused. */
+  refusals: Refusals | undefined;
 }
 
 /** A model that is ready. */
@@ -70,14 +73,20 @@ export async function bring(setting: Setting): Promise<Ready> {
   }
 }
 
-async function openGpu({ load, binding, adapter, notice, tunings }: Setting): Promise<OpenGpu | undefined> {
+async function openGpu({ load, binding, adapter, notice, tunings, refusals }: Setting): Promise<OpenGpu | undefined> {
   const any = load.device === "webgpu";
   try {
     const { available, description, reason, features: offered } = await adapter();
     if (!available || (reason !== undefined && !any)) throw new WispError("unsupported-device", reason ?? "there is no adapter");
     const subgroups = offered.includes("subgroups") && addSubgroups();
     const tuning = await tunings?.of(description);
-    const gpu = await binding.Gpu.open(JSON.stringify({ subgroups, tuning }));
+    const opening = binding.Gpu.open(JSON.stringify({ subgroups, tuning }));
+    const gpu = await opening.catch(async (thrown: unknown) => {
+      const error = translated(thrown);
+      if (error.code === "unsupported-device") await refusals?.keep(description, error.message);
+      throw error;
+    });
+    await refusals?.forget(description);
     return { gpu, name: description, features: call(() => gpu.features()) };
   } catch (thrown) {
     const error = translated(thrown);
@@ -160,7 +169,7 @@ async function step(engine: Engine, info: WireInfo, steps: number, signal: Abort
     await generation(Uint32Array.of(0), { maxTokens: steps, temperature: 0, ignoreEos: true }, signal)(engine);
   } else {
     const text = (): Promise<unknown> =>
-      info.labels === null ? embed(engine, info, ["a"], { normalize: false }, signal) : head(engine, info, ["a"], signal);
+      info.labels === null ? embed(engine, info, ["a"], { normalize: false }, "error", signal) : head(engine, info, ["a"], "error", signal);
     for (let k = 0; k < steps; k++) await text();
   }
   return (performance.now() - start) / steps;

@@ -31,47 +31,52 @@ export async function loadEngine(
 ): Promise<Engine> {
   const files = sources.length - (model.adapters?.length ?? 0);
   const loader = call(() => new Loader(JSON.stringify({ ...model, files, orCpu: device === "auto" }), gpu));
-  let finished = false;
   const progress = new DownloadProgress(sources, files, report);
+  // What there is to free: the loader, then nothing, as it is consumed, then the engine.
+  let held: Pick<Engine, "free"> | undefined = loader;
   let engine: Engine | undefined;
-  for (const [index, source] of sources.entries()) {
-    if (signal.aborted) throw aborted(signal);
-    const opened = await open(source, index);
-    progress.begin(index, opened.size);
-    const digest = opened.sha256 === undefined ? undefined : new Sha256();
-    try {
-      await push(loader, opened, index, digest, progress, signal);
-      const sha256 = digest?.hex();
-      if (sha256 !== opened.sha256) {
-        throw new WispError("integrity", `${opened.name} has the SHA-256 ${sha256}, not ${opened.sha256}`, {
-          ...(source.kind === "remote" && { details: { url: source.url } }),
-        });
-      }
-      if (index < sources.length - 1) {
-        call(() => loader.nextFile());
-      } else {
-        progress.finish();
-        report("prepare", 0, 1);
-        if (keep !== undefined) {
-          const found = await call(() => loader.tune());
-          if (found !== undefined) await keep(found);
+  try {
+    for (const [index, source] of sources.entries()) {
+      if (signal.aborted) throw aborted(signal);
+      const opened = await open(source, index);
+      progress.begin(index, opened.size);
+      const digest = opened.sha256 === undefined ? undefined : new Sha256();
+      try {
+        await push(loader, opened, index, digest, progress, signal);
+        const sha256 = digest?.hex();
+        if (sha256 !== opened.sha256) {
+          throw new WispError("integrity", `${opened.name} has the SHA-256 ${sha256}, not ${opened.sha256}`, {
+            ...(source.kind === "remote" && { details: { url: source.url } }),
+          });
         }
-        finished = true;
-        engine = call(() => loader.finish());
-        report("prepare", 1, 1);
+        if (index < sources.length - 1) {
+          call(() => loader.nextFile());
+        } else {
+          progress.finish();
+          report("prepare", 0, 1);
+          if (keep !== undefined) {
+            const found = await call(() => loader.tune());
+            if (found !== undefined) await keep(found);
+          }
+          held = undefined;
+          held = engine = call(() => loader.finish());
+          report("prepare", 1, 1);
+        }
+        await opened.accept(sha256);
+      } catch (error) {
+        // A file that is wrong in itself is not kept, so that the next try asks for it afresh.
+        const useless = error instanceof WispError && (error.code === "integrity" || error.code === "invalid-model");
+        await opened.reject(useless);
+        throw error;
+      } finally {
+        progress.stop();
+        digest?.free();
       }
-      await opened.accept(sha256);
-    } catch (error) {
-      // A file that is wrong in itself is not kept, so that the next try asks for it afresh.
-      const useless = error instanceof WispError && (error.code === "integrity" || error.code === "invalid-model");
-      await opened.reject(useless);
-      // The load may be tried once more, elsewhere.
-      if (!finished && !(error instanceof Trap)) call(() => loader.free());
-      throw error;
-    } finally {
-      progress.stop();
-      digest?.free();
     }
+  } catch (error) {
+    // The load may be tried once more, elsewhere.
+    if (!(error instanceof Trap)) call(() => held?.free());
+    throw error;
   }
   return engine!;
 }

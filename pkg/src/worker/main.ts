@@ -1,8 +1,8 @@
 // The module worker: ties the service to the browser. The same script is the engine's and its helpers'.
 
 import type { FromWorker, ToWorker } from "../protocol.js";
+import type { Storage } from "../storage.js";
 import { inspectWebGpu } from "../webgpu.js";
-import type { Storage } from "./cache.js";
 import type { Enlistment, Resignation } from "./crew.js";
 import { Service } from "./service.js";
 import { help, start, startConstraint } from "./start.js";

@@ -2,8 +2,9 @@
 
 import { WispError } from "../errors.js";
 import type { WireSource } from "../protocol.js";
+import type { Storage, SyncFile } from "../storage.js";
 import type { Sha256 } from "./binding.js";
-import { Cache, type Entry, lock, type Storage, type SyncFile, type Whole, type Writer } from "./cache.js";
+import { Cache, type Entry, lock, type Whole, type Writer } from "./cache.js";
 import { type Download, download, type DownloadRequest, hasValidator } from "./download.js";
 import { blocks, type Bytes, type Opened, slices, unreadable } from "./source.js";
 

@@ -1,5 +1,6 @@
 // One run of the engine, in slices between which messages come in.
 
+import { named } from "../chat.js";
 import { aborted, WispError } from "../errors.js";
 import type { WireDelta, WireGenerate, WireGenerated, WireScore, WireText } from "../protocol.js";
 import type { Begun, Engine, Slice } from "./binding.js";
@@ -87,10 +88,14 @@ export function answer(
   const see = (slice: Slice): void => {
     watch.see(slice);
     if (slice.state === "prefill") return;
-    const { text = "", reasoning = "", tokens = [], likelihoods = [] } = slice;
+    const { text = "", reasoning = "", tokens = [], likelihoods = [], toolCalls = [] } = slice;
     answered.push(...tokens);
-    if (text === "" && reasoning === "" && tokens.length === 0) return;
-    tell({ text, reasoning, tokens, ...(likelihoods.length > 0 && { likelihoods }) });
+    if (text === "" && reasoning === "" && tokens.length === 0 && toolCalls.length === 0) return;
+    tell({
+      ...{ text, reasoning, tokens },
+      ...(likelihoods.length > 0 && { likelihoods }),
+      ...(toolCalls.length > 0 && { toolCalls: toolCalls.map(named) }),
+    });
   };
   return async (engine) => {
     const [form, formed] = formOf(format, callForm(engine, format !== undefined));
@@ -111,7 +116,6 @@ export function answer(
       return {
         finishReason: end.finishReason ?? "stop",
         ...(end.stop !== undefined && { stop: end.stop }),
-        ...(end.toolCalls !== undefined && { toolCalls: end.toolCalls }),
         ...(end.slid !== undefined && end.slid > 0 && { slid: end.slid }),
         usage,
         timings: watch.timings(usage.promptTokens - usage.cachedTokens),

@@ -14,8 +14,10 @@ import type {
   WireSource,
   WireThreads,
 } from "../protocol.js";
+import { Refusals } from "../refusals.js";
 import type { WebGpuReport } from "../webgpu.js";
 import type { Binding } from "./binding.js";
+import { breathe } from "./breath.js";
 import { bring, type Ready, type Setting } from "./device.js";
 import { classify, embed, head, type Told } from "./encode.js";
 import { call, translated, Trap } from "./fault.js";
@@ -68,6 +70,8 @@ export class Service {
   #dismiss: () => Promise<void> = async () => {};
   #queue: Job[] = [];
   #current: Job | undefined;
+  /** How often there was nothing to do. */
+  #idles = 0;
 
   constructor(outside: Outside) {
     this.#outside = outside;
@@ -127,11 +131,16 @@ export class Service {
       };
       const open = (source: WireSource, index: number): Promise<Opened> =>
         this.#open(source, sourceName(source, index, load.sources.length), around);
-      const kept = load.cache && load.autotune ? tunings(this.#outside.storage) : undefined;
-      const setting: Setting = { load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice, tunings: kept };
+      const storage = load.cache ? this.#outside.storage : undefined;
+      const setting: Setting = {
+        ...{ load, binding, features, adapter, hire: () => (crew ??= hire?.()), open, report, signal, notice },
+        tunings: load.autotune ? tunings(storage) : undefined,
+        refusals: storage && new Refusals(storage),
+      };
       this.#setting = setting;
       this.#ready = await bring(setting);
       post({ type: "loaded", info: this.#ready.info, place: this.#place() });
+      if (this.#current === undefined) void this.#idle();
     } catch (error) {
       post({ type: "failed", error: toWire(translated(error)) });
     }
@@ -177,6 +186,23 @@ export class Service {
       await this.#serve(job);
     }
     this.#current = undefined;
+    void this.#idle();
+  }
+
+  /** Has the engine make ready what later requests may take, until there is one. */
+  async #idle(): Promise<void> {
+    const idle = ++this.#idles;
+    const engine = this.#ready?.engine;
+    try {
+      while (engine !== undefined && this.#current === undefined && this.#dead === undefined && idle === this.#idles) {
+        const making = call(() => engine.makeReady());
+        if (making === undefined) return;
+        await making;
+        await breathe();
+      }
+    } catch (thrown) {
+      this.#die(translated(thrown));
+    }
   }
 
   async #serve({ id, request, controller }: Job): Promise<void> {
@@ -186,13 +212,17 @@ export class Service {
     } catch (thrown) {
       const error = translated(thrown);
       if (error instanceof Trap) {
-        this.#dead = error;
-        this.#queue = [];
-        this.#outside.post({ type: "dead", error: toWire(error) });
+        this.#die(error);
       } else {
         this.#refuse(id, error);
       }
     }
+  }
+
+  #die(trap: WispError): void {
+    this.#dead = trap;
+    this.#queue = [];
+    this.#outside.post({ type: "dead", error: toWire(trap) });
   }
 
   async #do(id: number, request: WireRequest, signal: AbortSignal): Promise<Answers[keyof Answers]> {
@@ -300,11 +330,11 @@ function task(
     case "score":
       return ({ engine }) => score(engine, request.text, signal);
     case "embed":
-      return ({ engine, info }) => embed(engine, info, request.texts, request.options, signal, told);
+      return ({ engine, info }) => embed(engine, info, request.texts, request.options, request.long, signal, told);
     case "head":
-      return ({ engine, info }) => head(engine, info, request.inputs, signal, told);
+      return ({ engine, info }) => head(engine, info, request.inputs, request.long, signal, told);
     case "classify":
-      return ({ engine }) => classify(engine, request.task, request.texts, signal, told);
+      return ({ engine }) => classify(engine, request.task, request.texts, request.long, signal, told);
     case "tokenize":
       return async ({ engine }) => call(() => engine.tokenize(request.text, request.bos, request.special));
     case "detokenize":
@@ -338,5 +368,6 @@ function memoryOf({ engine, info }: Ready): WireMemory {
 
 function buffersOf(answer: Answers[keyof Answers]): Transferable[] {
   if (answer instanceof Uint32Array) return [answer.buffer as ArrayBuffer];
-  return Array.isArray(answer) ? answer.map((vector) => vector.buffer as ArrayBuffer) : [];
+  if (typeof answer !== "object" || answer === null || !("vectors" in answer)) return [];
+  return answer.vectors.map((vector) => vector.buffer as ArrayBuffer);
 }

@@ -1,9 +1,8 @@
 // The sessions of a model: what was said in each, and what of that the model no longer sees. The engine has their keys and
 // values; an engine that takes another one's place computes them anew from this.
 
-import { named } from "../chat.js";
 import { WispError } from "../errors.js";
-import type { WireGenerated, WireGone, WireSaved, WireSend, WireSession } from "../protocol.js";
+import type { WireDelta, WireGone, WireSaved, WireSend, WireSession } from "../protocol.js";
 import type { Begun, Binding, Engine } from "./binding.js";
 import type { Ready } from "./device.js";
 import { call } from "./fault.js";
@@ -28,6 +27,7 @@ export class Sessions {
     const asked = JSON.parse(conversation) as { messages: unknown[] };
     let begun: Begun | undefined;
     let [text, reasoning] = ["", ""];
+    const toolCalls: NonNullable<WireDelta["toolCalls"]> = [];
     const whole = (): string => JSON.stringify({ ...asked, messages: [...this.#talk(session).messages, ...asked.messages] });
     const begin: Begin = (engine, answered, options) => {
       const { overflow, gone } = this.#talk(session);
@@ -36,6 +36,7 @@ export class Sessions {
     };
     const hear: Tell = (delta) => {
       [text, reasoning] = [text + delta.text, reasoning + delta.reasoning];
+      toolCalls.push(...(delta.toolCalls ?? []));
       tell(delta);
     };
     const run = answer(begin, options, signal, hear, forms, (engine, led) => call(() => engine.callForm(whole(), led)));
@@ -43,14 +44,13 @@ export class Sessions {
       const end = await run(engine);
       const talk = this.#talk(session);
       // What nobody has answered is withdrawn.
-      if (end.finishReason === "abort" && text === "" && reasoning === "") return { ...end, said: [] };
-      const toolCalls = end.toolCalls?.map(named);
+      if (end.finishReason === "abort" && text === "" && reasoning === "" && toolCalls.length === 0) return { ...end, said: [] };
       const said = [...asked.messages, message(text, reasoning, toolCalls)];
       const { messages = 0, tokens = 0 } = begun?.gone ?? {};
       talk.gone = { messages, tokens: tokens + (end.slid ?? 0) };
       talk.messages = [...talk.messages, ...said];
       const dropped = messages + talk.gone.tokens > 0 ? { dropped: talk.gone } : {};
-      return { ...end, ...(toolCalls !== undefined && { toolCalls }), said, ...dropped };
+      return { ...end, said, ...dropped };
     };
   }
 
@@ -98,7 +98,7 @@ export class Sessions {
 }
 
 /** An answer as the API of OpenAI has it, and templates after it. */
-function message(content: string, reasoning: string, toolCalls: WireGenerated["toolCalls"] = []): object {
+function message(content: string, reasoning: string, toolCalls: NonNullable<WireDelta["toolCalls"]>): object {
   const calls = toolCalls.map(({ id, name, arguments: given }) => {
     return { id, type: "function", function: { name, arguments: JSON.stringify(given) } };
   });

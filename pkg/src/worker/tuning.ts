@@ -1,6 +1,6 @@
 // What trials on a GPU have found, kept from visit to visit beside the downloads.
 
-import { Cache, type Storage } from "./cache.js";
+import { type Storage, Texts } from "../storage.js";
 
 /** Changes when kernels do: what was found for others says nothing. */
 const FORMAT = 1;
@@ -13,11 +13,7 @@ export interface Tunings {
 
 export function tunings(storage: Storage | undefined): Tunings | undefined {
   if (storage === undefined) return undefined;
+  const texts = new Texts(storage);
   const name = (adapter: string): string => `gpu ${FORMAT} ${adapter}`;
-  // A file system that fails is the downloads' business.
-  const cache = (): Promise<Cache | undefined> => Cache.open(storage).catch(() => undefined);
-  return {
-    of: async (adapter) => (await cache())?.text(name(adapter)),
-    keep: async (adapter, found) => (await cache())?.keepText(name(adapter), found).catch(() => {}),
-  };
+  return { of: (adapter) => texts.get(name(adapter)), keep: (adapter, found) => texts.keep(name(adapter), found) };
 }

@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::gpu::call::Dispatch;
 use crate::gpu::choice::{Chooser, Draw};
 use crate::gpu::kernels::Slot;
-use crate::gpu::readback::Signal;
 use crate::gpu::sequence::Cache;
 use crate::plan::Head;
 use std::ops::Range;
@@ -180,13 +179,12 @@ impl Executor {
         Ok(taken.is_some())
     }
 
-    /// Submits the step that waits, with nothing after it.
+    /// Submits the step that waits, if its caches count it, with nothing after it.
     pub(super) fn send(&mut self) {
-        if self.step.as_ref().is_some_and(|step| step.waits) && self.submit(&Wanted::Nothing, |_| {}).is_ok()
+        if self.step.as_ref().is_some_and(|step| step.waits && step.counts)
+            && self.submit(&Wanted::Nothing, |_| {}).is_ok()
         {
-            let signal = Signal::default();
-            self.under_way.push_back(signal.clone());
-            self.gpu.queue.on_submitted_work_done(move || signal.end(true));
+            self.under_way.push_back(self.gpu.done());
         }
     }
 

@@ -3,11 +3,12 @@
 //!
 //! Where a position lies depends on the size of the context, so that belongs to the layout.
 
+use super::lanes::Lane;
 use super::{Cache, Executor, half_bytes};
 use crate::bytes::{Reader, damaged};
 use crate::cpu::KvType;
 use crate::error::{Error, Result};
-use crate::gpu::readback::Readback;
+use crate::gpu::readback::{Readback, Signal};
 use crate::gpu::sequence::Layer;
 
 impl Executor {
@@ -20,9 +21,35 @@ impl Executor {
     /// Appends what is stored of a sequence: true, or false as long as it is on its way.
     pub fn save(&mut self, cache: &Cache, out: &mut Vec<u8>) -> Result<bool> {
         if self.saving.is_none() {
+            if !self.hold(cache)? {
+                return Ok(false);
+            }
             self.send();
-            let parts = self.parts(cache);
-            let bytes = parts.iter().map(|(_, _, len)| len).sum();
+            self.saving = Some(self.copied(cache));
+        }
+        self.gpu.settle()?;
+        let Some((readback, made)) = &mut self.saving else {
+            return Err(Error::internal("nothing is being saved"));
+        };
+        let taken = match made.outcome() {
+            None => return Ok(false),
+            Some(false) => Err(self.lacking()),
+            Some(true) => readback.take(&self.gpu, |values| {
+                out.extend((cache.written() as u32).to_le_bytes());
+                out.extend_from_slice(bytemuck::cast_slice(values));
+            }),
+        };
+        if !matches!(taken, Ok(None)) {
+            self.saving = None;
+        }
+        Ok(taken?.is_some())
+    }
+
+    /// What is stored of a sequence, on its way to the host, and whether there was room for it.
+    fn copied(&self, cache: &Cache) -> (Readback, Signal) {
+        let parts = self.lanes.get(&cache.lane).map_or(vec![], |lane| self.parts(cache, lane));
+        let bytes = parts.iter().map(|(_, _, len)| len).sum();
+        self.gpu.attempt(|| {
             let mut readback = Readback::new(&self.gpu, bytes);
             self.gpu.submit(|encoder| {
                 let mut to = 0;
@@ -32,19 +59,8 @@ impl Executor {
                 }
             });
             readback.begin(bytes);
-            self.saving = Some(readback);
-        }
-        self.gpu.settle()?;
-        let Some(readback) = &mut self.saving else { return Err(Error::internal("nothing is being saved")) };
-        let written = (cache.written() as u32).to_le_bytes();
-        let taken = readback.take(&self.gpu, |values| {
-            out.extend(written);
-            out.extend_from_slice(bytemuck::cast_slice(values));
-        });
-        if !matches!(taken, Ok(None)) {
-            self.saving = None;
-        }
-        Ok(taken?.is_some())
+            readback
+        })
     }
 
     /// A sequence of `len` tokens, as it was saved.
@@ -58,7 +74,6 @@ impl Executor {
         if !cache.reaches(len) {
             return Err(damaged());
         }
-        self.reach(cache.lane)?;
         for layer in &self.pool.layers {
             for (_, len) in layer.places(cache.stored(layer)) {
                 check(layer, reader.take(len as usize)?)?;
@@ -71,20 +86,27 @@ impl Executor {
         }
         reader.end()?;
         let mut reader = Reader::new(&bytes[4..]);
-        for (buffer, at, len) in self.parts(&cache) {
-            self.gpu.write(buffer, at, reader.take(len as usize)?);
+        let mut outcome = Ok(());
+        let made = self.fill(cache.lane, |executor, lane| {
+            outcome = executor.parts(&cache, lane).into_iter().try_for_each(|(buffer, at, len)| {
+                executor.gpu.write(buffer, at, reader.take(len as usize)?);
+                Ok(())
+            });
+        });
+        outcome?;
+        match made.outcome() {
+            Some(false) => Err(self.lacking()),
+            _ => self.gpu.check().map(|()| cache),
         }
-        self.gpu.check().map(|()| cache)
     }
 
     /// Where it lies what is stored of a sequence: buffers, offsets and lengths in bytes.
-    fn parts(&self, cache: &Cache) -> Vec<(&wgpu::Buffer, u64, u64)> {
-        let lane = &self.lanes[&cache.lane];
-        let mut parts = vec![];
-        for (layer, buffer) in self.pool.layers.iter().zip(&lane.layers) {
+    fn parts<'a>(&self, cache: &Cache, lane: &'a Lane) -> Vec<(&'a wgpu::Buffer, u64, u64)> {
+        let ([layers, states], mut parts) = (&lane.memory, vec![]);
+        for (layer, buffer) in self.pool.layers.iter().zip(layers) {
             parts.extend(layer.places(cache.stored(layer)).map(|(at, len)| (buffer, at, len)));
         }
-        for (len, buffer) in self.pool.states.iter().zip(&lane.states) {
+        for (len, buffer) in self.pool.states.iter().zip(states) {
             parts.push((buffer, cache.turn as u64 * half_bytes(*len), half_bytes(*len)));
         }
         parts

@@ -8,7 +8,7 @@
 //! workgroups take a share each, and `merge.wgsl` puts their results together.
 
 use super::{PUT, Slot, THREADS, fold, word, word_of};
-use crate::gpu::call::{Call, FEW, Scope, When};
+use crate::gpu::call::{Call, Constants, FEW, Scope, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::sequence::Layer;
 use crate::plan::Pairs;
@@ -104,10 +104,8 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
         call = call.reads("angles", "vec2<f32>", angles).param("pairs", *pairs);
     }
     if let Some((weights, eps)) = norms {
-        let values = weights.concat();
-        let vectors = gpu.buffer(4 * values.len() as u64);
-        gpu.write(&vectors, 0, bytemuck::cast_slice(&values));
-        call = call.reads("vectors", "f32", &vectors).number("eps", *eps);
+        let vectors = Constants::new(weights.concat());
+        call = call.reads_all("vectors", "f32", &vectors).number("eps", *eps);
     }
     call
 }

@@ -2,8 +2,7 @@
 //! S, 64 of which share the row's q and k. Columns need nothing of each other, rows all that came before.
 
 use super::{Slot, THREADS};
-use crate::gpu::call::{Call, Scope};
-use crate::gpu::device::Gpu;
+use crate::gpu::call::{Call, Constants, Scope};
 
 /// The slots of the rule.
 pub struct DeltaRule<'a> {
@@ -16,10 +15,9 @@ pub struct DeltaRule<'a> {
 }
 
 /// Takes the rows of each sequence through heads of `dim` values, from state number `state` on.
-pub fn delta_rule(gpu: &Gpu, state: usize, dim: usize, a: &[f32], slots: &DeltaRule) -> Call {
+pub fn delta_rule(state: usize, dim: usize, a: &[f32], slots: &DeltaRule) -> Call {
     let DeltaRule { q, k, v, decay, rate, out } = slots;
-    let numbers = gpu.buffer(4 * a.len() as u64);
-    gpu.write(&numbers, 0, bytemuck::cast_slice(a));
+    let numbers = Constants::new(a.to_vec());
     let body = include_str!("delta_rule.wgsl").replace("$DIM", &dim.to_string());
     Call::new("delta rule", body, out.width / dim * dim.div_ceil(THREADS))
         .whole_sequences()
@@ -29,7 +27,7 @@ pub fn delta_rule(gpu: &Gpu, state: usize, dim: usize, a: &[f32], slots: &DeltaR
         .reads("v", "f32", &v.buffer)
         .reads("decay", "f32", &decay.buffer)
         .reads("rate", "f32", &rate.buffer)
-        .reads("a", "f32", &numbers)
+        .reads_all("a", "f32", &numbers)
         .state(state)
         .writes("out", "f32", &out.buffer)
         .param("key_heads", q.width / dim)

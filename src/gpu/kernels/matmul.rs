@@ -8,9 +8,10 @@
 
 use super::products::{few, many};
 use super::{Epilogue, Product, Slot, bind, unpackers};
-use crate::gpu::call::{Call, When};
+use crate::gpu::call::{Call, Constants, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::{Extension, Features};
+use crate::gpu::formats::Format;
 use serde::{Deserialize, Serialize};
 
 /// Outputs of a workgroup.
@@ -73,8 +74,12 @@ impl Tile {
         }
     }
 
-    /// The form that was found the fastest, else the one that costs no accuracy that anybody would see.
-    fn of(gpu: &Gpu) -> Self {
+    /// The form that was found the fastest, else the one that costs no accuracy that anybody would see. Weights that were
+    /// not rounded to a few bits are not rounded here either.
+    fn of(gpu: &Gpu, format: &Format) -> Self {
+        if format.is_float() {
+            return Tile::Plain;
+        }
         let default = if gpu.features().f16 { Tile::Half } else { Tile::Plain };
         gpu.tuning().tile.filter(|tile| tile.can_run(gpu.features())).unwrap_or(default)
     }
@@ -109,17 +114,15 @@ pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec
         return vec![many(gpu, x, product, epilogue)];
     }
     let mut calls = few(gpu, x, product, epilogue);
-    calls.push(tiled(gpu, Tile::of(gpu), x, product, epilogue).when(When::Many));
+    calls.push(tiled(Tile::of(gpu, product.matrix.format), x, product, epilogue).when(When::Many));
     calls
 }
 
 /// The product in tiles of a form.
-pub fn tiled(gpu: &Gpu, tile: Tile, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
+pub fn tiled(tile: Tile, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
     let Product { matrix, part, bias, out } = product;
-    let mut values = bias.map_or(vec![], |bias| bias[part.first..part.first + part.rows].to_vec());
-    values.resize(values.len().max(1), 0.0);
-    let vectors = gpu.buffer(4 * values.len() as u64);
-    gpu.write(&vectors, 0, bytemuck::cast_slice(&values));
+    let values = bias.map_or(vec![], |bias| bias[part.first..part.first + part.rows].to_vec());
+    let vectors = Constants::new(values);
     let sum = if bias.is_some() { "sum + vectors[row]" } else { "sum" };
     let assign = epilogue.assign("out[token * params.stride + params.first + row]", sum);
     let put = include_str!("matmul_put.wgsl").replace("$assign", &assign);
@@ -131,7 +134,7 @@ pub fn tiled(gpu: &Gpu, tile: Tile, x: &Slot, product: &Product, epilogue: Epilo
     if let Some(extension) = tile.extension() {
         call = call.uses(extension);
     }
-    let call = if bias.is_some() { call.reads("vectors", "f32", &vectors) } else { call };
+    let call = if bias.is_some() { call.reads_all("vectors", "f32", &vectors) } else { call };
     bind(call, 0, matrix, part)
         .writes("out", "f32", &out.buffer)
         .param("rows", part.rows)

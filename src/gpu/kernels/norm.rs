@@ -2,25 +2,12 @@
 //! since a run's sum is needed before its first value. Also out += …, for norms that stand before a residual.
 
 use super::{Slot, THREADS, fold};
-use crate::gpu::call::Call;
-use crate::gpu::device::Gpu;
+use crate::gpu::call::{Call, Constants};
 
 /// Normalizes runs as long as `weight`; with a bias, by mean and variance. `adds` to `out` in place of writing it.
-pub fn norm(
-    gpu: &Gpu,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    eps: f32,
-    x: &Slot,
-    out: &Slot,
-    adds: bool,
-) -> Call {
+pub fn norm(weight: &[f32], bias: Option<&[f32]>, eps: f32, x: &Slot, out: &Slot, adds: bool) -> Call {
     let in_place = x.buffer == out.buffer;
-    let vectors = gpu.buffer(4 * (weight.len() + bias.map_or(0, <[f32]>::len)) as u64);
-    gpu.write(&vectors, 0, bytemuck::cast_slice(weight));
-    if let Some(bias) = bias {
-        gpu.write(&vectors, 4 * weight.len() as u64, bytemuck::cast_slice(bias));
-    }
+    let vectors = Constants::new([weight, bias.unwrap_or(&[])].concat());
     let body = include_str!("norm.wgsl")
         .replace("$x", if in_place { "out" } else { "x" })
         .replace("$mean", if bias.is_some() { "fold(sum, lane) / width" } else { "0.0" })
@@ -30,7 +17,7 @@ pub fn norm(
     if !in_place {
         call = call.reads("x", "f32", &x.buffer);
     }
-    call.reads("vectors", "f32", &vectors)
+    call.reads_all("vectors", "f32", &vectors)
         .writes("out", "f32", &out.buffer)
         .param("width", weight.len())
         .param("x_stride", x.stride)

@@ -6,12 +6,13 @@
 
 use super::looped::looped;
 use super::{Slot, THREADS, bind, function, unpackers};
-use crate::gpu::call::{Call, FEW, When};
+use crate::gpu::call::{Call, Constants, FEW, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::Extension;
 use crate::gpu::weights::{Matrix, Part};
 use crate::plan::Activation;
 use std::fmt::Write;
+use std::rc::Rc;
 
 /// How a workgroup shares its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Epilogue {
 /// Up to three products of the same x, for steps with one row of each sequence.
 pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue) -> Vec<Call> {
     let most = all.iter().map(|product| product.part.rows).max().unwrap_or(0);
-    let vectors = Vectors::new(gpu, input, all);
+    let vectors = Vectors::new(input, all);
     of_steps(gpu, Shape::of(gpu, all[0].matrix, most), 1, |shape| {
         summed(gpu, shape, input, all, &vectors, epilogue)
     })
@@ -147,13 +148,13 @@ pub fn products(gpu: &Gpu, input: &Input, all: &[Product], epilogue: Epilogue) -
 /// One product in the shape that suits prompts on a processor.
 pub fn many(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Call {
     let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
-    summed(gpu, SOFTWARE_MANY, &input, all, &Vectors::new(gpu, &input, all), epilogue)
+    summed(gpu, SOFTWARE_MANY, &input, all, &Vectors::new(&input, all), epilogue)
 }
 
 /// One product for one row, and for each number of rows that counts as few.
 pub fn few(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec<Call> {
     let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
-    let (one, vectors) = (Shape::of(gpu, product.matrix, product.part.rows), Vectors::new(gpu, &input, all));
+    let (one, vectors) = (Shape::of(gpu, product.matrix, product.part.rows), Vectors::new(&input, all));
     let shapes = [(one, 0, 1)]
         .into_iter()
         .chain(FEW_ROWS.map(|(first, last)| (one.with_tokens(last, 1), first, last)));
@@ -168,7 +169,7 @@ pub fn tried(gpu: &Gpu, shape: Shape, x: &Slot, product: &Product) -> Call {
     let shape = Shape { lanes: shape.lanes.min(1 << product.matrix.blocks().max(1).ilog2()), ..shape };
     let shape = Shape { rows: shape.rows.min(shape.lanes), ..shape };
     let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
-    summed(gpu, shape, &input, all, &Vectors::new(gpu, &input, all), Epilogue::Store)
+    summed(gpu, shape, &input, all, &Vectors::new(&input, all), Epilogue::Store)
 }
 
 fn summed(
@@ -218,7 +219,7 @@ fn summed(
 
 /// out = f(gate·x) · (up·x): both sums of an output in the same threads.
 pub fn gated(gpu: &Gpu, input: &Input, f: Activation, pair: [&Matrix; 2], out: &Slot) -> Vec<Call> {
-    let vectors = Vectors::new(gpu, input, &[]);
+    let vectors = Vectors::new(input, &[]);
     of_steps(gpu, Shape::of(gpu, pair[0], pair[0].rows), 2, |shape| {
         both(gpu, shape, input, &vectors, f, pair, out)
     })
@@ -386,13 +387,13 @@ pub fn together(lanes: usize) -> String {
 
 /// Norm weights and biases, in one buffer: bindings are few.
 struct Vectors {
-    buffer: wgpu::Buffer,
+    values: Rc<Constants>,
     /// Where each product's bias begins.
     biases: Vec<usize>,
 }
 
 impl Vectors {
-    fn new(gpu: &Gpu, input: &Input, all: &[Product]) -> Self {
+    fn new(input: &Input, all: &[Product]) -> Self {
         let mut values = input.norm.map_or(vec![], |(weight, _)| weight.to_vec());
         values.resize(values.len().next_multiple_of(32), 0.0);
         let mut biases = vec![];
@@ -401,16 +402,14 @@ impl Vectors {
             values.extend(bias.iter().flat_map(|bias| &bias[part.first..part.first + part.rows]));
         }
         values.resize(values.len().next_multiple_of(4).max(4), 0.0);
-        let buffer = gpu.buffer(4 * values.len() as u64);
-        gpu.write(&buffer, 0, bytemuck::cast_slice(&values));
-        Vectors { buffer, biases }
+        Vectors { values: Constants::new(values), biases }
     }
 }
 
 fn inputs(mut call: Call, input: &Input, vectors: &Vectors, blocks: usize) -> Call {
     call = call
         .reads("x", "vec4<f32>", &input.x.buffer)
-        .reads("vectors", "vec4<f32>", &vectors.buffer)
+        .reads_all("vectors", "vec4<f32>", &vectors.values)
         .param("blocks", blocks)
         .param("x_stride", input.x.fours());
     if let Some((weight, eps)) = input.norm {

@@ -149,7 +149,7 @@ fn norm_and_add(compiler: &Compiler, at: usize) -> Result<Found> {
         && is_dead(compiler.plan, out, at + 2)
     {
         let weight = compiler.weights.vector(weight)?;
-        let call = kernels::norm(compiler.gpu, weight, None, eps, compiler.slot(x), compiler.slot(to), true);
+        let call = kernels::norm(weight, None, eps, compiler.slot(x), compiler.slot(to), true);
         return Ok(Some((2, vec![call])));
     }
     Ok(None)

@@ -23,17 +23,11 @@ async function workersGone(browser) {
 /** What the page processes hold once workers have ended and garbage is collected; and the page's own heap. */
 async function settled(page) {
   await workersGone(browser);
+  const own = await browser.held(page);
   const session = await page.context().newCDPSession(page);
-  await session.send("HeapProfiler.collectGarbage");
   const { usedSize: heap } = await session.send("Runtime.getHeapUsage");
   await session.detach();
-  // The system takes a worker's memory back a little after the worker has ended, and tells nobody.
-  const samples = [];
-  for (let i = 0; i < 6; i++) {
-    samples.push((await browser.resident()).own);
-    await delay(50);
-  }
-  return { heap, own: Math.min(...samples) };
+  return { heap, own };
 }
 
 async function cycle(page, url, cycles) {

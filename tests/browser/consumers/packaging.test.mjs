@@ -108,6 +108,13 @@ test("wisplm/openai can be used where OpenAI's client is", { timeout: 60_000 }, 
   await compile(source, "bundler", "esnext", "--skipLibCheck");
 });
 
+test("what extract gives is typed by the schema, Zod's or JSON's", { timeout: 60_000 }, async () => {
+  symlinkSync(tool("zod"), join(folder, "node_modules/zod"));
+  const source = join(folder, "extract.types.ts");
+  copyFileSync(here("extract.types.ts"), source);
+  await compile(source, "bundler", "esnext");
+});
+
 test("the code of the guide compiles", { timeout: 60_000 }, async () => {
   const guide = readFileSync(here("../../../docs/guide.md"), "utf8");
   const blocks = [...guide.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block]) => block);

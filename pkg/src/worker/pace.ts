@@ -1,7 +1,7 @@
-// Fitting runs on the page: it stops for breath, so that the page can move.
+// Work in JavaScript that takes long stops for breath, so that the page can move, and the worker be told to stop.
 
 import { aborted } from "../errors.js";
-import { breathe } from "../worker/breath.js";
+import { breathe } from "./breath.js";
 
 /** A frame of a screen has 16. */
 const STRIDE_MS = 12;

@@ -1,0 +1,102 @@
+//! What a model takes beside its weights: made before they have come, so that a GPU without the room says so soon, and
+//! pipelines can be made meanwhile.
+
+use super::choice::Chooser;
+use super::device::Gpu;
+use super::executor::{HEAD_ROWS, ROW_BYTES, angle_bytes, entry_bytes, share_bytes, step_rows};
+use super::kernels::Slot;
+use super::program::{Compiler, Rotation};
+use super::readback::Readback;
+use super::sequence::{Layer, state_bytes};
+use super::weights::Weights;
+use crate::cpu::KvType;
+use crate::error::Result;
+use crate::plan::{Head, Plan};
+use std::rc::Rc;
+
+/// The buffers of a plan.
+pub struct Room {
+    pub slots: Vec<Slot>,
+    pub logits: Slot,
+    /// Their frequencies are yet to be divided by factors.
+    pub ropes: Vec<Rotation>,
+    /// Token and position of each row, and above the position the number of its text.
+    pub rows: wgpu::Buffer,
+    /// What workgroups leave that share a head's keys.
+    pub shares: wgpu::Buffer,
+    /// What kernels are told of a step: entries of first row, rows, first position.
+    pub entries: wgpu::Buffer,
+    pub readback: Readback,
+    /// Of a model that has logits.
+    pub chooser: Option<Chooser>,
+    pub layers: Vec<Layer>,
+    /// Bytes of all these.
+    pub work: u64,
+    /// Layers and states of the first sequence.
+    pub sequence: Memory,
+}
+
+/// The memory of a sequence: of its layers, and of its states.
+pub type Memory = [Vec<wgpu::Buffer>; 2];
+
+/// Makes the memory of a sequence.
+pub fn memory(gpu: &Gpu, layers: &[Layer], states: &[usize]) -> Memory {
+    [
+        layers.iter().map(|layer| gpu.buffer(layer.bytes())).collect(),
+        states.iter().map(|len| gpu.buffer(state_bytes(*len))).collect(),
+    ]
+}
+
+/// Has slots be as wide as those of the plan.
+pub fn widen(gpu: &Gpu, slots: &mut Vec<Slot>, plan: &Plan) {
+    let kept = slots.iter().zip(&plan.slots).take_while(|(slot, width)| slot.width == **width).count();
+    slots.truncate(kept);
+    slots.extend(plan.slots[kept..].iter().map(|width| Slot::new(gpu, step_rows(plan), *width)));
+}
+
+impl Room {
+    pub fn new(gpu: &Rc<Gpu>, plan: &Plan, kv_type: KvType) -> Result<Self> {
+        let (most, before) = (step_rows(plan), gpu.counts().bytes);
+        let (head_rows, vocabulary, read) = match plan.head {
+            Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
+            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
+        };
+        let mut slots = vec![];
+        widen(gpu, &mut slots, plan);
+        let logits = Slot::new(gpu, head_rows, vocabulary);
+        let ropes = plan.ropes.iter().map(|rope| {
+            let angles = gpu.buffer(angle_bytes(most, rope.frequencies.len()));
+            Rotation { rope: rope.clone(), angles }
+        });
+        let ropes = ropes.collect();
+        let layers: Vec<Layer> =
+            plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
+        let rows = gpu.buffer(ROW_BYTES * most as u64);
+        let shares = gpu.buffer(if gpu.is_software() { 0 } else { share_bytes(plan, &layers) });
+        let entries = gpu.uniform(entry_bytes(most));
+        let readback = Readback::new(gpu, 4 * (read * logits.stride) as u64);
+        let chooser = match plan.head {
+            Head::Logits { .. } => Some(Chooser::new(gpu, &logits, &rows, &entries)),
+            Head::Hidden { .. } | Head::Labels { .. } => None,
+        };
+        let work = gpu.counts().bytes - before;
+        let sequence = memory(gpu, &layers, &plan.states);
+        gpu.check()?;
+        Ok(Room { slots, logits, ropes, rows, shares, entries, readback, chooser, layers, work, sequence })
+    }
+
+    /// Whether it is that of such a plan, but for slots that were added.
+    pub fn suits(&self, plan: &Plan, kv_type: KvType) -> bool {
+        let most = step_rows(plan);
+        let layers = plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most));
+        self.layers.iter().copied().eq(layers)
+    }
+
+    /// Says which pipelines the plan's programs have, with weights of these shapes.
+    pub fn announce(&self, gpu: &Rc<Gpu>, plan: &Plan, weights: &Weights) -> Result<()> {
+        let Room { slots, logits, ropes, rows, shares, entries: step, layers, .. } = self;
+        [true, false].into_iter().try_for_each(|one| {
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.announce()
+        })
+    }
+}

@@ -1,0 +1,83 @@
+// Greedy answers on both devices: where they differ, two tokens are about equally likely.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openSite } from "./site.mjs";
+import { openBrowser, report, run } from "./harness.mjs";
+
+const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+const TOKENS = 64;
+/** On a software adapter each takes half a minute, so that two are tried; WISPLM_PROMPTS=10 tries all. */
+const PROMPTS = [
+  "The capital of France is",
+  "Once upon a time",
+  "def fibonacci(n):\n",
+  "Water boils at",
+  "The three primary colors are",
+  "Dear Sir or Madam,",
+  "In 1969, two astronauts",
+  "To bake bread, first",
+  "The largest planet in the solar system",
+  "List of animals:\n1.",
+].slice(0, Number(process.env.WISPLM_PROMPTS ?? 2));
+/**
+ * How far apart the log-probabilities of two tokens are at most, as WebGPU has them, of which the devices may each take
+ * another. It multiplies floats, wasm activations of 8 bits by blocks of 16: in a simulation in float32 these alone shift the
+ * log-probabilities of the likeliest tokens by 0.08 on average, and 0.4 at most.
+ */
+const NEAR = 0.2;
+
+let site, browser;
+
+before(async () => {
+  site = await openSite();
+  browser = await openBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+test("greedy answers on wasm and WebGPU part only where two tokens are about equally likely", { timeout: 90_000 * (1 + PROMPTS.length) }, async (t) => {
+  const page = await browser.open(site);
+  const seen = await run(
+    page,
+    async ({ load }, { url, prompts, tokens }) => {
+      const answers = {};
+      const partings = [];
+      for (const device of ["wasm", "webgpu"]) {
+        const model = await load(url, { device });
+        answers[device] = [];
+        for (const prompt of prompts) {
+          const ids = [];
+          for await (const event of model.generate(prompt, { temperature: 0, maxTokens: tokens, ignoreEos: true }).events()) {
+            if (event.type === "token") ids.push(event.id);
+          }
+          answers[device].push(ids);
+        }
+        if (device === "webgpu") {
+          for (const [i, prompt] of prompts.entries()) {
+            const [wasm, webgpu] = [answers.wasm[i], answers.webgpu[i]];
+            const at = webgpu.findIndex((id, k) => id !== wasm[k]);
+            if (at < 0) continue;
+            const begun = [...(await model.tokenize(prompt)), ...webgpu.slice(0, at)];
+            const likely = async (id) => (await model.score([...begun, id])).logprobs.at(-1);
+            partings.push({ prompt, at, webgpu: await likely(webgpu[at]), wasm: await likely(wasm[at]) });
+          }
+        }
+        await model.close();
+      }
+      return { counts: [...answers.wasm, ...answers.webgpu].map(({ length }) => length), partings };
+    },
+    { url: SMOLLM2, prompts: PROMPTS, tokens: TOKENS },
+  );
+  assert.deepEqual(new Set(seen.counts), new Set([TOKENS]));
+  for (const { prompt, at, webgpu, wasm } of seen.partings) {
+    const apart = `${JSON.stringify(prompt)}, token ${at}: log-probabilities ${webgpu.toFixed(3)} and, of wasm's, ${wasm.toFixed(3)}`;
+    report(t, apart);
+    assert.ok(webgpu - wasm <= NEAR, apart);
+  }
+  report(t, `${PROMPTS.length - seen.partings.length} of ${PROMPTS.length} answers of ${TOKENS} tokens are the same throughout`);
+  await page.close();
+});
