@@ -5,7 +5,9 @@ mod support;
 use std::rc::Rc;
 use support::draft::Draft;
 use support::gpu::open;
-use support::models::{fixture, json, load_fixture_on, load_fixture_with, numbers as values, tokens};
+use support::models::{
+    fixture, json, load_fixture, load_fixture_on, load_fixture_with, numbers as values, tokens,
+};
 use support::numbers::largest_error;
 use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
@@ -15,7 +17,7 @@ use wisplm::gguf::Value;
 use wisplm::gpu::{Demand, Gpu};
 use wisplm::loader::{Loader, Model};
 use wisplm::plan::{self, Builder, Head};
-use wisplm::runtime::Score;
+use wisplm::runtime::{Score, log_probability};
 use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
@@ -44,9 +46,51 @@ fn decoders_score_as_their_originals() {
 #[test]
 fn every_family_scores_as_its_originals() {
     let gpu = open();
-    for name in ["mistral3-0", "qwen2-0", "qwen3-0", "smollm3-0", "phi3-0", "phi3-1", "gemma2-0"] {
-        scores(&gpu, name, &[64]);
+    for family in ["mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2"] {
+        (0..3).for_each(|seed| scores(&gpu, &format!("{family}-{seed}"), &[64]));
     }
+    ["llama-2", "gemma3-2"].iter().for_each(|name| scores(&gpu, name, &[64]));
+}
+
+/// Beyond the lengths before which nothing is scaled, token by token: YaRN with queries that grow, and long factors.
+#[test]
+fn tokens_past_the_original_length_score_as_their_originals() {
+    let gpu = open();
+    for (name, original) in [("mistral3-1", 32), ("phi3-0", 256)] {
+        let answers = json(&format!("tiny/{name}.json"));
+        let (tokens, want) = (tokens(&answers["tokens"]), values(&answers["logprobs"]));
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let mut cache = model.executor.new_cache();
+        let mut step = |model: &mut Model, part: &[u32]| {
+            model.executor.begin(&mut [(&mut cache, part)]).unwrap();
+            assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+        };
+        let first = tokens.len() - 21;
+        assert!(first > original);
+        tokens[..first].chunks(100).for_each(|part| step(&mut model, part));
+        let (mut got, mut logits) = (vec![], vec![]);
+        for pair in tokens[first..].windows(2) {
+            step(&mut model, &pair[..1]);
+            assert!(model.executor.logits(0..1, &mut logits).unwrap());
+            got.push(log_probability(&logits, pair[1]));
+        }
+        let error = mean_error(&got, &want[first..]);
+        println!("{name}, tokens from {first} on: mean |Δ log-probability| {error:.6}");
+        assert!(error <= MEAN_ERROR, "{name}: {error}");
+    }
+}
+
+/// A window's keys and values are in a ring, which 600 tokens fill more than once; the CPU forgets what a window has passed.
+#[test]
+fn rings_that_wrap_score_as_the_cpu_does() {
+    let gpu = open();
+    let tokens: Vec<u32> = (0..600).map(|k| 5 + (k * k * 7 + k * 31) % 240).collect();
+    let mut want = score_in_steps(&mut load_fixture("tiny/gemma3-0.gguf"), &tokens, 100);
+    want.insert(0, f32::NAN);
+    let mut model = load_fixture_on(&gpu, "tiny/gemma3-0.gguf");
+    let error = mean_error(&score_in_steps(&mut model, &tokens, 150), &want);
+    println!("gemma3-0, 600 tokens: mean |Δ log-probability| {error:.6}");
+    assert!(error <= MEAN_ERROR, "{error}");
 }
 
 /// Layers that are not alike, and recurrences: in steps of all kinds.
@@ -69,7 +113,7 @@ fn scores(gpu: &Rc<Gpu>, name: &str, steps: &[usize]) {
 #[test]
 fn encoders_embed_as_their_originals() {
     let gpu = open();
-    for name in ["bert-0", "bert-1"] {
+    for name in ["bert-0", "bert-1", "bert-2"] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
         let answers = json(&format!("tiny/{name}.json"));
         let tokens = tokens(&answers["tokens"]);

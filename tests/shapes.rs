@@ -5,7 +5,7 @@ mod support;
 
 use support::draft::Draft;
 use support::gpu::open_lavapipe;
-use support::memory::{Counting, HELD};
+use support::memory::{Counting, HELD, PEAK};
 use support::models::{fixture, load};
 use support::shapes::{SHAPES, Shape};
 use wisplm::cpu::KvType;
@@ -95,5 +95,26 @@ fn models_take_the_memory_of_a_gpu_that_their_headers_say() {
         let (said, taken) = (weights + cache + work, gpu.counts().bytes - STAGING);
         println!("{name}: {said} bytes said, {taken} taken");
         assert!(apart(said, taken) < 0.05, "{name}: {said} bytes said, {taken} taken");
+    }
+}
+
+/// What a load may hold of weights that are on their way to a GPU, however many there are.
+const ON_THE_WAY: isize = 6 << 20;
+
+/// Weights for a GPU come through the heap a chunk at a time: it is as little for eight times the layers.
+#[test]
+fn weights_for_a_gpu_do_not_stay_in_the_heap() {
+    let gpu = open_lavapipe();
+    for layers in [1, 8] {
+        let file = shape("Qwen 2.5 1.5B").file(CONTEXT, layers);
+        let before = HELD.get();
+        PEAK.set(before);
+        let mut loader = Loader::new(1, Some(file.len() as u64), None).on(&gpu);
+        file.chunks(1 << 20).try_for_each(|chunk| loader.push(chunk)).unwrap();
+        let executor = loader.finish().unwrap().executor;
+        let peak = PEAK.get() - before;
+        println!("{layers} layers: {} bytes of weights, {peak} in the heap at most", executor.weight_bytes());
+        assert!(executor.weight_bytes() as isize > 4 * ON_THE_WAY, "too few to tell");
+        assert!(peak <= ON_THE_WAY, "{peak} bytes in the heap");
     }
 }
