@@ -328,6 +328,15 @@ fn memory_that_lacks_is_the_fault_of_one_request() {
         let error = largest_error(&got, &want);
         assert!(error <= 1e-3, "{name}: {error}");
         assert!(executor.save(&first, &mut vec![]).unwrap());
+
+        // What was given back is made anew.
+        drop([alone, fork]);
+        executor.release();
+        let mut others = [executor.new_cache(), executor.new_cache()];
+        for other in &mut others {
+            let got = take(executor, other, &[5, 6, 7, 8]).unwrap();
+            assert!(largest_error(&got, &want) <= 1e-3, "{name}");
+        }
     }
 }
 

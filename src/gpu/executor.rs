@@ -57,7 +57,7 @@ pub struct Executor {
     lanes: HashMap<usize, Lane>,
     /// The most of them that there were at a time.
     most_lanes: usize,
-    /// Memory of the first sequence, until it is bound.
+    /// Memory of the first sequence, until there is that.
     spare: Option<Memory>,
     /// Memory was asked for and could not be had.
     short: bool,
@@ -146,7 +146,6 @@ impl Executor {
             angles: vec![],
         };
         executor.compile()?;
-        executor.fill(0, |_, _| {});
         executor.gpu.check()?;
         Ok(executor)
     }
@@ -191,7 +190,7 @@ impl Executor {
     /// The most bytes that it has taken on the GPU: weights, the memory of sequences, activations, what kernels are told
     /// and what their results are read through.
     pub fn peak_bytes(&self) -> u64 {
-        self.weight_bytes() + self.work + self.most_lanes as u64 * self.pool.bytes()
+        self.weight_bytes() + self.work + self.most_lanes.max(1) as u64 * self.pool.bytes()
     }
 
     /// Makes a pipeline that some later step takes, and none has taken yet: what ends when that is done, or nothing if

@@ -87,6 +87,7 @@ impl Executor {
             let kept = keeps(*number) && pool.has(*number);
             if !kept {
                 lane.destroy();
+                pool.made.borrow_mut().retain(|other, made| other != number || made.outcome() == Some(false));
             }
             kept
         });
@@ -96,11 +97,11 @@ impl Executor {
     pub(super) fn fill(&mut self, number: usize, fill: impl FnOnce(&Self, &Lane)) -> Signal {
         let (pool, short) = (Rc::clone(&self.pool), std::mem::take(&mut self.short));
         self.retain(|lane| !short || !pool.is_free(lane));
-        let (known, spare) = (self.lanes.remove(&number), self.spare.take());
+        let known = self.lanes.remove(&number);
+        let spare = if known.is_none() { self.spare.take() } else { None };
         let (lane, made) = self.gpu.attempt(|| {
-            let lane = known.unwrap_or_else(|| {
-                self.bound(spare.unwrap_or_else(|| memory(&self.gpu, &pool.layers, &pool.states)))
-            });
+            let make = || memory(&self.gpu, &pool.layers, &pool.states);
+            let lane = known.unwrap_or_else(|| self.bound(spare.unwrap_or_else(make)));
             fill(self, &lane);
             lane
         });
