@@ -424,8 +424,36 @@ fn only_calls_that_begin_are_prescribed_unless_one_is_asked_for() {
     assert_eq!(form_of(&plain, "<tool_call>", json!("auto")).unwrap(), None);
     assert_eq!(form("<tool_call> <function=", json!("auto")).unwrap(), Some(Onset::Calls));
     assert!(form("<tool_call>", json!({ "name": "sum" })).is_err());
+    assert_eq!(form("<|python_tag|>", json!("auto")).unwrap(), Some(Onset::Answer));
+    assert_eq!(form("<|python_tag|>", json!("none")).unwrap(), None);
     let none = json!({ "messages": [{ "role": "user" }], "toolChoice": "required" });
     assert!(Conversation::from_json(&none.to_string()).is_err());
+}
+
+#[test]
+fn an_answer_that_begins_as_a_call_without_a_mark_is_one() {
+    let model = Model::open(&models::path("SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let key = "tokenizer.chat_template";
+    let templates =
+        Templates::from_metadata(&Sketch::default().with(key, text("{{ tools }} <|python_tag|>")).metadata());
+    let parameters = json!({ "properties": { "a": { "type": "integer" } }, "required": ["a"], "additionalProperties": false });
+    let tool = json!({ "type": "function", "function": { "name": "f", "parameters": parameters } });
+    let asked = json!({ "messages": [{ "role": "user" }], "tools": [tool] });
+    let asked = Conversation::from_json(&asked.to_string()).unwrap();
+    let (grammar, _) = chat::form(&templates, &model.tokenizer, &asked, false).unwrap().unwrap();
+    for (answer, fine) in [
+        (r#"{"name": "f", "parameters": {"a": 1}}"#, true),
+        (r#"<|python_tag|>{"name": "f", "parameters": {"a": 1}}"#, true),
+        (r#"{"name": "g""#, false),
+        (r#"{"name": "f", "parameters": {"a": "x""#, false),
+        (" {", false),
+        ("Hello {\"name\": 3}\n\nthere 😀", true),
+        ("\n\nWell", true),
+    ] {
+        let mut matcher = model.vocabulary.compile(Format::Grammar(grammar.clone())).unwrap();
+        let taken = matcher.take(&model.tokenizer.encode_within(answer).unwrap());
+        assert_eq!(taken.is_ok(), fine, "{answer}");
+    }
 }
 
 #[test]

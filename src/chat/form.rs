@@ -60,7 +60,9 @@ pub fn form(
     }
     // What opens the calls has to be a token, or the model may have begun the call with it.
     let marked = script.open.first().is_some_and(|mark| tokenizer.token_id(mark).is_some());
-    let onset = match (led || must, marked) {
+    // Where nothing marks a call, an answer that begins as one does is one, and any other is text.
+    let whole = format.whole.filter(|_| !led && !must && !conversation.continue_assistant);
+    let onset = match (led || must || whole.is_some(), marked) {
         (true, _) => Onset::Answer,
         (false, true) => Onset::Calls,
         (false, false) => return Ok(None),
@@ -77,7 +79,15 @@ pub fn form(
         }
         _ => String::new(),
     };
-    let mut lark = format!("start: {opening}call {more} {}\n", written(script.close));
+    let calls = format!("{opening}call {more} {}", written(script.close));
+    let mut lark = match whole {
+        None => format!("start: {calls}\n"),
+        Some(begins) => {
+            let mark = literal(tokenizer, format.open);
+            let begins = begins.escape_default();
+            format!("start: {calls} | {mark} {calls} | TEXT\nTEXT: /(?s:\\s*[^\\s{begins}].*)/\n")
+        }
+    };
     let names: Vec<String> = (0..wanted.len()).map(|index| format!("call{index}")).collect();
     lark += &format!("call: {}\n", names.join(" | "));
     for (index, tool) in wanted.iter().enumerate() {
