@@ -73,7 +73,8 @@ async fn answers(mut loading: Loading, card: bool) -> Result<Answers> {
     let tensors = [
         tensor("nibbles.weight", ROWS, WIDTH, TensorType::Q4_0),
         tensor("bytes.weight", ROWS, WIDTH, TensorType::Q8_0),
-        tensor("q.weight", WIDTH, WIDTH, TensorType::Q8_0),
+        tensor("other.weight", ROWS, WIDTH, TensorType::Q4_0),
+        tensor("q.weight", WIDTH, WIDTH, TensorType::Q4_0),
         tensor("k.weight", WIDTH, WIDTH, TensorType::Q4_0),
         tensor("down.weight", WIDTH, ROWS, TensorType::Q4_0),
         tensor("norm.weight", 1, WIDTH, TensorType::F32),
@@ -151,7 +152,7 @@ fn elements(tensors: &[TensorInfo]) -> Result<Plan> {
 }
 
 /// A layer as models have it, and a head: a step of one row is made of the fused kernels then, others of tiles and of
-/// those in between.
+/// those in between. All products are of one format: others would take as much time to compile.
 fn layer(tensors: &[TensorInfo]) -> Result<Plan> {
     let mut b = Builder::new(tensors);
     let cache = b.cache(plan::Cache { heads: HEADS, dim: DIM, window: None });
@@ -160,7 +161,7 @@ fn layer(tensors: &[TensorInfo]) -> Result<Plan> {
     let frequencies = (0..DIM / 2).map(|pair| 0.3f32.powi(pair as i32)).collect();
     let rope =
         b.rope(Rope { pairs: Pairs::Halves, frequencies, factors: None, magnitude: 1.0, temperature: None });
-    embed(&mut b, "nibbles.weight", x)?;
+    embed(&mut b, "bytes.weight", x)?;
     b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
     for (name, out) in [("q", q), ("k", k), ("q", v)] {
         b.linear(name, h, out)?;
@@ -177,12 +178,12 @@ fn layer(tensors: &[TensorInfo]) -> Result<Plan> {
     b.push(Op::Add { x, y: v });
     b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
     b.linear("nibbles", h, gate)?;
-    b.linear("bytes", h, up)?;
+    b.linear("other", h, up)?;
     b.push(Op::Gate { f: Activation::Silu, x: gate, y: up });
     b.linear("down", gate, v)?;
     b.push(Op::Add { x, y: v });
     b.rms_norm("norm", WIDTH, EPSILON, x, h)?;
-    let weight = b.matrix("bytes.weight", ROWS, WIDTH)?;
+    let weight = b.matrix("nibbles.weight", ROWS, WIDTH)?;
     Ok(b.finish(Head::Logits { weight, x: h, softcap: None }, 32, true))
 }
 

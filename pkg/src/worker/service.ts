@@ -34,6 +34,9 @@ import { tunings } from "./tuning.js";
 /** How often the GPU may be lost in a request without a token between. */
 const MOST_LOSSES = 3;
 
+/** How long there has to be nothing to do before that is taken for idle time: a request waits for what was begun then. */
+const IDLE_MS = 500;
+
 /** The worker's ties to the browser. */
 export interface Outside extends Pick<Surroundings, "storage" | "locks" | "fetch" | "pause"> {
   post(message: FromWorker, transfer?: Transferable[]): void;
@@ -193,6 +196,7 @@ export class Service {
   async #idle(): Promise<void> {
     const idle = ++this.#idles;
     const engine = this.#ready?.engine;
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
     try {
       while (engine !== undefined && this.#current === undefined && this.#dead === undefined && idle === this.#idles) {
         const making = call(() => engine.makeReady());

@@ -151,17 +151,15 @@ pub fn many(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Call 
     summed(gpu, SOFTWARE_MANY, &input, all, &Vectors::new(&input, all), epilogue)
 }
 
-/// One product for one row, and for each number of rows that counts as few.
+/// One product for each number of rows that counts as few. A single one has a program of its own.
 pub fn few(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec<Call> {
     let (input, all) = (Input { x, norm: None }, std::slice::from_ref(product));
     let (one, vectors) = (Shape::of(gpu, product.matrix, product.part.rows), Vectors::new(&input, all));
-    let shapes = [(one, 0, 1)]
-        .into_iter()
-        .chain(FEW_ROWS.map(|(first, last)| (one.with_tokens(last, 1), first, last)));
-    let call = |(shape, first, last)| {
+    let call = |(first, last)| {
+        let shape = one.with_tokens(last, 1);
         summed(gpu, shape, &input, all, &vectors, epilogue).when(When::Rows(first, last))
     };
-    shapes.map(call).collect()
+    FEW_ROWS.map(call).into()
 }
 
 /// One product with one row, in a shape that is tried.
