@@ -124,3 +124,28 @@ test("with a format beside tools an answer has the form, or is a call", async ()
     assert.equal(called.toolCalls?.[0].name, "weather", JSON.stringify(called));
   }
 });
+
+test("a call is told once it is complete, not at the end", async () => {
+  const several = await run(
+    page,
+    async ({ load }, { url, tools }) => {
+      const model = await load(url, { device: "wasm" });
+      for (let seed = 1; ; seed++) {
+        const options = { tools, toolChoice: "required", temperature: 1, topK: 0, topP: 1, minP: 0, maxTokens: 300, seed };
+        const generation = model.chat([{ role: "user", content: "Well?" }], options);
+        const types = [];
+        for await (const { type } of generation.events()) types.push(type);
+        const { toolCalls, finishReason, text } = await generation.result;
+        if (toolCalls.length < 2 && seed < 20) continue;
+        await model.close();
+        return { types, calls: toolCalls.length, finishReason, text };
+      }
+    },
+    { url: "/bare.gguf", tools },
+  );
+  const { types, calls, text } = several;
+  assert.ok(calls >= 2, JSON.stringify(several));
+  assert.equal(types.filter((type) => type === "tool-call").length, calls);
+  assert.ok(types.indexOf("tool-call") < types.lastIndexOf("token"), types.join(" "));
+  assert.equal(text, "");
+});

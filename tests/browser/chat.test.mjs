@@ -19,8 +19,8 @@ async function pageWith(name) {
 
 test("a conversation's prompt is the template's, and it is answered", { timeout: 240_000 }, async (t) => {
   const { conversations } = fixtureJson("chat/conversations.json");
-  const { renderings } = fixtureJson(`chat/${SMOLLM2}.json`);
-  const asked = renderings.map(({ conversation, tokens }) => {
+  const { tokens: all } = fixtureJson("chat/templates.json").find(({ template }) => template === `${SMOLLM2}.gguf`);
+  const asked = Object.entries(all).map(([conversation, tokens]) => {
     const { name, ...given } = conversations.find(({ name }) => name === conversation);
     return { name, tokens, given };
   });
