@@ -27,8 +27,8 @@ interface Gpu {
 /** Adapters that are programs: the engine's own code for the processor is several times as fast. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b|software/i;
 
-/** How long the browser may look for one. */
-const PATIENCE_MS = 5000;
+/** How long the browser may look for one: its GPU process may be compiling what another page wants. */
+const PATIENCE_MS = 15_000;
 
 /** Looks for the fastest adapter, as the engine does. Nothing is opened. */
 export async function inspectWebGpu(): Promise<WebGpuReport> {
