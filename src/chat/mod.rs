@@ -32,6 +32,7 @@ use crate::error::{Code, Error, Result};
 use crate::runtime::Onset;
 use crate::tokenizer::Tokenizer;
 use conversation::{Arguments, Ending};
+use serde_json::Value;
 use shield::Shield;
 use template::{Inputs, ToolsPlace};
 
@@ -102,7 +103,8 @@ fn encode(
     end: impl FnOnce(String) -> String,
 ) -> Result<(String, Vec<u32>)> {
     let shield = Shield::new(tokenizer, template, conversation)?;
-    let text = end(render(template, tokenizer, conversation, &shield, invites, clock)?);
+    let rendering = Rendering { template, tokenizer, conversation, shield: &shield, invites, clock };
+    let text = end(rendering.text()?);
     let mut tokens = tokenizer.encode_shielded(&text, shield.mark())?;
     // Most templates write the begin token themselves.
     if let Some(bos) = tokenizer.bos().filter(|&bos| tokenizer.adds_bos() && tokens.first() != Some(&bos)) {
@@ -136,66 +138,61 @@ pub fn render_text(
     clock: Clock,
 ) -> Result<String> {
     let template = templates.choose(conversation.tools.is_some())?;
-    render(template, tokenizer, conversation, &Shield::none(), !conversation.continue_assistant, clock)
+    let invites = !conversation.continue_assistant;
+    Rendering { template, tokenizer, conversation, shield: &Shield::none(), invites, clock }.text()
 }
 
-fn render(
-    template: &str,
-    tokenizer: &Tokenizer,
-    conversation: &Conversation,
-    shield: &Shield,
+/// What a template is to make a text of.
+struct Rendering<'a> {
+    template: &'a str,
+    tokenizer: &'a Tokenizer,
+    conversation: &'a Conversation,
+    shield: &'a Shield<'a>,
+    /// Whether the text ends with what invites an answer.
     invites: bool,
     clock: Clock,
-) -> Result<String> {
-    let takes_parts = template::takes_parts(template, conversation, clock);
-    let with = |arguments: Arguments| {
-        render_with(template, tokenizer, conversation, shield, invites, clock, takes_parts, arguments)
-    };
-    let text = match with(Arguments::Objects) {
-        // Some templates add them to a text, which ends with an error where they are none.
-        Err(error) if error.code == Code::UnsupportedModel && conversation.has_calls() => {
-            with(Arguments::Texts).map_err(|_| error)
-        }
-        other => other,
-    }?;
-    if conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn render_with(
-    template: &str,
-    tokenizer: &Tokenizer,
-    conversation: &Conversation,
-    shield: &Shield,
-    invites: bool,
-    clock: Clock,
-    takes_parts: bool,
-    arguments: Arguments,
-) -> Result<String> {
-    let mut messages = conversation.messages_for(takes_parts, arguments)?;
-    let mut variable = None;
-    if let Some(tools) = &conversation.tools {
-        match template::tools_place(template) {
-            Some(ToolsPlace::Message) => conversation::tell_tools(&mut messages, tools)?,
-            Some(ToolsPlace::Variable(name)) => variable = Some((name, tools)),
-            None => {}
-        }
+impl Rendering<'_> {
+    fn text(&self) -> Result<String> {
+        let takes_parts = template::takes_parts(self.template, self.conversation, self.clock);
+        let text = match self.with(takes_parts, Arguments::Objects) {
+            // Some templates add them to a text, which ends with an error where they are none.
+            Err(error) if error.code == Code::UnsupportedModel && self.conversation.has_calls() => {
+                self.with(takes_parts, Arguments::Texts).map_err(|_| error)
+            }
+            other => other,
+        }?;
+        if self.conversation.continue_assistant { Ending::cut(text) } else { Ok(text) }
     }
-    let messages = messages.iter().map(|message| shield.value(message)).collect();
-    let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
-    template::render(
-        template,
-        Inputs {
-            messages,
-            tools: variable.map(|(name, tools)| (name, tools.iter().map(|x| shield.value(x)).collect())),
-            documents: conversation.documents.as_ref().map(|d| d.iter().map(|x| shield.value(x)).collect()),
-            add_generation_prompt: invites,
-            enable_thinking: conversation.reasoning,
-            bos_token: text_of(tokenizer.bos()),
-            eos_token: text_of(tokenizer.eos()),
-        },
-        clock,
-    )
+
+    fn with(&self, takes_parts: bool, arguments: Arguments) -> Result<String> {
+        let Rendering { template, tokenizer, conversation, shield, invites, clock } = *self;
+        let mut messages = conversation.messages_for(takes_parts, arguments)?;
+        let mut variable = None;
+        if let Some(tools) = &conversation.tools {
+            match template::tools_place(template) {
+                Some(ToolsPlace::Message) => conversation::tell_tools(&mut messages, tools)?,
+                Some(ToolsPlace::Variable(name)) => variable = Some((name, tools)),
+                None => {}
+            }
+        }
+        let shielded = |values: &[Value]| values.iter().map(|value| shield.value(value)).collect();
+        let text_of = |token: Option<u32>| token.and_then(|id| tokenizer.token_text(id));
+        template::render(
+            template,
+            Inputs {
+                messages: shielded(&messages),
+                tools: variable.map(|(name, tools)| (name, shielded(tools))),
+                documents: conversation.documents.as_deref().map(shielded),
+                add_generation_prompt: invites,
+                enable_thinking: conversation.reasoning,
+                bos_token: text_of(tokenizer.bos()),
+                eos_token: text_of(tokenizer.eos()),
+            },
+            clock,
+        )
+    }
 }
 
 /// Refuses options that the template cannot follow.

@@ -1,9 +1,9 @@
 // Greedy answers on both devices: where they differ, two tokens are about equally likely.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { openSite } from "./site.mjs";
-import { openBrowser, report, run } from "./harness.mjs";
+import { test } from "node:test";
+import { report, run } from "./harness.mjs";
+import { browser, site } from "./stage.mjs";
 
 const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TOKENS = 64;
@@ -26,18 +26,6 @@ const PROMPTS = [
  * log-probabilities of the likeliest tokens by 0.08 on average, and 0.4 at most.
  */
 const NEAR = 0.2;
-
-let site, browser;
-
-before(async () => {
-  site = await openSite();
-  browser = await openBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
 
 test("greedy answers on wasm and WebGPU part only where two tokens are about equally likely", { timeout: 90_000 * (1 + PROMPTS.length) }, async (t) => {
   const page = await browser.open(site);
