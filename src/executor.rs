@@ -4,7 +4,7 @@
 //! answer whether it is; the CPU's always is, and natively the GPU is waited for. In a browser the caller asks again
 //! when [`Executor::waiting`] has ended.
 
-use crate::cpu::{self, KvType};
+use crate::cpu::{self, Activations, KvType};
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::gpu::{self, Gpu, Signal};
@@ -43,8 +43,8 @@ impl Loading {
         Loading::Cpu(cpu::Loading::default())
     }
 
-    pub fn gpu(gpu: &Rc<Gpu>) -> Self {
-        Loading::Gpu(gpu::Loading::new(gpu))
+    pub fn gpu(gpu: &Rc<Gpu>, activations: Activations) -> Self {
+        Loading::Gpu(gpu::Loading::new(gpu, activations))
     }
 
     /// Gets ready for a plan with weights in `tensors`. Refused before a gigabyte is fetched in vain: formats, and
@@ -88,11 +88,12 @@ impl Loading {
     }
 
     /// The executor of `plan`; what was collected beside its weights is dropped.
-    pub fn finish(self, plan: Plan, kv_type: KvType) -> Result<Executor> {
+    pub fn finish(self, plan: Plan, kv_type: KvType, activations: Activations) -> Result<Executor> {
         Ok(match self {
             Loading::Cpu(loading) => {
                 let weights = loading.finish(&plan)?;
-                Executor::Cpu(Box::new(cpu::Executor::new(plan, weights)?.with_kv_type(kv_type)))
+                let executor = cpu::Executor::new(plan, weights)?.with_kv_type(kv_type);
+                Executor::Cpu(Box::new(executor.with_activations(activations)))
             }
             Loading::Gpu(loading) => {
                 let weights = loading.finish(&plan)?;

@@ -1,7 +1,7 @@
 //! From a file's bytes to a model that is ready to run.
 
 use crate::chat::Templates;
-use crate::cpu::KvType;
+use crate::cpu::{Activations, KvType};
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Loading};
 use crate::gguf::{FileReader, Header, Metadata, Parts, Sink, TensorInfo};
@@ -71,6 +71,7 @@ pub struct Loader {
 struct Intake {
     context_length: Option<usize>,
     kv_type: KvType,
+    activations: Activations,
     parts: Parts,
     files: usize,
     /// Of the adapters, whose files come after the model's.
@@ -102,6 +103,7 @@ impl Loader {
         let intake = Intake {
             context_length,
             kv_type: KvType::default(),
+            activations: Activations::default(),
             parts: Parts::new(files),
             files,
             scales: Vec::new(),
@@ -124,6 +126,12 @@ impl Loader {
         self
     }
 
+    /// Has the model multiply activations as exactly as this says. To be said before where it runs.
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.intake.activations = activations;
+        self
+    }
+
     /// Has an adapter's file follow those of the model for each of these scales, which it is used with.
     pub fn with_adapters(mut self, scales: &[f32]) -> Self {
         self.intake.scales = scales.to_vec();
@@ -132,7 +140,7 @@ impl Loader {
 
     /// Has the model run on a GPU. Nothing may have been taken yet.
     pub fn on(mut self, gpu: &Rc<Gpu>) -> Self {
-        self.intake.loading = Loading::gpu(gpu);
+        self.intake.loading = Loading::gpu(gpu, self.intake.activations);
         self
     }
 
@@ -181,7 +189,7 @@ impl Loader {
             return Err(Error::internal("the model's headers were never complete"));
         };
         // The plan has the weights of all adapters, whichever are in use.
-        let mut executor = intake.loading.finish(adapters.plan(), intake.kv_type)?;
+        let mut executor = intake.loading.finish(adapters.plan(), intake.kv_type, intake.activations)?;
         if !intake.scales.is_empty() {
             adapters.set(&intake.scales)?;
             executor.set_plan(adapters.plan())?;

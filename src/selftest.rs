@@ -1,7 +1,7 @@
 //! A tiny model with made-up weights, on a GPU and on the CPU: a GPU whose answers are others than the CPU's is refused
 //! before a model is fetched for it. Drivers that compile a shader wrongly say nothing of it.
 
-use crate::cpu::KvType;
+use crate::cpu::{Activations, KvType};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Draw, Executor, Loading};
 use crate::gguf::{TensorInfo, TensorType};
@@ -26,7 +26,8 @@ const TOLERANCE: f32 = 0.05;
 /// Refuses a GPU that computes something else than the CPU.
 pub async fn check(gpu: &Rc<Gpu>) -> Result<()> {
     let card = !gpu.is_software();
-    let (got, want) = (answers(Loading::gpu(gpu), card).await?, answers(Loading::cpu(), card).await?);
+    let (got, want) =
+        (answers(Loading::gpu(gpu, Activations::Auto), card).await?, answers(Loading::cpu(), card).await?);
     compare(&got.values, &want.values)?;
     // Near-ties may be decided otherwise.
     let likely = |(token, logits): (&u32, &Vec<f32>)| {
@@ -84,7 +85,7 @@ async fn answers(mut loading: Loading, card: bool) -> Result<Answers> {
         loading.push(tensor, 0, &weights(tensor, k))?;
     }
     let plan = if card { layer(&tensors)? } else { elements(&tensors)? };
-    let mut executor = loading.finish(plan, KvType::F16)?;
+    let mut executor = loading.finish(plan, KvType::F16, Activations::Auto)?;
     let mut cache = executor.new_cache();
     let mut answers = Answers::default();
     for tokens in &STEPS[..if card { 3 } else { 2 }] {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use support::gpu::open;
 use support::models::{json, load_fixture_on, tokens};
 use support::numbers::numbers;
-use wisplm::cpu::KvType;
+use wisplm::cpu::{Activations, KvType};
 use wisplm::executor::{Cache, Draw, Executor};
 use wisplm::gguf::{TensorInfo, TensorType};
 use wisplm::gpu::{self, Gpu};
@@ -38,7 +38,7 @@ fn logits_of(gpu: &Rc<Gpu>, vocabulary: usize, head: &[f32]) -> (Executor, Cache
     builder.push(Op::Embed { table, scale: 1.0, out: x });
     let weight = builder.matrix("w", vocabulary, COLS).unwrap();
     let plan = builder.finish(Head::Logits { weight, x, softcap: None }, 64, true);
-    let mut loading = gpu::Loading::new(gpu);
+    let mut loading = gpu::Loading::new(gpu, Activations::Auto);
     loading.push(&inputs, 0, bytemuck::cast_slice(&numbers(vocabulary * COLS, 1))).unwrap();
     loading.push(&outputs, 0, bytemuck::cast_slice(head)).unwrap();
     let weights = loading.finish(&plan).unwrap();

@@ -68,7 +68,7 @@ function threadsOf(wanted: "auto" | number = "auto", obstacle: string | undefine
 export function loadWith(
   start: () => LoadWorker,
   files: Source[],
-  { modules, constraint, device, threads, cache = true, autotune = true, contextLength, kvType, adapters = [], signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
+  { modules, constraint, device, threads, cache = true, autotune = true, contextLength, kvType, activations, adapters = [], signal, onProgress }: Omit<LoadOptions, "threads" | "device"> &
     Pick<WireLoad, "modules" | "constraint" | "device" | "threads">,
 ): Promise<Model> {
   const all = [...files, ...adapters.flatMap(({ source }) => sources([source]))];
@@ -152,6 +152,7 @@ export function loadWith(
     const model = {
       ...(contextLength !== undefined && { contextLength }),
       ...(kvType !== undefined && { kvType }),
+      ...(activations !== undefined && { activations }),
       ...(adapters.length > 0 && { adapters: adapters.map(({ scale = 1 }) => scale) }),
     };
     post({ type: "load", load: { modules, constraint, device, threads, sources: wires, cache, autotune, model } }, transfer);

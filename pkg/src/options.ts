@@ -49,6 +49,12 @@ export interface LoadOptions {
    * little more than half the memory, and less time where the context is long, for slightly different probabilities.
    */
   kvType?: "f16" | "q8_0";
+  /**
+   * How exactly activations are multiplied with the weights. `"auto"`, the default, is what is fastest on the device: 8 bits
+   * on wasm, as in llama.cpp, and floats on WebGPU, so that the two answer differently where tokens are about equally likely.
+   * `"full"` gives the answers of floats on both, at the cost of time on wasm.
+   */
+  activations?: "auto" | "full";
   /** Adapters of the model, to be used together; `model.setAdapters` changes their scales. */
   adapters?: readonly AdapterSource[];
   /** Whether downloads are kept in the browser's private file system, and resumed and reused from there. Default `true`. */
@@ -342,6 +348,7 @@ export function loadOptions(options?: LoadOptions): LoadOptions {
       },
       contextLength: positive,
       kvType: oneOf("f16", "q8_0"),
+      activations: oneOf("auto", "full"),
       adapters: (value, option) => {
         objects(value, option);
         (value as AdapterSource[]).forEach((adapter, i) => {

@@ -38,7 +38,7 @@ export interface WireLoad {
   /** Whether shapes of a GPU's kernels are tried out, and what was found is kept. */
   autotune: boolean;
   /** What `Loader` takes beside the number of files. */
-  model: { contextLength?: number; kvType?: string; adapters?: number[] };
+  model: { contextLength?: number; kvType?: string; activations?: string; adapters?: number[] };
 }
 
 /** The generation options of the API, less what the page keeps for itself; `format` as JSON. */

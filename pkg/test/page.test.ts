@@ -29,6 +29,7 @@ test("load refuses what it does not know or does not have", async () => {
     [{ threads: 0 }, "invalid-argument", "threads"],
     [{ contextLength: 1.5 }, "invalid-argument", "contextLength"],
     [{ kvType: "q4_0" }, "invalid-argument", "kvType"],
+    [{ activations: "int4" }, "invalid-argument", "activations"],
     [{ cache: "no" }, "invalid-argument", "cache"],
     [{ signal: {} }, "invalid-argument", "signal"],
     [{ onProgress: 1 }, "invalid-argument", "onProgress"],

@@ -1,4 +1,5 @@
-//! Activations as the kernels read them: rows of int8 codes with one scale per 16 values.
+//! Activations as the kernels read them: rows of int8 codes with one scale per 16 values; on request also of what these
+//! leave, in the same form, so that the sum of both terms has 15 bits.
 //!
 //! Weights have a scale per 32 values, and so do llama.cpp's activations. Half of that costs the kernels three
 //! operations in forty and takes a quarter off the error of a whole model: the mean |Δ log-probability| of
@@ -6,6 +7,21 @@
 
 use super::simd::{self, Code, V};
 use crate::quant::BLOCK;
+use serde::Deserialize;
+
+/// How exactly activations are multiplied with weights of few bits. Weights that are floats are multiplied with floats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activations {
+    /// As is fastest on the device: in 8 bits on the CPU; on the GPU as floats, which prompts may round to 16 bits, or to 8
+    /// where a trial has found that much faster.
+    #[default]
+    Auto,
+    /// In 15 bits on the CPU, as floats of 32 on the GPU: the answers of both are those of floats. (That the GPU rounds to
+    /// the CPU's 8 bits does not make them the same: a difference in a sum's last bit turns some codes to those beside them,
+    /// and each of these many more in the next layer. A tiny Gemma 3 is as far apart then as without.)
+    Full,
+}
 
 /// What the scales are multiplied by: 2⁸⁰. Kernels read f16 scales of weights without the factor 2¹¹² that would
 /// take a multiplication per vector (`simd::f16_to_f32_unscaled`); this is part of it, and their sums get the rest
@@ -54,6 +70,8 @@ pub struct Quantized {
     width: usize,
     alone: Vec<Block>,
     tiles: Vec<Tile>,
+    /// The second term, where there is one, and the values that it is of.
+    rest: Option<Box<(Quantized, Vec<f32>)>>,
 }
 
 /// What one row of a half becomes.
@@ -65,8 +83,45 @@ struct Half {
 }
 
 impl Quantized {
+    /// Rows of one term, or of two.
+    pub fn new(activations: Activations) -> Self {
+        let rest = (activations == Activations::Full).then(Box::default);
+        Quantized { rest, ..Default::default() }
+    }
+
     /// Quantizes `values`, rows of `cols` values (a multiple of 32).
     pub fn quantize(&mut self, values: &[f32], cols: usize) {
+        self.quantize_term(values, cols);
+        if let Some(mut rest) = self.rest.take() {
+            rest.1.clear();
+            rest.1.extend_from_slice(values);
+            self.subtract_from(&mut rest.1);
+            rest.0.quantize_term(&rest.1, cols);
+            self.rest = Some(rest);
+        }
+    }
+
+    /// Leaves of `values` what the codes of this term do not tell of them.
+    fn subtract_from(&self, values: &mut [f32]) {
+        let tiled = self.rows > ALONE;
+        for (i, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let (row, block, h) = (i / (2 * self.width), i / 2 % self.width, i % 2);
+            for (group, values) in values.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let (codes, d) = if tiled {
+                    let tile = &self.tiles[row / TILE * self.width + block];
+                    (tile.codes[h * 4 + group][row % TILE], tile.d[h][row % TILE])
+                } else {
+                    let block = &self.alone[row * self.width + block];
+                    (block.codes[h * 4 + group], block.d[h])
+                };
+                for (value, code) in values.iter_mut().zip(codes) {
+                    *value -= f32::from(code) * (d / GAIN);
+                }
+            }
+        }
+    }
+
+    fn quantize_term(&mut self, values: &[f32], cols: usize) {
         debug_assert!(cols.is_multiple_of(BLOCK) && values.len().is_multiple_of(cols));
         self.width = cols / BLOCK;
         self.rows = values.len() / cols.max(1);
@@ -91,6 +146,11 @@ impl Quantized {
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Its terms, each of which has the same rows: their products are to be added.
+    pub fn terms(&self) -> impl Iterator<Item = &Quantized> {
+        std::iter::once(self).chain(self.rest.iter().map(|rest| &rest.0))
     }
 
     /// The blocks of each row; `None` where rows are in tiles.
@@ -222,6 +282,27 @@ mod tests {
                     (tile.less.map(|half| half[t]), tile.negative.map(|half| half[t])),
                     (block.less, block.negative)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn two_terms_leave_a_hundredth_of_what_one_leaves() {
+        for rows in [1, 2, 3, 6] {
+            let values: Vec<f32> = (0..rows * 64).map(|k| ((k * 7919) % 1013) as f32 / 100.0 - 5.0).collect();
+            let mut quantized = Quantized::new(Activations::Full);
+            quantized.quantize(&values, 64);
+            let mut left = values.clone();
+            for term in quantized.terms() {
+                assert_eq!((term.rows(), term.alone().is_some()), (rows, rows <= ALONE));
+                term.subtract_from(&mut left);
+            }
+            assert_eq!(quantized.terms().count(), 2);
+            for (left, values) in left.chunks(16).zip(values.chunks(16)) {
+                let largest = values.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+                // Half a step of the second term, whose largest value is half a step of the first.
+                let most = largest / 127.0 / 2.0 / 127.0 / 2.0 * 1.01;
+                assert!(left.iter().all(|left| left.abs() <= most), "{left:?}, at most {most}");
             }
         }
     }

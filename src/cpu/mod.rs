@@ -17,6 +17,7 @@ mod trial;
 mod walk;
 mod weights;
 
+pub use activations::Activations;
 pub use cache::{Cache, KvType};
 pub use team::Team;
 pub use trial::Trial;
@@ -58,6 +59,7 @@ pub struct Executor {
     team: Team,
     lanes: Vec<Mutex<Lane>>,
     kv_type: KvType,
+    activations: Activations,
     step: Option<Running>,
     /// The row of the head's slot where the last step's first token is.
     result: usize,
@@ -102,6 +104,7 @@ impl Executor {
             team: Team::alone(),
             lanes: vec![Mutex::default()],
             kv_type: KvType::default(),
+            activations: Activations::default(),
             step: None,
             result: 0,
         })
@@ -110,6 +113,13 @@ impl Executor {
     /// Stores keys and values as `kv_type`.
     pub fn with_kv_type(mut self, kv_type: KvType) -> Self {
         self.kv_type = kv_type;
+        self
+    }
+
+    /// Multiplies activations as exactly as this says.
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self.lanes.fill_with(|| Mutex::new(Lane::new(activations)));
         self
     }
 
@@ -183,7 +193,8 @@ impl Executor {
         self.by_columns =
             (threads > 1).then(|| program::by_columns(&self.plan, &self.weights, threads)).transpose()?;
         self.threads = threads;
-        self.lanes.resize_with(threads, Mutex::default);
+        let activations = self.activations;
+        self.lanes.resize_with(threads, || Mutex::new(Lane::new(activations)));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What one thread does in a step.
 
-use super::activations::Quantized;
+use super::activations::{Activations, Quantized};
 use super::cache::Cache;
 use super::kernels::attention::{Attention, Scratch};
 use super::kernels::{Unpacked, matmul::multiply};
@@ -35,6 +35,12 @@ pub struct Lane {
     pub unpacked: Unpacked,
     pub buffer: Vec<f32>,
     attention: Scratch,
+}
+
+impl Lane {
+    pub fn new(activations: Activations) -> Self {
+        Lane { quantized: Quantized::new(activations), ..Default::default() }
+    }
 }
 
 /// A step, as one thread walks it.

@@ -2,7 +2,7 @@
 
 use super::engine::now;
 use super::{Engine, JsResult};
-use crate::cpu::KvType;
+use crate::cpu::{Activations, KvType};
 use crate::error::Error;
 use crate::gpu;
 use crate::loader;
@@ -20,6 +20,8 @@ struct Options {
     context_length: Option<usize>,
     #[serde(default)]
     kv_type: KvType,
+    #[serde(default)]
+    activations: Activations,
     /// Of the adapters, whose files follow.
     #[serde(default)]
     adapters: Vec<f32>,
@@ -78,7 +80,10 @@ impl Loader {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| Error::invalid_argument(format!("options: {error}")))?;
         let loader = loader::Loader::new(options.files, None, options.context_length);
-        let loader = loader.with_kv_type(options.kv_type).with_adapters(&options.adapters);
+        let loader = loader
+            .with_kv_type(options.kv_type)
+            .with_activations(options.activations)
+            .with_adapters(&options.adapters);
         let loader = match gpu {
             Some(Gpu(gpu)) if options.or_cpu => loader.on(&gpu).or_on_cpu(),
             Some(Gpu(gpu)) => loader.on(&gpu),

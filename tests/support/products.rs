@@ -3,7 +3,7 @@
 use super::formats::{DECODED, FORMATS, quantize};
 use super::numbers::{largest_error, numbers};
 use std::rc::Rc;
-use wisplm::cpu::KvType;
+use wisplm::cpu::{Activations, KvType};
 use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::{TensorInfo, TensorType};
 use wisplm::gpu::{self, Gpu};
@@ -44,7 +44,7 @@ pub fn run(
     let mut builder = Builder::new(&infos);
     let head = build(&mut builder);
     let plan = builder.finish(head, 64, true);
-    let mut loading = gpu::Loading::new(gpu);
+    let mut loading = gpu::Loading::new(gpu, Activations::Auto);
     for Table { info, bytes, .. } in tables {
         for (k, part) in bytes.chunks(chunk).enumerate() {
             loading.push(info, (k * chunk) as u64, part).unwrap();

@@ -17,7 +17,7 @@ use shapes::{SHAPES, Shape};
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Instant;
-use wisplm::cpu::KvType;
+use wisplm::cpu::{Activations, KvType};
 use wisplm::error::{Error, Result};
 use wisplm::executor::{Cache, Draw, Executor, Loading};
 use wisplm::gguf::TensorType;
@@ -86,12 +86,12 @@ fn load(shape: &Shape, format: TensorType, mut loading: Loading) -> Result<Execu
     if let Some(found) = pollster::block_on(loading.tune(|| BEGAN.elapsed().as_secs_f64() * 1e3))? {
         println!("{}: {found}, found in {:.1?}", shape.name, began.elapsed());
     }
-    loading.finish(shape.plan(&tensors, CONTEXT)?, KvType::F16)
+    loading.finish(shape.plan(&tensors, CONTEXT)?, KvType::F16, Activations::Auto)
 }
 
 /// Counts what a token takes that the GPU chooses, and prints what that would take elsewhere.
 fn estimate(gpu: &Rc<Gpu>, shape: &Shape, format: TensorType) -> Result<()> {
-    let mut executor = load(shape, format, Loading::gpu(gpu))?;
+    let mut executor = load(shape, format, Loading::gpu(gpu, Activations::Auto))?;
     let mut cache = executor.new_cache();
     let greedy = Draw { top_k: 1, ..Draw::default() };
     executor.begin(&mut [(&mut cache, &[1])])?;
@@ -182,7 +182,7 @@ fn measure(
     settings: &Settings,
     ceiling: f64,
 ) -> Result<()> {
-    let mut executor = load(shape, format, Loading::gpu(gpu))?;
+    let mut executor = load(shape, format, Loading::gpu(gpu, Activations::Auto))?;
     let prompt: Vec<u32> = (0..settings.prompt as u32).map(|k| k * 97 % 1000).collect();
     // The driver compiles what is used first.
     let mut first = executor.new_cache();

@@ -4,7 +4,7 @@
 //! unpacked once and take it in tiles of four, so that a panel is read from memory once and stays in the first cache
 //! while the rows pass.
 
-use super::{Product, Unpacked, WIDE, product_of};
+use super::{Product, Unpacked, WIDE, elementwise, product_of};
 use crate::cpu::activations::{Quantized, TILE};
 use crate::error::{Error, Result};
 use crate::quant::{BLOCK, Matrix, PANEL, Panel};
@@ -33,11 +33,16 @@ pub fn multiply(
         let outputs = PANEL.min(matrix.rows() - first);
         let mut values = [[0.0; PANEL]; TILE];
         if let Product::Int8 { one, .. } = product
-            && let Some(alone) = quantized.alone()
+            && quantized.alone().is_some()
         {
-            for (row, blocks) in alone.enumerate().take(rows.end).skip(rows.start) {
-                one(panel, blocks, &mut values[0]);
-                put(row, first, &values[0][..outputs]);
+            for (n, term) in quantized.terms().enumerate() {
+                let alone = term.alone().into_iter().flatten().enumerate();
+                for (row, blocks) in alone.take(rows.end).skip(rows.start) {
+                    sum(n, std::array::from_mut(&mut values[row]), |[out]| one(panel, blocks, out));
+                }
+            }
+            for row in rows.clone() {
+                put(row, first, &values[row][..outputs]);
             }
             continue;
         }
@@ -53,7 +58,11 @@ pub fn multiply(
         for index in rows.start / TILE..rows.end.div_ceil(TILE) {
             let taken = rows.start.max(index * TILE)..rows.end.min((index + 1) * TILE);
             match product {
-                Product::Int8 { tile, .. } => tile(unpacked, quantized.tile(index), &mut values),
+                Product::Int8 { tile, .. } => {
+                    for (n, term) in quantized.terms().enumerate() {
+                        sum(n, &mut values, |out| tile(unpacked, term.tile(index), out));
+                    }
+                }
                 Product::Float { tile, .. } if taken.len() == TILE => {
                     let rows = std::array::from_fn(|t| float(index * TILE + t));
                     match widened {
@@ -73,4 +82,18 @@ pub fn multiply(
         }
     }
     Ok(())
+}
+
+/// Has `product` write the first term of `sums`, or adds a later one.
+fn sum<const ROWS: usize>(
+    term: usize,
+    sums: &mut [[f32; PANEL]; ROWS],
+    product: impl FnOnce(&mut [[f32; PANEL]; ROWS]),
+) {
+    if term == 0 {
+        return product(sums);
+    }
+    let mut more = [[0.0; PANEL]; ROWS];
+    product(&mut more);
+    elementwise::add(sums.as_flattened_mut(), more.as_flattened());
 }

@@ -8,10 +8,11 @@
 
 use super::products::{few, many};
 use super::{Epilogue, Product, Slot, bind, unpackers};
+use crate::cpu::Activations;
 use crate::gpu::call::{Call, Constants, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::{Extension, Features};
-use crate::gpu::formats::Format;
+use crate::gpu::weights::Matrix;
 use serde::{Deserialize, Serialize};
 
 /// Outputs of a workgroup.
@@ -76,8 +77,8 @@ impl Tile {
 
     /// The form that was found the fastest, else the one that costs no accuracy that anybody would see. Weights that were
     /// not rounded to a few bits are not rounded here either.
-    fn of(gpu: &Gpu, format: &Format) -> Self {
-        if format.is_float() {
+    fn of(gpu: &Gpu, matrix: &Matrix) -> Self {
+        if matrix.format.is_float() || matrix.activations != Activations::Auto {
             return Tile::Plain;
         }
         let default = if gpu.features().f16 { Tile::Half } else { Tile::Plain };
@@ -114,7 +115,7 @@ pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec
         return vec![many(gpu, x, product, epilogue)];
     }
     let mut calls = few(gpu, x, product, epilogue);
-    calls.push(tiled(Tile::of(gpu, product.matrix.format), x, product, epilogue).when(When::Many));
+    calls.push(tiled(Tile::of(gpu, product.matrix), x, product, epilogue).when(When::Many));
     calls
 }
 
