@@ -13,7 +13,7 @@ use wisplm::gpu::Gpu;
 use wisplm::loader::{Loader, Model};
 use wisplm::runtime::log_probability;
 
-/// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
+/// Mean |Δ log-probability| that a float model may have against float32: what keys and values in 16 bits cost.
 const MEAN_ERROR: f32 = 0.002;
 
 /// A model, and how many adapters it has.

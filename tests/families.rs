@@ -8,7 +8,7 @@ use wisplm::loader::Model;
 use wisplm::runtime::Score;
 use wisplm::task::{Embedding, Pooling};
 
-/// Mean |Δ log-probability| that a float model may have against float32: what f16 keys and values cost.
+/// Mean |Δ log-probability| that a float model may have against float32: what keys and values in 16 bits cost.
 const MEAN_ERROR: f32 = 0.002;
 
 /// Each has three tiny models, of different sizes.

@@ -178,8 +178,17 @@ fn shapes_that_cannot_be_are_left_out() {
 #[test]
 fn attention_in_tiles_is_the_same_in_every_family() {
     let some: &[&str] = &["gemma2-0", "phi3-0", "qwen35-0"];
-    let others: &[&str] =
-        &["llama-0", "mistral3-0", "qwen2-0", "qwen3-0", "smollm3-0", "gemma3-0", "gemma4-0"];
+    let others: &[&str] = &[
+        "llama-0",
+        "mistral3-0",
+        "qwen2-0",
+        "qwen3-0",
+        "smollm3-0",
+        "gemma3-0",
+        "gemma4-0",
+        "gemma4-1",
+        "gemma4-2",
+    ];
     for (features, names) in [(NONE, some.to_vec()), (ALL, [some, others].concat())] {
         let gpu = card(features);
         for name in names {

@@ -1,7 +1,7 @@
 //! Memory of keys, values and states: allocated once for each sequence that runs at a time, written in place.
 //!
-//! A layer is one buffer: of each head, for each position its words, packed as f16s or as bytes with their scales; keys,
-//! then values. A layer with a window is a ring: positions that no later token can see are written over. A state is
+//! A layer is one buffer: of each head, for each position integers of 16 or 8 bits, then the scales of blocks of them, as
+//! on the CPU; keys, then values. A layer with a window is a ring: positions that no later token can see are written over. A state is
 //! there twice: a step reads the half that the last one has left and writes the other, so that one that is dropped has
 //! changed nothing.
 
@@ -23,8 +23,30 @@ pub struct Layer {
     pub kv_type: KvType,
 }
 
-/// Values that have a scale in common.
-const BLOCK: usize = 32;
+/// How values are stored: a scale, the largest of a block's, and each value in units of that.
+struct Packing {
+    /// Values that have a scale in common.
+    block: usize,
+    /// Words of four values.
+    words: usize,
+    /// WGSL of the words of four `values`, and of the values of `words`.
+    pack: &'static str,
+    unpack: &'static str,
+}
+
+const SIXTEEN: Packing = Packing {
+    block: 64,
+    words: 2,
+    pack: "vec2<u32>(pack2x16snorm(values.xy), pack2x16snorm(values.zw))",
+    unpack: "vec4<f32>(unpack2x16snorm(words.x), unpack2x16snorm(words.y))",
+};
+
+const EIGHT: Packing = Packing {
+    block: 32,
+    words: 1,
+    pack: "vec2<u32>(pack4x8snorm(values))",
+    unpack: "unpack4x8snorm(words.x)",
+};
 
 impl Layer {
     /// The layer of a cache, for sequences of `context` tokens that come up to `step` at a time.
@@ -34,20 +56,26 @@ impl Layer {
         Layer { heads, dim, window, capacity, kv_type }
     }
 
-    /// Words of the numbers of a head's key, or of its value.
-    pub fn words(&self) -> usize {
+    fn packing(&self) -> Packing {
         match self.kv_type {
-            KvType::F16 => self.dim.div_ceil(2),
-            KvType::Q8_0 => self.dim.div_ceil(4),
+            KvType::F16 => SIXTEEN,
+            KvType::Q8_0 => EIGHT,
         }
     }
 
-    /// All of its words.
+    /// Fours of values of a head's key, or of its value.
+    pub fn fours(&self) -> usize {
+        self.dim.div_ceil(4)
+    }
+
+    /// Words of these.
+    pub fn words(&self) -> usize {
+        self.fours() * self.packing().words
+    }
+
+    /// And with its scales.
     pub fn row(&self) -> usize {
-        match self.kv_type {
-            KvType::F16 => self.words(),
-            KvType::Q8_0 => self.words() + self.dim.div_ceil(BLOCK),
-        }
+        self.words() + self.dim.div_ceil(self.packing().block)
     }
 
     pub fn bytes(&self) -> u64 {
@@ -63,15 +91,15 @@ impl Layer {
 
     /// WGSL that packs and unpacks words.
     pub fn source(&self) -> String {
-        let packing = match self.kv_type {
-            KvType::F16 => include_str!("kernels/kv_f16.wgsl"),
-            KvType::Q8_0 => include_str!("kernels/kv_q8_0.wgsl"),
-        };
-        let sizes = include_str!("kernels/kv.wgsl")
+        let Packing { block, words, pack, unpack } = self.packing();
+        include_str!("kernels/kv.wgsl")
             .replace("$DIM", &self.dim.to_string())
-            .replace("$WORDS", &self.words().to_string())
-            .replace("$ROW", &self.row().to_string());
-        sizes + packing
+            .replace("$FOURS", &self.fours().to_string())
+            .replace("$WORDS", &words.to_string())
+            .replace("$BLOCK", &(block / 4).to_string())
+            .replace("$ROW", &self.row().to_string())
+            .replace("$pack", pack)
+            .replace("$unpack", unpack)
     }
 }
 

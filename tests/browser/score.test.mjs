@@ -7,7 +7,7 @@ import { featuresOf, openBrowser, report, run, VARIANTS } from "./harness.mjs";
 import { fixture, fixtureJson, openSite } from "./site.mjs";
 import { browser, site } from "./stage.mjs";
 
-// Bars for float models: what f16 keys and values cost.
+// Bars for float models: what keys and values in 16 bits cost.
 /** Their third models are for the native tests. */
 const DECODERS = ["llama", "mistral3", "qwen2", "qwen3", "smollm3", "phi3", "gemma2", "gemma3", "gemma4", "qwen35"];
 const TINY_ERROR = 0.002;

@@ -7,7 +7,7 @@ import { DISGUISE, inWorker, MB, openBrowser, report, run } from "./harness.mjs"
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 const GEMMA = "gemma-3-270m-q4_k_m";
-/** Mean |Δ log-probability| against float32, with activations in f32 and keys and values in f16. */
+/** Mean |Δ log-probability| against float32, with activations in f32 and keys and values in 16 bits. */
 const ERROR = 0.01;
 /** By how much the engine's memory may grow while a model is loaded: its tokenizer, its vectors and a chunk. */
 const HEAP = 32 * MB;

@@ -1,13 +1,13 @@
 //! out = softmax(scale·qK + mask)·V: a workgroup per head and row. Of as many positions as it has threads, each thread
-//! scores one; then it sums up a word of the values, over all of them or, where there are more threads than
-//! words, over its team's share. The softmax is made on the way: what was summed up shrinks when a higher
+//! scores one; then it sums up four columns of the values, over all of them or, where there are more threads than
+//! fours, over its team's share. The softmax is made on the way: what was summed up shrinks when a higher
 //! score comes.
 //!
 //! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
 //! Nobody reads what another workgroup stores: each begins with the row's own key and value. Of many keys several
 //! workgroups take a share each, and `merge.wgsl` puts their results together.
 
-use super::{PUT, Slot, THREADS, fold, word, word_of};
+use super::{PUT, Slot, THREADS, fold, four, four_of};
 use crate::gpu::call::{Call, Constants, FEW, Scope, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::sequence::Layer;
@@ -67,15 +67,15 @@ pub fn share_bytes(heads: usize, dim: usize) -> u64 {
 
 fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgpu::Buffer>) -> Call {
     let Attend { layer, heads, out, .. } = attend;
-    let words = layer.words();
+    let fours = layer.fours();
     // A step of one row has few workgroups, and its threads many positions.
     let threads = if fused.is_some() && !gpu.is_software() { MOST_THREADS } else { THREADS };
     // On a processor a thread takes a row of its own where there are many: its neighbours read the same keys.
     let serial = fused.is_none() && gpu.is_software();
     let prepare = match fused {
         Some(fused) => fold(threads) + &preparation(fused),
-        None if serial => word_of("q"),
-        None => fold(threads) + &word_of("q") + include_str!("attend_query.wgsl"),
+        None if serial => four_of("q"),
+        None => fold(threads) + &four_of("q") + include_str!("attend_query.wgsl"),
     };
     let splits = if shares.is_some() { SPLITS } else { 1 };
     let finish = match shares {
@@ -83,16 +83,20 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
         Some(_) => include_str!("attend_share.wgsl").to_owned(),
     };
     let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
-        .replace("$SUMS", &words.div_ceil(threads).to_string())
-        .replace("$TEAMS", &(threads / words).max(1).to_string())
+        .replace("$SUMS", &fours.div_ceil(threads).to_string())
+        .replace("$TEAMS", &(threads / fours).max(1).to_string())
         .replace("$SPLITS", &splits.to_string())
         .replace("$finish", &finish)
         .replace("$capped", &attend.capped())
         .replace("$begin", attend.begin())
         .replace("$end", attend.end())
         .replace("$known", if fused.is_some() { "position" } else { "end" });
-    let call = Call::new("attend", [layer.source(), prepare, body].concat(), heads * splits)
-        .tiles(if serial { THREADS as u32 } else { 1 });
+    let call = Call::new(
+        "attend",
+        [&layer.source(), &prepare, include_str!("product.wgsl"), &body].concat(),
+        heads * splits,
+    )
+    .tiles(if serial { THREADS as u32 } else { 1 });
     let mut call = attend.bind(call, shares.unwrap_or(&out.buffer), fused.is_some());
     let Some(Fused { k, v, norms, rotation }) = fused else { return call };
     call = call
@@ -178,6 +182,6 @@ fn preparation(fused: &Fused) -> String {
         None => "fn normed(which: u32, lane: u32) {\n}\n",
     };
     // A key's row is where its angles are.
-    let words = word("turned", "turned(known, at)") + &word_of("v");
-    [normed, &turned, &words, PUT, include_str!("attend_fused.wgsl")].concat()
+    let fours = four("turned", "turned(known, at)") + &four_of("v");
+    [normed, &turned, &fours, PUT, include_str!("attend_fused.wgsl")].concat()
 }

@@ -1,17 +1,17 @@
-// Words of the output that a thread sums up, and how many threads sum up the same, each over some of the positions.
+// Fours of the output that a thread sums up, and how many threads sum up the same, each over some of the positions.
 const SUMS = $SUMSu;
 const TEAMS = $TEAMSu;
 // Workgroups that share the positions of a head.
 const SPLITS = $SPLITSu;
 
-var<workgroup> query: array<Values, WORDS>;
+var<workgroup> query: array<vec4<f32>, FOURS>;
 var<workgroup> weights: array<f32, THREADS>;
-var<workgroup> teams: array<Values, TEAMS * WORDS>;
+var<workgroup> teams: array<vec4<f32>, TEAMS * FOURS>;
 
 // The highest score so far, Σ exp(score − most), and Σ exp(score − most)·value.
 var<private> most: f32;
 var<private> total: f32;
-var<private> sums: array<Values, SUMS>;
+var<private> sums: array<vec4<f32>, SUMS>;
 
 fn capped(score: f32) -> f32 {
   return $capped;
@@ -50,9 +50,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let begin = seen_from + split * share;
   let known = min(begin + share, $known);
   prepare(head, kv_head, row, position, split, lane);
-  // With more words than threads there is one team.
-  let team = select(lane / WORDS, 0u, WORDS >= THREADS);
-  let word = select(lane % WORDS, lane, WORDS >= THREADS);
+  // With more fours than threads there is one team.
+  let team = select(lane / FOURS, 0u, FOURS >= THREADS);
+  let four = select(lane % FOURS, lane, FOURS >= THREADS);
   let base = kv_head * params.capacity;
   let values = params.heads * params.capacity * ROW;
   for (var tile = begin; tile < known; tile += THREADS) {
@@ -61,11 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var score = -1e30;
     if (seen) {
       let at = (base + p % params.capacity) * ROW;
-      var sum = 0.0;
-      for (var i = 0u; i < WORDS; i += 1u) {
-        sum += dot(query[i], word_at(at, i));
-      }
-      score = capped(sum);
+      score = capped(product(at));
     }
     let top = max(most, highest(score, lane));
     let weight = select(0.0, exp(score - top), seen);
@@ -80,9 +76,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var j = team; j < count; j += TEAMS) {
       let at = values + (base + (tile + j) % params.capacity) * ROW;
       for (var n = 0u; n < SUMS; n += 1u) {
-        let i = n * THREADS + word;
-        if (i < WORDS) {
-          sums[n] += weights[j] * word_at(at, i);
+        let i = n * THREADS + four;
+        if (i < FOURS) {
+          sums[n] += weights[j] * four_at(at, i);
         }
       }
     }
@@ -97,15 +93,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       return;
     }
     for (var n = 1u; n < TEAMS; n += 1u) {
-      sums[0] += teams[n * WORDS + lane];
+      sums[0] += teams[n * FOURS + lane];
     }
   }
   $finish
   for (var n = 0u; n < SUMS; n += 1u) {
-    let i = n * THREADS + word;
+    let i = n * THREADS + four;
     let value = sums[n] / divisor;
-    for (var c = i * VALUES; i < WORDS && c < min(i * VALUES + VALUES, DIM); c += 1u) {
-      out[to + c] = value[c % VALUES];
+    for (var c = i * 4u; i < FOURS && c < min(i * 4u + 4u, DIM); c += 1u) {
+      out[to + c] = value[c % 4u];
     }
   }
 }

@@ -1,5 +1,7 @@
 // A head as it comes.
 var<workgroup> raw: array<f32, DIM>;
+// The largest of each four of the row's key, and of its value.
+var<workgroup> magnitudes: array<vec2<f32>, FOURS>;
 
 // Readies the query, stores the row's key and value, and begins the sums of the first split with them.
 fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u32) {
@@ -8,8 +10,8 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u
   }
   workgroupBarrier();
   normed(0u, lane);
-  for (var i = lane; i < WORDS; i += THREADS) {
-    query[i] = turned_word(row, i) * params.scale;
+  for (var i = lane; i < FOURS; i += THREADS) {
+    query[i] = turned_four(row, i) * params.scale;
   }
   workgroupBarrier();
   for (var i = lane; i < DIM; i += THREADS) {
@@ -20,18 +22,25 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u
   let stores = head % params.share == 0u && split == 0u;
   let to = (kv_head * params.capacity + position % params.capacity) * ROW;
   let begin = row * params.v_stride + kv_head * DIM;
+  for (var i = lane; i < FOURS; i += THREADS) {
+    magnitudes[i] = vec2<f32>(magnitude(turned_four(row, i)), magnitude(v_four(begin, i)));
+  }
+  workgroupBarrier();
   var score = 0.0;
-  for (var i = lane; i < WORDS; i += THREADS) {
-    let key_largest = turned_largest(row, i);
-    let key = pack(turned_word(row, i), key_largest);
-    let value_largest = v_largest(begin, i);
-    let value = pack(v_word(begin, i), value_largest);
-    if (stores) {
-      put(to, i, key, key_largest);
-      put(params.heads * params.capacity * ROW + to, i, value, value_largest);
+  for (var i = lane; i < FOURS; i += THREADS) {
+    var largest = vec2<f32>();
+    let first = i - i % BLOCK;
+    for (var n = first; n < min(first + BLOCK, FOURS); n += 1u) {
+      largest = max(largest, magnitudes[n]);
     }
-    score += dot(query[i], unpack(key, key_largest));
-    sums[i / THREADS] = select(Values(), unpack(value, value_largest), split == 0u);
+    let key = packed(turned_four(row, i), largest.x);
+    let value = packed(v_four(begin, i), largest.y);
+    if (stores) {
+      put(to, i, key, largest.x);
+      put(params.heads * params.capacity * ROW + to, i, value, largest.y);
+    }
+    score += dot(query[i], unpack(key) * largest.x);
+    sums[i / THREADS] = select(vec4<f32>(), unpack(value) * largest.y, split == 0u);
   }
   most = select(-1e30, capped(fold(score, lane)), split == 0u);
   total = select(0.0, 1.0, split == 0u);

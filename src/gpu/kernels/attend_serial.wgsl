@@ -2,8 +2,8 @@ fn capped(score: f32) -> f32 {
   return $capped;
 }
 
-var<private> query: array<Values, WORDS>;
-var<private> sums: array<Values, WORDS>;
+var<private> query: array<vec4<f32>, FOURS>;
+var<private> sums: array<vec4<f32>, FOURS>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -16,8 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let position = now.start + index;
   let end = $end;
   let begin = select($begin, end - min(end, params.window), params.window > 0u);
-  for (var i = 0u; i < WORDS; i += 1u) {
-    query[i] = q_word(row * params.q_stride + head * DIM, i) * params.scale;
+  for (var i = 0u; i < FOURS; i += 1u) {
+    query[i] = q_four(row * params.q_stride + head * DIM, i) * params.scale;
   }
   let base = head / params.share * params.capacity;
   let values = params.heads * params.capacity * ROW;
@@ -25,22 +25,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var total = 0.0;
   for (var p = begin; p < end; p += 1u) {
     let at = (base + p % params.capacity) * ROW;
-    var sum = 0.0;
-    for (var i = 0u; i < WORDS; i += 1u) {
-      sum += dot(query[i], word_at(at, i));
-    }
-    let score = capped(sum);
+    let score = capped(product(at));
     let top = max(most, score);
     let shrink = exp(most - top);
     let weight = exp(score - top);
     total = total * shrink + weight;
     most = top;
-    for (var i = 0u; i < WORDS; i += 1u) {
-      sums[i] = sums[i] * shrink + weight * word_at(values + at, i);
+    for (var first = 0u; first < FOURS; first += BLOCK) {
+      let units = weight * largest_at(values + at, first / BLOCK);
+      for (var i = first; i < min(first + BLOCK, FOURS); i += 1u) {
+        sums[i] = sums[i] * shrink + units * units_at(values + at, i);
+      }
     }
   }
   let to = row * params.out_stride + head * DIM;
   for (var c = 0u; c < DIM; c += 1u) {
-    out[to + c] = sums[c / VALUES][c % VALUES] / total;
+    out[to + c] = sums[c / 4u][c % 4u] / total;
   }
 }

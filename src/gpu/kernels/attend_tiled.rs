@@ -18,17 +18,14 @@ const MOST_KEYS: usize = 16;
 
 /// An attention of many rows.
 pub fn attend_tiled(gpu: &Gpu, attend: &Attend) -> Call {
-    let dim = attend.layer.dim;
-    let fours = dim.div_ceil(4);
+    let fours = attend.layer.fours();
     // Vectors of a row that a thread has, twice: of the query, and of the result. Few leave room for another row.
     let own = fours.div_ceil(SLICES);
     let rows = if own <= 4 { 2 } else { 1 };
     let keys = MOST_KEYS.min(1 << (TILE_BYTES / 16 / fours).max(1).ilog2());
     let exchanges = gpu.features().subgroup >= SLICES;
     let all = THREADS / SLICES * rows;
-    let sizes = format!(
-        "const ROWS = {all}u;\nconst OWN = {rows}u;\nconst KEYS = {keys}u;\nconst FOURS = {fours}u;\n"
-    );
+    let sizes = format!("const ROWS = {all}u;\nconst OWN = {rows}u;\nconst KEYS = {keys}u;\n");
     let partial = match exchanges {
         true => together(SLICES),
         false => format!("var<workgroup> partial: array<f32, {}>;\n", all * keys * SLICES),

@@ -1,13 +1,29 @@
 const DIM = $DIMu;
-// Words of a head's values, and all words that it takes.
+// Fours of values of a head, words of each, fours that have a scale in common, and all words of a key or value.
+const FOURS = $FOURSu;
 const WORDS = $WORDSu;
+const BLOCK = $BLOCKu;
 const ROW = $ROWu;
 
-// Word i of a key or value that begins at `at`.
-fn word_at(at: u32, i: u32) -> Values {
-  if (SCALED) {
-    return unpack(kv[at + i], bitcast<f32>(kv[at + WORDS + i / 8u]));
-  }
-  return unpack(kv[at + i], 0.0);
+// Four values between -1 and 1 as words: where one holds all, that is both.
+fn pack(values: vec4<f32>) -> vec2<u32> {
+  return $pack;
 }
 
+fn unpack(words: vec2<u32>) -> vec4<f32> {
+  return $unpack;
+}
+
+// Four i of a key or value that begins at `at`, in units of its block's largest.
+fn units_at(at: u32, i: u32) -> vec4<f32> {
+  let first = at + i * WORDS;
+  return unpack(vec2<u32>(kv[first], kv[first + WORDS - 1u]));
+}
+
+fn largest_at(at: u32, block: u32) -> f32 {
+  return bitcast<f32>(kv[at + FOURS * WORDS + block]);
+}
+
+fn four_at(at: u32, i: u32) -> vec4<f32> {
+  return units_at(at, i) * largest_at(at, i / BLOCK);
+}

@@ -29,7 +29,7 @@ pub use part::part;
 pub use products::{Epilogue, Input, Product, Shape, gated, products, tried};
 pub use repack::repack;
 pub use rotate::rotate;
-pub use store::{PUT, store, word, word_of};
+pub use store::{PUT, four, four_of, store};
 
 use super::call::Call;
 use super::device::Gpu;

@@ -1,4 +1,4 @@
-//! Keys and values to a sequence's memory: a thread per word of a head's key and value.
+//! Keys and values to a sequence's memory: a thread per four values of a head's key and value.
 
 use super::{Slot, THREADS};
 use crate::gpu::call::{Call, Scope};
@@ -6,8 +6,8 @@ use crate::gpu::sequence::Layer;
 
 /// Stores the rows of each sequence.
 pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
-    let body = [&layer.source(), &word_of("k"), &word_of("v"), PUT, include_str!("store.wgsl")].concat();
-    Call::new("store", body, (layer.heads * layer.words()).div_ceil(THREADS))
+    let body = [&layer.source(), PUT, &four_of("k"), &four_of("v"), include_str!("store.wgsl")].concat();
+    Call::new("store", body, (layer.heads * layer.fours()).div_ceil(THREADS))
         .scope(Scope::Sequences)
         .reads("k", "f32", &k.buffer)
         .reads("v", "f32", &v.buffer)
@@ -18,15 +18,15 @@ pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
         .param("v_stride", v.stride)
 }
 
-/// WGSL that stores a word.
+/// WGSL that stores four values.
 pub const PUT: &str = include_str!("put.wgsl");
 
-/// WGSL that reads words of a buffer, of heads that begin at `at`.
-pub fn word_of(buffer: &str) -> String {
-    word(buffer, &format!("{buffer}[at + known]"))
+/// WGSL that reads four values of a buffer, of heads that begin at `at`.
+pub fn four_of(buffer: &str) -> String {
+    four(buffer, &format!("{buffer}[at + known]"))
 }
 
-/// WGSL of words named `name` of the values `value`, in terms of `at` and their number `known`.
-pub fn word(name: &str, value: &str) -> String {
-    include_str!("word.wgsl").replace('$', name).replace("@value", value)
+/// WGSL of fours named `name` of the values `value`, in terms of `at` and their number `known`.
+pub fn four(name: &str, value: &str) -> String {
+    include_str!("four.wgsl").replace('$', name).replace("@value", value)
 }

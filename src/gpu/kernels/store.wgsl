@@ -2,16 +2,19 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = now.first + group.y;
   let index = group.x * 64u + lane;
-  if (index >= params.heads * WORDS) {
+  if (index >= params.heads * FOURS) {
     return;
   }
-  let head = index / WORDS;
-  let word = index % WORDS;
+  let head = index / FOURS;
+  let four = index % FOURS;
   let i = row * params.k_stride + head * DIM;
   let j = row * params.v_stride + head * DIM;
+  var largest = vec2<f32>();
+  let first = four - four % BLOCK;
+  for (var n = first; n < min(first + BLOCK, FOURS); n += 1u) {
+    largest = max(largest, vec2<f32>(magnitude(k_four(i, n)), magnitude(v_four(j, n))));
+  }
   let at = (head * params.capacity + (now.start + group.y) % params.capacity) * ROW;
-  let key_largest = k_largest(i, word);
-  put(at, word, pack(k_word(i, word), key_largest), key_largest);
-  let value_largest = v_largest(j, word);
-  put(params.heads * params.capacity * ROW + at, word, pack(v_word(j, word), value_largest), value_largest);
+  put(at, four, packed(k_four(i, four), largest.x), largest.x);
+  put(params.heads * params.capacity * ROW + at, four, packed(v_four(j, four), largest.y), largest.y);
 }
