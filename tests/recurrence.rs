@@ -4,6 +4,7 @@ mod support;
 
 use support::models::{json, load_fixture, tokens};
 use support::numbers::{largest_error, numbers};
+use support::oracles;
 use wisplm::cpu::kernels::convolution::convolve;
 use wisplm::cpu::kernels::delta_rule::{self, Token};
 use wisplm::cpu::{Cache, Executor};
@@ -20,16 +21,12 @@ fn convolutions_are_the_formula() {
         let nothing = vec![0.0; width];
         let row =
             |row: usize| row.checked_sub(taps - 1).map_or(&nothing[..], |row| &x[row * width..][..width]);
-        for t in 0..rows {
+        let wanted = oracles::convolved(&x, width, taps, |c, j| weights[j][c]);
+        for (t, want) in wanted.chunks_exact(width).enumerate() {
             let before: Vec<&[f32]> = (t..t + taps - 1).map(row).collect();
             let mut got = row(t + taps - 1).to_vec();
             convolve(&mut got, &before, &weights);
-            let want = |c: usize| -> f64 {
-                let product = |j: usize| f64::from(weights[j][c]) * f64::from(row(t + j)[c]);
-                (0..taps).map(product).sum()
-            };
-            let want: Vec<f32> = (0..width).map(|c| want(c) as f32).collect();
-            let error = largest_error(&got, &want);
+            let error = largest_error(&got, want);
             assert!(error <= ROUNDING, "{width} columns, {taps} taps, row {t}: {error}");
         }
     }
@@ -73,18 +70,7 @@ fn the_delta_rule_is_the_formula() {
         let mut wanted: Vec<f64> = state.iter().map(|value| f64::from(*value)).collect();
         delta_rule::run(&mut state, dim, &brought.tokens(dim), &mut out);
 
-        let mut want = Vec::new();
-        for Token { q, k, v, decay, rate } in brought.tokens(dim) {
-            wanted.iter_mut().for_each(|value| *value *= f64::from(decay));
-            for c in 0..dim {
-                let column = |x: &[f32], state: &[f64]| -> f64 {
-                    x.iter().enumerate().map(|(i, x)| f64::from(*x) * state[i * dim + c]).sum()
-                };
-                let change = f64::from(rate) * (f64::from(v[c]) - column(k, &wanted));
-                k.iter().enumerate().for_each(|(i, k)| wanted[i * dim + c] += f64::from(*k) * change);
-                want.push(column(q, &wanted) as f32);
-            }
-        }
+        let want = oracles::delta_rule(&mut wanted, dim, &brought.tokens(dim));
         let wanted: Vec<f32> = wanted.iter().map(|value| *value as f32).collect();
         // What one row rounds, the next ones carry on.
         for (what, got, want) in [("output", &out, &want), ("state", &state, &wanted)] {
@@ -112,13 +98,11 @@ fn rows_at_once_and_one_by_one_give_the_same_bits() {
 fn decays_and_rates_are_the_formulas() {
     for k in -1000..=1000 {
         let x = k as f32 / 10.0;
-        let wide = f64::from(x);
-        let rate = 1.0 / (1.0 + (-wide).exp());
-        assert!((f64::from(delta_rule::rate(x)) - rate).abs() <= 1e-7, "σ({x})");
+        assert!((f64::from(delta_rule::rate(x)) - oracles::rate(x)).abs() <= 1e-7, "σ({x})");
         for a in [-16.0, -1.0, -0.01, 0.0] {
-            let decay = (f64::from(a) * (wide.max(0.0) + (-wide.abs()).exp().ln_1p())).exp();
             // e^y has y's error times itself, at most 1/e.
-            assert!((f64::from(delta_rule::decay(a, x)) - decay).abs() <= 3e-7, "a {a}, x {x}");
+            let error = f64::from(delta_rule::decay(a, x)) - oracles::decay(a, x);
+            assert!(error.abs() <= 3e-7, "a {a}, x {x}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Once;
-use wisplm::gpu::Gpu;
+use wisplm::gpu::{Features, Gpu};
 
 /// What tells Vulkan's loader which drivers there are.
 const DRIVERS: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
@@ -22,6 +22,18 @@ pub fn open() -> Rc<Gpu> {
 /// Opens Mesa's lavapipe, which has what SwiftShader lacks: 16-bit floats and larger subgroups.
 pub fn open_lavapipe() -> Rc<Gpu> {
     open_on(lavapipe)
+}
+
+pub const NONE: Features = Features { f16: false, subgroup: 0, packed_dot: false };
+pub const ALL: Features = Features { f16: true, subgroup: 8, packed_dot: true };
+
+/// Lavapipe as a card with these features.
+pub fn card(features: Features) -> Rc<Gpu> {
+    let gpu = open_lavapipe();
+    gpu.shape_for_cards();
+    gpu.use_only(features);
+    assert_eq!(gpu.features(), gpu.features().and(features), "lavapipe has less");
+    gpu
 }
 
 fn open_on(driver: fn() -> Option<PathBuf>) -> Rc<Gpu> {

@@ -2,11 +2,11 @@
 
 use super::formats::{DECODED, FORMATS, quantize};
 use super::numbers::{largest_error, numbers};
+use super::ops::{PLAIN, Setting, Trial};
+use super::oracles;
 use std::rc::Rc;
-use wisplm::cpu::{Activations, KvType};
-use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::{TensorInfo, TensorType};
-use wisplm::gpu::{self, Gpu};
+use wisplm::gpu::Gpu;
 use wisplm::plan::{Builder, Head, Op};
 use wisplm::quant::Packer;
 
@@ -14,13 +14,19 @@ use wisplm::quant::Packer;
 /// before it rounds them.
 pub struct Table {
     pub info: TensorInfo,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     pub weights: Vec<f32>,
 }
 
 /// Random weights, quantized.
 pub fn table(name: &str, kind: TensorType, rows: usize, cols: usize, seed: u32) -> Table {
-    let (bytes, mut weights) = quantize(kind, numbers(rows * cols, seed), rows, cols);
+    table_of(name, kind, cols, numbers(rows * cols, seed))
+}
+
+/// Weights of rows as long as `cols`, quantized.
+pub fn table_of(name: &str, kind: TensorType, cols: usize, values: Vec<f32>) -> Table {
+    let rows = values.len() / cols;
+    let (bytes, mut weights) = quantize(kind, values, rows, cols);
     if !DECODED.contains(&kind) {
         let mut packer = Packer::new(kind, rows, cols).unwrap();
         packer.push(&bytes).unwrap();
@@ -40,24 +46,8 @@ pub fn run(
     tokens: &[u32],
     build: impl Fn(&mut Builder) -> Head,
 ) -> Vec<f32> {
-    let infos: Vec<TensorInfo> = tables.iter().map(|table| table.info.clone()).collect();
-    let mut builder = Builder::new(&infos);
-    let head = build(&mut builder);
-    let plan = builder.finish(head, 64, true);
-    let mut loading = gpu::Loading::new(gpu, Activations::Auto);
-    for Table { info, bytes, .. } in tables {
-        for (k, part) in bytes.chunks(chunk).enumerate() {
-            loading.push(info, (k * chunk) as u64, part).unwrap();
-        }
-    }
-    let weights = loading.finish(&plan).unwrap();
-    let mut executor = Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, KvType::F16).unwrap()));
-    let mut cache: Cache = executor.new_cache();
-    executor.begin(&mut [(&mut cache, tokens)]).unwrap();
-    assert!(executor.advance(&mut [&mut cache], &mut || false).unwrap());
-    let mut states = vec![];
-    assert!(executor.hidden(0..tokens.len(), &mut states).unwrap());
-    states
+    let setting = Setting { context: 64, chunk, ..PLAIN };
+    Trial::new(gpu, tables, setting, build).step(&[tokens]).0
 }
 
 pub fn columns(kind: TensorType) -> &'static [usize] {
@@ -88,15 +78,8 @@ pub fn check(gpu: &Rc<Gpu>, outputs: &[usize], tokens: &[u32], tolerance: f32) {
                         b.push(Op::MatMul { weight, bias: None, x, out });
                         Head::Hidden { x: out }
                     });
-                    let dot = |a: &[f32], b: &[f32]| -> f32 {
-                        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
-                    };
-                    let want: Vec<f32> = inputs
-                        .weights
-                        .chunks_exact(cols)
-                        .take(count as usize)
-                        .flat_map(|x| weights.weights.chunks_exact(cols).map(move |w| dot(w, x)))
-                        .collect();
+                    let given = &inputs.weights[..count as usize * cols];
+                    let want = oracles::products(given, &weights.weights, cols);
                     let error = largest_error(&got, &want);
                     assert!(error <= tolerance, "{} {rows} × {cols}, {count} rows: {error}", kind.name());
                 }

@@ -50,9 +50,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let begin = seen_from + split * share;
   let known = min(begin + share, $known);
   prepare(head, kv_head, row, position, split, lane);
-  // With more fours than threads there is one team.
-  let team = select(lane / FOURS, 0u, FOURS >= THREADS);
-  let four = select(lane % FOURS, lane, FOURS >= THREADS);
+  // In a single team, threads beyond the fours have none.
+  let team = select(lane / FOURS, 0u, TEAMS == 1u);
+  let four = select(lane % FOURS, lane, TEAMS == 1u);
   let base = kv_head * params.capacity;
   let values = params.heads * params.capacity * ROW;
   for (var tile = begin; tile < known; tile += THREADS) {
