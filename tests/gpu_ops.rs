@@ -34,7 +34,7 @@ fn parts_are_copied() {
 
 #[test]
 fn products_are_put_together_with_what_stands_beside() {
-    products::products(&open());
+    products::products(&open(), &[products::SMALL, products::LARGE].concat(), &[1, 2, 5, 9, 16]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn ops_alone_are_their_oracles() {
 
 #[test]
 fn products_are_put_together_with_what_stands_beside() {
-    cards().iter().for_each(products::products);
+    cards().iter().for_each(|gpu| products::products(gpu, &products::SMALL, &[1, 3]));
 }
 
 #[test]
