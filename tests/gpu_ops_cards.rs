@@ -26,6 +26,7 @@ fn ops_alone_are_their_oracles() {
     ops::elementwise(&gpu);
     ops::embeddings(&gpu);
     ops::parts(&gpu);
+    ops::means(&gpu);
     recurrence::convolutions(&gpu);
     recurrence::delta_rules(&gpu);
 }
