@@ -459,6 +459,18 @@ impl Executor {
         }
     }
 
+    /// Of each range of rows of the last step the mean of its states, one after the other, in the same way; `normalize`
+    /// gives it the length 1.
+    pub fn means(&mut self, ranges: &[Range<usize>], normalize: bool, means: &mut Vec<f32>) -> Result<bool> {
+        match self {
+            Executor::Cpu(executor) => {
+                executor.means(ranges, normalize, means);
+                Ok(true)
+            }
+            Executor::Gpu(executor) => executor.means(ranges, normalize, means),
+        }
+    }
+
     /// Has the GPU make what steps of another kind take, a little at a time: what ends before there may be more of it, or
     /// nothing if all is ready.
     pub fn make_ready(&self) -> Option<Signal> {

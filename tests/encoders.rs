@@ -7,6 +7,7 @@ use support::draft::Draft;
 use support::gpu::open;
 use support::models::{json, load, load_fixture, load_fixture_on, numbers, tokens};
 use support::numbers::largest_error;
+use support::oracles;
 use wisplm::error::Code;
 use wisplm::gguf::{Array, Value};
 use wisplm::gpu::Gpu;
@@ -93,6 +94,43 @@ fn vectors_do_not_depend_on_the_texts_beside() {
 #[test]
 fn vectors_do_not_depend_on_the_texts_beside_on_the_gpu() {
     alone_and_together(Some(&open()));
+}
+
+/// The GPU pools what it has: the host reads a vector of each text and not the states of its tokens.
+#[test]
+fn vectors_are_pooled_on_the_gpu() {
+    let gpu = open();
+    let mut model = load_fixture_on(&gpu, "tiny/bert-0.gguf");
+    let width = model.executor.plan().embedding_length();
+    let texts = texts()[..6].to_vec();
+    // Each text's states, and what the host would make of them.
+    let mut states = vec![];
+    for tokens in &texts {
+        let (mut cache, mut of_text) = (model.executor.new_cache(), vec![]);
+        model.executor.begin(&mut [(&mut cache, tokens)]).unwrap();
+        assert!(model.executor.advance(&mut [&mut cache], &mut || false).unwrap());
+        assert!(model.executor.hidden(0..tokens.len(), &mut of_text).unwrap());
+        states.push(of_text);
+    }
+    for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+        for normalize in [false, true] {
+            let run = Embedding::new(&model.executor, texts.clone(), pooling, normalize).unwrap();
+            let before = gpu.counts().read;
+            let got = finish(&mut model, run, false);
+            let read = gpu.counts().read - before;
+            for (got, states) in got.iter().zip(&states) {
+                let rows = match pooling {
+                    Pooling::Mean => &states[..],
+                    Pooling::Cls => &states[..width],
+                    Pooling::Last => &states[states.len() - width..],
+                };
+                let error = largest_error(got, &oracles::mean(rows, width, normalize));
+                // Sums of tens of values, and a root.
+                assert!(error <= 1e-5, "{pooling:?}, {normalize}: {error}");
+            }
+            assert_eq!(read, (4 * texts.len() * width.next_multiple_of(32)) as u64);
+        }
+    }
 }
 
 #[test]

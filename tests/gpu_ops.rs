@@ -33,8 +33,13 @@ fn parts_are_copied() {
 }
 
 #[test]
+fn means_are_those_of_the_rows() {
+    ops::means(&open());
+}
+
+#[test]
 fn products_are_put_together_with_what_stands_beside() {
-    products::products(&open());
+    products::products(&open(), &[products::SMALL, products::LARGE].concat(), &[1, 2, 5, 9, 16]);
 }
 
 #[test]

@@ -26,13 +26,14 @@ fn ops_alone_are_their_oracles() {
     ops::elementwise(&gpu);
     ops::embeddings(&gpu);
     ops::parts(&gpu);
+    ops::means(&gpu);
     recurrence::convolutions(&gpu);
     recurrence::delta_rules(&gpu);
 }
 
 #[test]
 fn products_are_put_together_with_what_stands_beside() {
-    cards().iter().for_each(products::products);
+    cards().iter().for_each(|gpu| products::products(gpu, &products::SMALL, &[1, 3]));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod activations;
 pub mod cache;
 pub mod kernels;
+mod pool;
 pub mod program;
 mod recurrence;
 mod shared;

@@ -2,7 +2,9 @@
 
 use super::choice::Chooser;
 use super::device::Gpu;
-use super::executor::{HEAD_ROWS, ROW_BYTES, STEP_TOKENS, angle_bytes, entry_bytes, share_bytes};
+use super::executor::{
+    HEAD_ROWS, ROW_BYTES, STEP_TOKENS, angle_bytes, entry_bytes, range_bytes, share_bytes,
+};
 use super::kernels::Slot;
 use super::sequence::{Layer, state_bytes};
 use super::weights::bytes_of;
@@ -41,7 +43,7 @@ impl Demand {
                 ]
             }
             Head::Hidden { x } | Head::Labels { x } => {
-                [Slot::bytes(1, plan.slot(x)), Slot::bytes(rows, plan.slot(x)), 0]
+                [Slot::bytes(rows, plan.slot(x)), Slot::bytes(rows, plan.slot(x)), range_bytes(plan)]
             }
         };
         let angles = plan.ropes.iter().map(|rope| angle_bytes(rows, rope.frequencies.len()));

@@ -13,7 +13,7 @@ use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
-use crate::plan::{Op, Plan, Row};
+use crate::plan::{Head, Op, Plan, Row};
 use lanes::Lane;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -40,7 +40,10 @@ pub struct Executor {
     weights: Weights,
     gpu: Rc<Gpu>,
     slots: Vec<Slot>,
+    /// Of an encoder means of states.
     logits: Slot,
+    /// First row and end of what these are of.
+    ranges: wgpu::Buffer,
     ropes: Vec<Rotation>,
     /// Token and position of each row, and above the position the number of its text.
     rows: wgpu::Buffer,
@@ -101,6 +104,7 @@ impl Executor {
         let Room {
             slots,
             logits,
+            ranges,
             mut ropes,
             rows,
             shares,
@@ -125,6 +129,7 @@ impl Executor {
             gpu,
             slots,
             logits,
+            ranges,
             ropes,
             rows,
             shares,
@@ -151,11 +156,12 @@ impl Executor {
     }
 
     fn compile(&mut self) -> Result<()> {
-        let Executor { gpu, plan, weights, slots, ropes, rows, logits, shares, .. } = &*self;
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, ranges, shares, .. } = &*self;
         let (layers, step) = (&self.pool.layers, &self.entries);
         gpu.renounce();
         let compile = |one| {
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.compile()
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, ranges, shares, one }
+                .compile()
         };
         (self.one, self.many) = (compile(true)?, compile(false)?);
         Ok(())
@@ -363,6 +369,14 @@ pub const ROW_BYTES: u64 = 8;
 /// Bytes of the entries of a step of so many rows.
 pub fn entry_bytes(rows: usize) -> u64 {
     ALIGNMENT * (SEQUENCES + rows) as u64
+}
+
+/// Bytes of the ranges of rows that an encoder's means are of.
+pub fn range_bytes(plan: &Plan) -> u64 {
+    match plan.head {
+        Head::Logits { .. } => 0,
+        Head::Hidden { .. } | Head::Labels { .. } => 8 * step_rows(plan) as u64,
+    }
 }
 
 /// Bytes of so many rows' angles.

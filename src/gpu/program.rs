@@ -19,7 +19,7 @@ pub struct Program {
     pub layers: Vec<Dispatch>,
     /// The last norm of the rows that are asked for, unless the head takes it in.
     pub states: Vec<Dispatch>,
-    /// The logits of these rows.
+    /// The logits of these rows; of an encoder means of states.
     pub head: Vec<Dispatch>,
 }
 
@@ -43,6 +43,8 @@ pub struct Compiler<'a> {
     /// The step's parameters.
     pub step: &'a wgpu::Buffer,
     pub logits: &'a Slot,
+    /// First row and end of what means are of.
+    pub ranges: &'a wgpu::Buffer,
     /// What workgroups leave that share a head's keys.
     pub shares: &'a wgpu::Buffer,
     /// Whether steps have one row of each sequence.
@@ -192,9 +194,14 @@ impl Compiler<'_> {
         Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out })
     }
 
-    /// What makes the states of the rows that are asked for, and their logits.
+    /// What makes the states of the rows that are asked for, and their logits, or means of states.
     fn head(&self) -> Result<(Vec<Call>, Vec<Call>)> {
-        let Head::Logits { weight, x, softcap } = self.plan.head else { return Ok((vec![], vec![])) };
+        let (weight, x, softcap) = match self.plan.head {
+            Head::Logits { weight, x, softcap } => (weight, x, softcap),
+            Head::Hidden { x } | Head::Labels { x } => {
+                return Ok((vec![], vec![kernels::pool(self.slot(x), self.ranges, self.logits)]));
+            }
+        };
         let epilogue = softcap.map_or(Epilogue::Store, Epilogue::Softcap);
         let (mut input, mut states) = (Input { x: self.slot(x), norm: None }, vec![]);
         match self.last_norm() {

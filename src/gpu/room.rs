@@ -3,7 +3,7 @@
 
 use super::choice::Chooser;
 use super::device::Gpu;
-use super::executor::{HEAD_ROWS, ROW_BYTES, angle_bytes, entry_bytes, share_bytes, step_rows};
+use super::executor::{HEAD_ROWS, ROW_BYTES, angle_bytes, entry_bytes, range_bytes, share_bytes, step_rows};
 use super::kernels::Slot;
 use super::program::{Compiler, Rotation};
 use super::readback::Readback;
@@ -17,7 +17,10 @@ use std::rc::Rc;
 /// The buffers of a plan.
 pub struct Room {
     pub slots: Vec<Slot>,
+    /// Of an encoder means of states.
     pub logits: Slot,
+    /// First row and end of what these are of.
+    pub ranges: wgpu::Buffer,
     /// Their frequencies are yet to be divided by factors.
     pub ropes: Vec<Rotation>,
     /// Token and position of each row, and above the position the number of its text.
@@ -59,11 +62,12 @@ impl Room {
         let (most, before) = (step_rows(plan), gpu.counts().bytes);
         let (head_rows, vocabulary, read) = match plan.head {
             Head::Logits { weight, .. } => (HEAD_ROWS, plan.weight(weight).rows, HEAD_ROWS),
-            Head::Hidden { x } | Head::Labels { x } => (1, plan.slot(x), most),
+            Head::Hidden { x } | Head::Labels { x } => (most, plan.slot(x), most),
         };
         let mut slots = vec![];
         widen(gpu, &mut slots, plan);
         let logits = Slot::new(gpu, head_rows, vocabulary);
+        let ranges = gpu.buffer(range_bytes(plan));
         let ropes = plan.ropes.iter().map(|rope| {
             let angles = gpu.buffer(angle_bytes(most, rope.frequencies.len()));
             Rotation { rope: rope.clone(), angles }
@@ -82,7 +86,20 @@ impl Room {
         let work = gpu.counts().bytes - before;
         let sequence = memory(gpu, &layers, &plan.states);
         gpu.check()?;
-        Ok(Room { slots, logits, ropes, rows, shares, entries, readback, chooser, layers, work, sequence })
+        Ok(Room {
+            slots,
+            logits,
+            ranges,
+            ropes,
+            rows,
+            shares,
+            entries,
+            readback,
+            chooser,
+            layers,
+            work,
+            sequence,
+        })
     }
 
     /// Whether it is that of such a plan, but for slots that were added.
@@ -94,9 +111,10 @@ impl Room {
 
     /// Says which pipelines the plan's programs have, with weights of these shapes.
     pub fn announce(&self, gpu: &Rc<Gpu>, plan: &Plan, weights: &Weights) -> Result<()> {
-        let Room { slots, logits, ropes, rows, shares, entries: step, layers, .. } = self;
+        let Room { slots, logits, ranges, ropes, rows, shares, entries: step, layers, .. } = self;
         [true, false].into_iter().try_for_each(|one| {
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, shares, one }.announce()
+            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, ranges, shares, one }
+                .announce()
         })
     }
 }

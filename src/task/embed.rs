@@ -1,12 +1,12 @@
 //! Embeddings: a vector for each text, pooled from an encoder's hidden states.
 
-use crate::cpu::simd;
 use crate::error::{Error, Result};
 use crate::executor::{Cache, Executor};
 use crate::gguf::Metadata;
 use crate::plan::Head;
 use crate::runtime::check_input;
 use serde::Deserialize;
+use std::ops::Range;
 
 /// How the hidden states of a text become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,6 +34,15 @@ impl Pooling {
         }
     }
 
+    /// Those of a text's rows whose mean is its vector.
+    fn rows(self, text: Range<usize>) -> Range<usize> {
+        match self {
+            Pooling::Mean => text,
+            Pooling::Cls => text.start..text.start + 1,
+            Pooling::Last => text.end - 1..text.end,
+        }
+    }
+
     /// The name that the page sees.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +62,7 @@ pub struct Embedding {
     /// Of the texts in a step. They are used again.
     caches: Vec<Cache>,
     step: Step,
-    states: Vec<f32>,
+    means: Vec<f32>,
     vectors: Vec<Vec<f32>>,
 }
 
@@ -64,7 +73,7 @@ enum Step {
     Idle,
     /// A step over so many texts is under way.
     Running(usize),
-    /// It is done, and its states are awaited.
+    /// It is done, and its vectors are awaited.
     Done(usize),
 }
 
@@ -89,8 +98,8 @@ impl Embedding {
 
     fn begin(executor: &Executor, texts: Vec<Vec<u32>>, pooling: Pooling, normalize: bool) -> Result<Self> {
         texts.iter().try_for_each(|tokens| check_input(executor, tokens, 0))?;
-        let (caches, states, vectors) = Default::default();
-        Ok(Embedding { pooling, normalize, texts, caches, step: Step::Idle, states, vectors })
+        let (caches, means, vectors) = Default::default();
+        Ok(Embedding { pooling, normalize, texts, caches, step: Step::Idle, means, vectors })
     }
 
     /// Texts that have their vectors, and of how many.
@@ -127,17 +136,17 @@ impl Embedding {
                     self.step = Step::Done(count);
                 }
                 Step::Done(count) => {
-                    let rows = texts[..count].iter().map(Vec::len).sum();
-                    if !executor.hidden(0..rows, &mut self.states)? {
+                    let mut first = 0;
+                    let ranges = texts[..count].iter().map(|tokens| {
+                        first += tokens.len();
+                        self.pooling.rows(first - tokens.len()..first)
+                    });
+                    let ranges: Vec<_> = ranges.collect();
+                    if !executor.means(&ranges, self.normalize, &mut self.means)? {
                         return Ok(false);
                     }
-                    let width = executor.plan().embedding_length();
-                    let mut first = 0;
-                    for tokens in &texts[..count] {
-                        let states = &self.states[first * width..][..tokens.len() * width];
-                        self.vectors.push(self.pooling.pool(states, width, self.normalize));
-                        first += tokens.len();
-                    }
+                    let vectors = self.means.chunks_exact(executor.plan().embedding_length());
+                    self.vectors.extend(vectors.map(<[f32]>::to_vec));
                     self.step = Step::Idle;
                 }
             }
@@ -157,26 +166,4 @@ fn taken(texts: &[Vec<u32>], rows: usize) -> usize {
         sum <= rows
     };
     texts.iter().take_while(fits).count().max(1)
-}
-
-impl Pooling {
-    /// The vector of a text with these states, one of `width` values for each token.
-    fn pool(self, states: &[f32], width: usize, normalize: bool) -> Vec<f32> {
-        let states = match self {
-            Pooling::Cls => &states[..width],
-            Pooling::Last => &states[states.len() - width..],
-            Pooling::Mean => states,
-        };
-        let mut vector = vec![0.0; width];
-        for state in states.chunks_exact(width) {
-            vector.iter_mut().zip(state).for_each(|(sum, x)| *sum += x);
-        }
-        let count = (states.len() / width) as f32;
-        vector.iter_mut().for_each(|sum| *sum /= count);
-        if normalize {
-            let length = simd::sum_of_squares(&vector).sqrt().max(1e-12);
-            vector.iter_mut().for_each(|x| *x /= length);
-        }
-        vector
-    }
 }

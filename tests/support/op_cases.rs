@@ -2,10 +2,11 @@
 //! how many dispatches a step takes where a fusion is what it is about.
 
 use super::formats::FORMATS;
-use super::numbers::numbers;
+use super::numbers::{largest_error, numbers};
 use super::ops::{PLAIN, ROWS, STEPS, Setting, Trial, given};
 use super::oracles::{self, ACTIVATIONS};
 use super::products::{Table, table_of};
+use std::ops::Range;
 use std::rc::Rc;
 use wisplm::gpu::Gpu;
 use wisplm::plan::{Builder, Factor, Head, Norm, Op, Pairs, Rope, Row, SlotId};
@@ -210,5 +211,38 @@ pub fn parts(gpu: &Rc<Gpu>) {
             b.push(Op::Part { x, run, first, out });
             out
         });
+    }
+}
+
+/// Means of texts' rows, of their first ones and of their last ones; the first row is nothing, and stays that.
+pub fn means(gpu: &Rc<Gpu>) {
+    let ends = STEPS.iter().scan(0, |end, rows| {
+        *end += rows;
+        Some(*end)
+    });
+    let texts: Vec<Range<usize>> = ends.zip(STEPS).map(|(end, rows)| end - rows..end).collect();
+    let tokens: Vec<u32> = (0..ROWS as u32).collect();
+    for width in [1, 5, 65, 255, 256, 257, 384] {
+        let mut x = numbers(ROWS * width, 26);
+        x[..width].fill(0.0);
+        let x = floats("x", width, x);
+        let setting = Setting { causal: false, ..PLAIN };
+        let mut trial = Trial::new(gpu, &[&x], setting, |b| Head::Hidden { x: given(b, &x) });
+        let first = texts.iter().map(|text| text.start..text.start + 1).collect();
+        let last = texts.iter().map(|text| text.end - 1..text.end).collect();
+        for ranges in [texts.clone(), texts[3..4].to_vec(), first, last] {
+            for normalize in [false, true] {
+                let of = |rows: &Range<usize>| {
+                    oracles::mean(&x.weights[rows.start * width..rows.end * width], width, normalize)
+                };
+                let want: Vec<f32> = ranges.iter().flat_map(of).collect();
+                let (got, read) = trial.means(&tokens, &ranges, normalize);
+                let error = largest_error(&got, &want);
+                assert!(error <= ROUNDING, "{width} columns, {ranges:?}, {normalize}: off by {error}");
+                // A row each, filled up to blocks of 32.
+                assert_eq!(read, (4 * ranges.len() * width.next_multiple_of(32)) as u64);
+                trial.rewind();
+            }
+        }
     }
 }

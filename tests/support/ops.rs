@@ -2,6 +2,7 @@
 
 use super::numbers::largest_error;
 use super::products::Table;
+use std::ops::Range;
 use std::rc::Rc;
 use wisplm::cpu::{Activations, KvType};
 use wisplm::executor::{Cache, Executor};
@@ -78,6 +79,19 @@ impl Trial {
         let mut logits = vec![];
         assert!(self.executor.logits(0..tokens.len(), &mut logits).unwrap());
         (logits, self.gpu.counts().dispatches - before)
+    }
+
+    /// The same of means of the states of some rows, and how many bytes were read back for them.
+    pub fn means(&mut self, tokens: &[u32], ranges: &[Range<usize>], normalize: bool) -> (Vec<f32>, u64) {
+        self.begin(&[tokens]);
+        let (mut means, before) = (vec![], self.gpu.counts().read);
+        assert!(self.executor.means(ranges, normalize, &mut means).unwrap());
+        (means, self.gpu.counts().read - before)
+    }
+
+    /// Has all sequences begin anew.
+    pub fn rewind(&mut self) {
+        assert!(self.caches.iter_mut().all(|cache| cache.rewind(0)));
     }
 
     fn begin(&mut self, batch: &[&[u32]]) {

@@ -68,6 +68,14 @@ pub fn activated(f: Activation, x: &[f32]) -> Vec<f32> {
     values(&y.unwrap())
 }
 
+/// The mean of rows, of length 1 or as it is.
+pub fn mean(x: &[f32], width: usize, normalize: bool) -> Vec<f32> {
+    let sum = |c: usize| x.iter().skip(c).step_by(width).map(|x| f64::from(*x)).sum::<f64>();
+    let mean: Vec<f64> = (0..width).map(|c| sum(c) * width as f64 / x.len() as f64).collect();
+    let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+    mean.iter().map(|x| (if normalize { x / length } else { *x }) as f32).collect()
+}
+
 /// Rows of x times a matrix whose rows are as long: each sum in f64.
 pub fn products(x: &[f32], weights: &[f32], cols: usize) -> Vec<f32> {
     let dot =

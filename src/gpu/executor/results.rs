@@ -14,6 +14,11 @@ pub(super) enum Wanted {
     Nothing,
     /// The states of some rows.
     States(Range<usize>),
+    /// Means of the states of so many ranges of rows, of length 1 or as they are.
+    Means {
+        ranges: usize,
+        normalize: bool,
+    },
     /// The logits of some rows.
     Logits(Range<usize>),
     /// That the logits of a row be there.
@@ -26,6 +31,7 @@ impl Wanted {
     fn rows(&self) -> Range<usize> {
         match self {
             Wanted::Nothing => 0..0,
+            Wanted::Means { ranges, .. } => 0..*ranges,
             Wanted::States(rows) | Wanted::Logits(rows) => rows.clone(),
             Wanted::Head(row) | Wanted::Choice(row) => *row..*row + 1,
         }
@@ -151,6 +157,21 @@ impl Executor {
         self.result(&source, rows.start, Wanted::States(rows), out)
     }
 
+    /// Of each range of rows of the last step the mean of its states, in the same way; `normalize` gives it the length 1.
+    pub fn means(&mut self, ranges: &[Range<usize>], normalize: bool, out: &mut Vec<f32>) -> Result<bool> {
+        let rows = self.step.as_ref().map_or(0, |step| step.rows);
+        if ranges.len() > rows || ranges.iter().any(|range| range.is_empty() || range.end > rows) {
+            return Err(Error::internal("means of rows that a step does not have"));
+        }
+        if !self.readback.is_under_way() {
+            let words: Vec<[u32; 2]> =
+                ranges.iter().map(|range| [range.start as u32, range.end as u32]).collect();
+            self.gpu.write(&self.ranges, 0, bytemuck::cast_slice(&words));
+        }
+        let source = self.logits.clone();
+        self.result(&source, 0, Wanted::Means { ranges: ranges.len(), normalize }, out)
+    }
+
     /// Has results made, and reads them from row `first` of `source` on.
     fn result(&mut self, source: &Slot, first: usize, wanted: Wanted, out: &mut Vec<f32>) -> Result<bool> {
         if !self.readback.is_under_way() {
@@ -199,7 +220,8 @@ impl Executor {
         let rows = wanted.rows();
         let there = rows.len() == 1 && step.head == Some(rows.start);
         if !rows.is_empty() && !there {
-            self.tell(HEAD, &rows, 0, 0);
+            let normalizes = matches!(wanted, Wanted::Means { normalize: true, .. });
+            self.tell(HEAD, &rows, 0, usize::from(normalizes));
         }
         let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
         let program = if one { &self.one } else { &self.many };
@@ -210,6 +232,7 @@ impl Executor {
         let after: Vec<&[Dispatch]> = match wanted {
             Wanted::Nothing => vec![],
             Wanted::States(_) => vec![&self.many.states],
+            Wanted::Means { .. } => vec![&self.many.head],
             Wanted::Logits(_) | Wanted::Head(_) => head.to_vec(),
             Wanted::Choice(_) => [&head[..], &[choice]].concat(),
         };
