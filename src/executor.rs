@@ -18,7 +18,7 @@ use std::rc::Rc;
 const CPU_HEAD_ROWS: usize = 4;
 
 /// Sequences that the GPU has memory for at a time.
-const GPU_LANES: usize = 4;
+pub const GPU_LANES: usize = 4;
 
 /// A plan with its weights, ready to run.
 pub enum Executor {
@@ -310,7 +310,7 @@ impl Executor {
         }
     }
 
-    /// Sequences that a step should have at most: on the GPU each has memory for a whole context.
+    /// Sequences that a step should have at most: on the GPU each has memory for what is left of the context.
     pub fn lanes(&self) -> usize {
         match self {
             Executor::Cpu(_) => cpu::STEP_TOKENS,

@@ -206,7 +206,7 @@ fn a_token_takes_one_submit_of_few_dispatches_and_creates_nothing() {
             // A token and its position, its angles, what kernels are told of step, head and sequence.
             assert_eq!(
                 after.written - before.written,
-                (8 + 8 * pairs + 3 * 16) as u64,
+                (8 + 8 * pairs + 3 * 24) as u64,
                 "{name}: {ropes} ropes"
             );
             assert_eq!(after.read - before.read, 4 * vocabulary.next_multiple_of(32) as u64, "{name}");
@@ -313,18 +313,20 @@ fn memory_that_lacks_is_the_fault_of_one_request() {
         let mut first = executor.new_cache();
         take(executor, &mut first, &[5, 6, 7]).unwrap();
         let (mut alone, mut fork) = (executor.new_cache(), executor.fork(&first).unwrap());
+        take(executor, &mut fork, &[8]).unwrap();
 
         // Not for all of it, if for a part.
         for room in [0, 1000] {
             gpu.leave_room(room);
-            executor.fork(&first).map(drop).map_err(lacks).expect_err("there is no room for a fork");
+            let forked = executor.fork(&first).and_then(|mut fork| take(executor, &mut fork, &[8]));
+            lacks(forked.expect_err("there is no room for a fork"));
             lacks(take(executor, &mut alone, &[5]).expect_err("there is no room"));
             lacks(executor.save(&first, &mut vec![]).expect_err("there is no room to copy it"));
         }
         gpu.check().unwrap();
         let want = take(executor, &mut first, &[8]).unwrap();
-        let got = take(executor, &mut fork, &[8]).unwrap();
-        assert_eq!(got, want, "{name}: sequences that have memory");
+        let [got, next] = [&mut fork, &mut first].map(|cache| take(executor, cache, &[9]).unwrap());
+        assert!(largest_error(&got, &next) <= 1e-4, "{name}: sequences that have memory");
 
         // A step that could not be done is gone on with.
         executor.begin(&mut [(&mut alone, &[5, 6, 7, 8])]).unwrap_err();

@@ -308,7 +308,7 @@ fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
             assert_eq!(after.passes - before.passes, submits, "{name}");
             assert_eq!(after.read - before.read, 4, "{name}");
             // A position, its angles, what kernels are told of step, sequence and head, the draw, the mask.
-            let written = 4 + 8 * pairs + 3 * 16 + 40 + mask.map_or(0, |mask| 4 * mask.len());
+            let written = 4 + 8 * pairs + 3 * 24 + 40 + mask.map_or(0, |mask| 4 * mask.len());
             assert_eq!(after.written - before.written, written as u64, "{name}");
             assert_eq!(after.bind_groups, before.bind_groups, "{name}");
             assert_eq!(after.pipelines, before.pipelines, "{name}");

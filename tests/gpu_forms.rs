@@ -13,7 +13,7 @@ use support::scores::{errors, mean_error, score_in_steps};
 use wisplm::cpu::KvType;
 use wisplm::executor::Cache;
 use wisplm::gpu::{Counts, Features, Gpu, Tile, Tuning};
-use wisplm::loader::Loader;
+use wisplm::loader::{Loader, Model};
 use wisplm::selftest;
 use wisplm::task::{Embedding, Pooling};
 
@@ -147,6 +147,36 @@ fn shared_keys_score_as_those_of_one_workgroup() {
         let error = largest_error(shared, alone);
         println!("{name}: {error}");
         assert!(error <= 1e-4 && shared != alone, "{name}: {error}");
+    }
+}
+
+/// Forks, whose keys lie in pieces: in tiles of rows, alone, and shared by several workgroups.
+#[test]
+fn forks_answer_as_sequences_of_their_own() {
+    let gpu = card(ALL);
+    gpu.share_keys(70);
+    for name in ["llama-0", "gemma3-0", "gemma4-0"] {
+        let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
+        let text = tokens(&json(&format!("tiny/{name}.json"))["tokens"]);
+        let mut logits = vec![];
+        let mut step = |model: &mut Model, cache: &mut Cache, range: std::ops::Range<usize>| {
+            let rows = range.len();
+            model.executor.begin(&mut [(&mut *cache, &text[range])]).unwrap();
+            assert!(model.executor.advance(&mut [cache], &mut || false).unwrap());
+            assert!(model.executor.logits(rows - 1..rows, &mut logits).unwrap());
+            logits.clone()
+        };
+        let steps = [0..30, 30..50, 50..60, 60..61, 61..80, 80..81, 81..82];
+        let (mut alone, mut forked) = (model.executor.new_cache(), model.executor.new_cache());
+        for range in steps {
+            let want = step(&mut model, &mut alone, range.clone());
+            // Each part is in a piece of its own.
+            let mut fork = model.executor.fork(&forked).unwrap();
+            let error = largest_error(&step(&mut model, &mut fork, range.clone()), &want);
+            println!("{name}, {range:?}: {error}");
+            assert!(error <= 1e-4, "{name}, {range:?}: {error}");
+            forked = fork;
+        }
     }
 }
 

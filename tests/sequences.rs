@@ -6,6 +6,7 @@ use std::rc::Rc;
 use support::draft::Draft;
 use support::gpu::open;
 use support::models::{json, tokens};
+use support::numbers::largest_error;
 use wisplm::executor::{Cache, Executor};
 use wisplm::gguf::Value;
 use wisplm::gpu::Gpu;
@@ -29,8 +30,25 @@ fn load(gpu: Option<&Rc<Gpu>>, name: &str) -> (Executor, Vec<u32>) {
     (loader.finish().unwrap().executor, text.iter().cycle().take(CONTEXT - 100).copied().collect())
 }
 
-/// The bits of the logits after `tokens`.
-fn go_on(executor: &mut Executor, cache: &mut Cache, tokens: &[u32]) -> Vec<u32> {
+/// How far logits of a sequence that shares memory on the GPU may be from those of one that does not: it sums up over
+/// pieces. On the CPU bits are the same.
+const APART: f32 = 1e-4;
+
+/// Logits, compared so.
+struct Logits(Vec<f32>, f32);
+
+impl PartialEq for Logits {
+    fn eq(&self, other: &Self) -> bool {
+        let error = largest_error(&self.0, &other.0);
+        if error > self.1 {
+            println!("{error} apart");
+        }
+        error <= self.1
+    }
+}
+
+/// The logits after `tokens`.
+fn go_on(executor: &mut Executor, cache: &mut Cache, tokens: &[u32]) -> Logits {
     let (mut rest, mut last) = (tokens, 0);
     while !rest.is_empty() {
         let (step, after) = rest.split_at(executor.step_tokens(rest.len()));
@@ -40,11 +58,11 @@ fn go_on(executor: &mut Executor, cache: &mut Cache, tokens: &[u32]) -> Vec<u32>
     }
     let mut logits = vec![];
     while !executor.logits(last..last + 1, &mut logits).unwrap() {}
-    logits.iter().map(|logit| logit.to_bits()).collect()
+    Logits(logits, if executor.gpu().is_some() { APART } else { 0.0 })
 }
 
 /// What sequences answer that take these tokens, one part after the other.
-fn alone(executor: &mut Executor, parts: &[&[u32]]) -> Vec<u32> {
+fn alone(executor: &mut Executor, parts: &[&[u32]]) -> Logits {
     let mut cache = executor.new_cache();
     parts.iter().map(|part| go_on(executor, &mut cache, part)).last().unwrap()
 }
@@ -90,7 +108,7 @@ fn go_on_together(gpu: Option<&Rc<Gpu>>) {
         let mut caches = vec![executor.new_cache()];
         go_on(&mut executor, &mut caches[0], &text[..40]);
         let tails: [&[u32]; 3] = [&text[40..41], &text[50..51], &text[60..61]];
-        let want = tails.map(|tail| alone(&mut executor, &[&text[..40], tail])).concat();
+        let want = tails.map(|tail| alone(&mut executor, &[&text[..40], tail]).0).concat();
         for _ in 1..tails.len() {
             caches.push(executor.fork(&caches[0]).unwrap());
         }
@@ -99,9 +117,8 @@ fn go_on_together(gpu: Option<&Rc<Gpu>>) {
         assert!(executor.advance(&mut caches.iter_mut().collect::<Vec<_>>(), &mut || false).unwrap());
         let mut logits = vec![];
         assert!(executor.logits(0..3, &mut logits).unwrap());
-        let want: Vec<f32> = want.into_iter().map(f32::from_bits).collect();
         // The GPU's products of three rows sum up in another order than of one.
-        let error = support::numbers::largest_error(&logits, &want);
+        let error = largest_error(&logits, &want);
         assert!(error <= if gpu.is_some() { 1e-4 } else { 0.0 }, "{name}: {error}");
     }
 }
@@ -163,6 +180,95 @@ fn sequences_of_the_gpu_fork_and_go_back() {
     go_on_together(Some(&gpu));
     go_back(Some(&gpu));
     release(&gpu);
+    share(&gpu);
+    fork_again_and_again(&gpu);
+}
+
+/// A fork copies what is written over, rings and states, and nothing else; it takes memory for what it does not share.
+fn share(gpu: &Rc<Gpu>) {
+    for name in FAMILIES {
+        let (mut executor, text) = load(Some(gpu), name);
+        let mut cache = executor.new_cache();
+        go_on(&mut executor, &mut cache, &text[..600]);
+        let (all, before) = (cache.bytes(), gpu.counts());
+        let mut forks: Vec<Cache> = (0..3).map(|_| executor.fork(&cache).unwrap()).collect();
+        let after = gpu.counts();
+        let (copied, made) = (after.copied - before.copied, after.bytes - before.bytes);
+        let plan = executor.plan();
+        let written_over = plan.caches.iter().any(|cache| cache.window.is_some()) || !plan.states.is_empty();
+        println!("{name}: {all} bytes, 3 forks copy {copied} and take {made}");
+        match written_over {
+            false => assert_eq!((copied, made), (0, 0), "{name}"),
+            true => assert!(copied <= made && made < 3 * all, "{name}"),
+        }
+        for fork in &mut forks {
+            go_on(&mut executor, fork, &text[600..603]);
+        }
+        // Nothing else was copied; each has room for the rest of the context.
+        let grown = gpu.counts();
+        assert_eq!(grown.copied, after.copied, "{name}");
+        let shared = (all - made / 3) * 600 / CONTEXT as u64;
+        assert_eq!(grown.bytes - before.bytes, 3 * (all - shared), "{name}");
+        let together = cache.bytes() + forks.iter().map(Cache::bytes).sum::<u64>();
+        assert!(together.abs_diff(all + grown.bytes - before.bytes) <= 16, "{name}: {together}");
+        // What one leaves the next one takes.
+        drop(forks);
+        let mut fork = executor.fork(&cache).unwrap();
+        go_on(&mut executor, &mut fork, &text[600..603]);
+        assert_eq!(gpu.counts().bytes, grown.bytes, "{name}");
+        // Nor do lanes stay that are too small for it.
+        drop(fork);
+        if executor.goes_back() {
+            let peak = executor.gpu().unwrap().peak_bytes();
+            for len in [580, 510, 440, 370] {
+                let mut fork = executor.fork(&cache).unwrap();
+                assert!(fork.rewind(len));
+                go_on(&mut executor, &mut fork, &text[600..603]);
+            }
+            let more = executor.gpu().unwrap().peak_bytes() - peak;
+            assert!(more <= all / 2, "{name}: {more} bytes more");
+        }
+    }
+}
+
+/// Forks of forks, more than a sequence has pieces; then one that was saved, and the first after it has gone back.
+fn fork_again_and_again(gpu: &Rc<Gpu>) {
+    for name in FAMILIES {
+        let (mut executor, text) = load(Some(gpu), name);
+        let mut chain = vec![executor.new_cache()];
+        go_on(&mut executor, &mut chain[0], &text[..300]);
+        for k in 0..12 {
+            let mut fork = executor.fork(&chain[k]).unwrap();
+            let copied = gpu.counts().copied;
+            go_on(&mut executor, &mut fork, &text[300 + 10 * k..309 + 10 * k]);
+            go_on(&mut executor, &mut fork, &text[309 + 10 * k..310 + 10 * k]);
+            // Ten tokens in a piece, of which the last two are made one in the end.
+            let bytes = gpu.counts().copied - copied;
+            assert!(bytes <= 20 * executor.cache_capacity() * 10 / CONTEXT as u64, "{name}: {bytes}");
+            chain.push(fork);
+        }
+        let (rest, other) = (&text[420..430], &text[500..520]);
+        let want = alone(&mut executor, &[&text[..420], rest]);
+        let last = chain.last_mut().unwrap();
+        let mut bytes = vec![];
+        assert!(executor.save(last, &mut bytes).unwrap());
+        let mut restored = executor.restore(420, &bytes).unwrap();
+        assert!(go_on(&mut executor, last, rest) == want, "{name}: the last");
+        assert!(go_on(&mut executor, &mut restored, rest) == want, "{name}: restored");
+        for at in [0, 5] {
+            let want = alone(&mut executor, &[&text[..300 + 10 * at], other]);
+            assert!(go_on(&mut executor, &mut chain[at], other) == want, "{name}: number {at}");
+        }
+        if executor.goes_back() {
+            let want = alone(&mut executor, &[&text[..295], other]);
+            assert!(chain[0].rewind(295));
+            assert!(go_on(&mut executor, &mut chain[0], other) == want, "{name}: back before what is shared");
+            let want = alone(&mut executor, &[&text[..380], other]);
+            let mut fork = executor.fork(&chain[9]).unwrap();
+            assert!(fork.rewind(380));
+            assert!(go_on(&mut executor, &mut fork, other) == want, "{name}: a fork back before its pieces");
+        }
+    }
 }
 
 /// Memory of ended sequences is used again, and freed when that is wanted.

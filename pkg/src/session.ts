@@ -29,8 +29,9 @@ export interface Session extends AsyncDisposable {
    */
   send(message: string | Message, options?: SendOptions): Generation;
   /**
-   * Another session, which begins as this one is when the requests made before are through. On wasm both share what they
-   * have in common; the GPU copies it. If that fails, the first use of the clone does.
+   * Another session, which begins as this one is when the requests made before are through. Both share what they have
+   * in common: of keys and values only windows are copied, and states. If there is no room, the first use of the clone
+   * fails.
    */
   clone(): Session;
   /**

@@ -7,12 +7,15 @@ use super::features::Extension;
 use super::pipelines::Pipeline;
 use std::cell::OnceCell;
 use std::fmt::Write;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 /// The most workgroups along one axis of a grid.
 const MOST_GROUPS: u32 = 65_535;
 /// Dynamic offsets are multiples of this.
 pub const ALIGNMENT: u64 = 256;
+/// What a dispatch is told of a step.
+pub const TOLD_BYTES: u64 = 24;
 
 /// A static parameter.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +125,7 @@ pub struct Call {
     /// Rows that a workgroup takes.
     tile: u32,
     scope: Scope,
+    in_pieces: bool,
     when: When,
     extensions: Vec<Extension>,
     weights: u64,
@@ -138,6 +142,7 @@ impl Call {
             groups: groups as u32,
             tile: 1,
             scope: Scope::Step,
+            in_pieces: false,
             when: When::Always,
             extensions: vec![],
             weights: 0,
@@ -207,6 +212,12 @@ impl Call {
         self
     }
 
+    /// Says whether it is encoded for each piece of a sequence, in order, or for the last alone.
+    pub fn in_pieces(mut self, in_pieces: bool) -> Self {
+        self.in_pieces = in_pieces;
+        self
+    }
+
     pub fn when(mut self, when: When) -> Self {
         self.when = when;
         self
@@ -238,7 +249,9 @@ impl Call {
             };
             line(format_args!("  {name}: {kind},"));
         }
-        line(format_args!("}}\nstruct Step {{ first: u32, rows: u32, start: u32, turn: u32 }}"));
+        line(format_args!(
+            "}}\nstruct Step {{ first: u32, rows: u32, start: u32, turn: u32, origin: u32, until: u32 }}"
+        ));
         for (index, Binding { name, element, writes, .. }) in self.bindings.iter().enumerate() {
             let access = if *writes { "read_write" } else { "read" };
             line(format_args!(
@@ -285,13 +298,14 @@ impl Call {
             z: self.groups.div_ceil(MOST_GROUPS),
             tile: self.tile,
             scope: self.scope,
+            in_pieces: self.in_pieces,
             when: self.when,
             weights: self.weights,
             memory,
             group: None,
         };
         if !dispatch.of_sequence() {
-            dispatch.group = Some(dispatch.bind(gpu, [&[], &[]]));
+            dispatch.group = dispatch.bind(gpu, &Default::default());
         }
         dispatch
     }
@@ -306,6 +320,7 @@ pub struct Dispatch {
     z: u32,
     tile: u32,
     pub scope: Scope,
+    pub in_pieces: bool,
     pub when: When,
     pub weights: u64,
     memory: Vec<Memory>,
@@ -318,27 +333,33 @@ impl Dispatch {
         self.memory.iter().any(|memory| matches!(memory, Memory::Layer(_) | Memory::State(_)))
     }
 
-    /// Binds it, to these layers and states.
-    pub fn bind(&self, gpu: &Gpu, [layers, states]: [&[wgpu::Buffer]; 2]) -> wgpu::BindGroup {
-        gpu.count(|counts| counts.bind_groups += 1);
+    /// Binds it, to these layers and states, if what it needs is among them.
+    pub fn bind(
+        &self,
+        gpu: &Gpu,
+        [layers, states]: &[Vec<Option<wgpu::Buffer>>; 2],
+    ) -> Option<wgpu::BindGroup> {
         let storage = self.memory.iter().map(|memory| match memory {
-            Memory::Buffer(buffer) => buffer.as_entire_binding(),
-            Memory::Constants(values) => values.buffer(gpu).as_entire_binding(),
-            Memory::Layer(layer) => layers[*layer].as_entire_binding(),
-            Memory::State(state) => states[*state].as_entire_binding(),
+            Memory::Buffer(buffer) => Some(buffer.as_entire_binding()),
+            Memory::Constants(values) => Some(values.buffer(gpu).as_entire_binding()),
+            Memory::Layer(layer) => layers[*layer].as_ref().map(wgpu::Buffer::as_entire_binding),
+            Memory::State(state) => states[*state].as_ref().map(wgpu::Buffer::as_entire_binding),
         });
-        let step = wgpu::BufferBinding { buffer: &self.step, offset: 0, size: std::num::NonZeroU64::new(16) };
+        let storage: Vec<_> = storage.collect::<Option<_>>()?;
+        gpu.count(|counts| counts.bind_groups += 1);
+        let step = wgpu::BufferBinding { buffer: &self.step, offset: 0, size: NonZeroU64::new(TOLD_BYTES) };
         let uniforms = [self.params.as_entire_binding(), wgpu::BindingResource::Buffer(step)];
         let entries: Vec<_> = storage
+            .into_iter()
             .chain(uniforms)
             .enumerate()
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
             .collect();
-        gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        Some(gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &self.pipeline.layout,
             entries: &entries,
-        })
+        }))
     }
 
     /// Encodes it for `rows` rows, which entry `entry` of the step's parameters describes; `group` is what it is bound

@@ -3,7 +3,7 @@
 use super::choice::Chooser;
 use super::device::Gpu;
 use super::executor::{
-    HEAD_ROWS, ROW_BYTES, STEP_TOKENS, angle_bytes, entry_bytes, range_bytes, share_bytes,
+    HEAD_ROWS, ROW_BYTES, STEP_TOKENS, angle_bytes, entry_bytes, range_bytes, share_bytes, total_bytes,
 };
 use super::kernels::Slot;
 use super::sequence::{Layer, state_bytes};
@@ -54,7 +54,8 @@ impl Demand {
             work: slots.clone().sum::<u64>()
                 + results.iter().sum::<u64>()
                 + told
-                + share_bytes(plan, &layers),
+                + share_bytes(plan, &layers)
+                + total_bytes(plan, rows),
             largest: caches.chain(slots).chain(results).max().unwrap_or(0),
         }
     }

@@ -27,6 +27,8 @@ pub struct Counts {
     pub written: u64,
     /// Bytes read back to the host.
     pub read: u64,
+    /// Bytes that sequences were copied.
+    pub copied: u64,
     /// Bytes of weights that dispatches read.
     pub weights: u64,
 }

@@ -8,13 +8,14 @@ use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::room::{Memory, Room, widen};
-use super::sequence::{Cache, Layer, Pool, half_bytes};
+use super::sequence::{Cache, Extent, Layer, MOST_PIECES, Pool, half_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::cpu::kernels::rotary;
 use crate::error::{Error, Result};
+use crate::executor::GPU_LANES;
 use crate::plan::{Head, Op, Plan, Row};
-use lanes::Lane;
+use lanes::Bound;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ const STEPS_UNDER_WAY: usize = 2;
 const WHOLE: usize = 0;
 const HEAD: usize = 1;
 const SEQUENCES: usize = 2;
+/// Where the last piece of a sequence ends.
+const LAST: usize = u32::MAX as usize;
 
 /// A plan with its weights, ready to run.
 pub struct Executor {
@@ -49,7 +52,9 @@ pub struct Executor {
     rows: wgpu::Buffer,
     /// What workgroups leave that share a head's keys.
     shares: wgpu::Buffer,
-    /// What kernels are told of a step: entries of first row, rows, first position.
+    /// What attentions leave from piece to piece.
+    totals: wgpu::Buffer,
+    /// What kernels are told of a step: see [`Executor::tell`].
     entries: wgpu::Buffer,
     /// Bytes of all these.
     work: u64,
@@ -57,11 +62,11 @@ pub struct Executor {
     one: Program,
     many: Program,
     pool: Rc<Pool>,
-    lanes: HashMap<usize, Lane>,
-    /// The most of them that there were at a time.
-    most_lanes: usize,
+    lanes: HashMap<usize, Bound>,
+    /// The most bytes that they had at a time.
+    most_bytes: u64,
     /// Memory of the first sequence, until there is that.
-    spare: Option<Memory>,
+    spare: Vec<(Extent, Memory)>,
     /// Memory was asked for and could not be had.
     short: bool,
     step: Option<Step>,
@@ -91,8 +96,15 @@ struct Step {
 struct Sequence {
     rows: Range<usize>,
     start: usize,
-    lane: usize,
     turn: usize,
+    lanes: Lanes,
+}
+
+/// The lanes of a sequence: of what is written over, and of its pieces with where each begins.
+#[derive(Clone)]
+struct Lanes {
+    latest: usize,
+    pieces: Vec<(usize, usize)>,
 }
 
 impl Executor {
@@ -108,12 +120,13 @@ impl Executor {
             mut ropes,
             rows,
             shares,
+            totals,
             entries,
             readback,
             chooser,
             layers,
             work,
-            sequence,
+            lanes: spare,
         } = room;
         for Rotation { rope, .. } in &mut ropes {
             let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
@@ -122,7 +135,7 @@ impl Executor {
                 None => error,
             })?;
         }
-        let pool = Pool::new(layers, plan.states.clone());
+        let pool = Pool::new(layers, plan.states.clone(), plan.context_length);
         let mut executor = Executor {
             plan,
             weights,
@@ -133,14 +146,15 @@ impl Executor {
             ropes,
             rows,
             shares,
+            totals,
             entries,
             work,
             one: Program::default(),
             many: Program::default(),
+            most_bytes: pool.bytes(),
             pool,
             lanes: HashMap::new(),
-            most_lanes: 0,
-            spare: Some(sequence),
+            spare,
             short: false,
             step: None,
             under_way: VecDeque::new(),
@@ -156,12 +170,26 @@ impl Executor {
     }
 
     fn compile(&mut self) -> Result<()> {
-        let Executor { gpu, plan, weights, slots, ropes, rows, logits, ranges, shares, .. } = &*self;
+        let Executor { gpu, plan, weights, slots, ropes, rows, logits, ranges, shares, totals, .. } = &*self;
         let (layers, step) = (&self.pool.layers, &self.entries);
         gpu.renounce();
         let compile = |one| {
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, ranges, shares, one }
-                .compile()
+            Compiler {
+                gpu,
+                plan,
+                weights,
+                slots,
+                layers,
+                ropes,
+                rows,
+                step,
+                logits,
+                ranges,
+                shares,
+                totals,
+                one,
+            }
+            .compile()
         };
         (self.one, self.many) = (compile(true)?, compile(false)?);
         Ok(())
@@ -174,7 +202,7 @@ impl Executor {
         self.plan = plan;
         self.compile()?;
         for (number, lane) in std::mem::take(&mut self.lanes) {
-            let lane = self.bound(lane.memory);
+            let lane = self.bound(lane.memory, lane.extent);
             self.lanes.insert(number, lane);
         }
         self.gpu.check()
@@ -196,7 +224,7 @@ impl Executor {
     /// The most bytes that it has taken on the GPU: weights, the memory of sequences, activations, what kernels are told
     /// and what their results are read through.
     pub fn peak_bytes(&self) -> u64 {
-        self.weight_bytes() + self.work + self.most_lanes.max(1) as u64 * self.pool.bytes()
+        self.weight_bytes() + self.work + self.most_bytes
     }
 
     /// Makes a pipeline that some later step takes, and none has taken yet: what ends when that is done, or nothing if
@@ -234,22 +262,25 @@ impl Executor {
             Op::AddRow { row: row @ Row::Text { .. }, .. } => Some(*row),
             _ => None,
         });
-        let (mut positions, first) = (Vec::new(), batch.first().map_or(0, |(cache, _)| cache.lane));
+        let (mut positions, mut first) = (Vec::new(), None);
         for (cache, tokens) in batch.iter_mut() {
             self.plan.check_tokens(tokens)?;
             if cache.len() + tokens.len() > self.plan.context_length {
                 return Err(Error::internal("a step goes beyond the context"));
             }
             cache.reserve(tokens.len());
-            // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in one memory.
-            let (lane, start) =
-                if self.plan.causal { (cache.lane, cache.len()) } else { (first, rows.len()) };
-            // Of several texts only the first one's memory is used.
-            if lane == cache.lane {
-                self.hold(cache)?;
-            }
+            // Nobody comes back to what an encoder stores: texts of a step lie one behind the other in the first one's memory.
+            let (lanes, start) = match &first {
+                Some(first) if !self.plan.causal => (Lanes::clone(first), rows.len()),
+                _ => {
+                    self.claim(cache);
+                    self.hold(cache)?;
+                    (Lanes::of(cache), cache.len())
+                }
+            };
+            first.get_or_insert_with(|| lanes.clone());
             let turn = cache.turn;
-            sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, lane, turn });
+            sequences.push(Sequence { rows: rows.len()..rows.len() + tokens.len(), start, turn, lanes });
             for (k, token) in tokens.iter().enumerate() {
                 let position = cache.len() + k;
                 let text = texts.map_or(0, |row| row.index(position, &tokens[..k]));
@@ -257,7 +288,9 @@ impl Executor {
                 rows.push([*token, position as u32 | (text as u32) << 24]);
             }
         }
-        if (rows.len() * 8) as u64 > self.rows.size() || rows.is_empty() {
+        let pieces: usize = sequences.iter().map(|sequence| sequence.lanes.pieces.len()).sum();
+        let entries = ALIGNMENT * (SEQUENCES + pieces) as u64;
+        if (rows.len() * 8) as u64 > self.rows.size() || entries > self.entries.size() || rows.is_empty() {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
         self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
@@ -282,9 +315,14 @@ impl Executor {
     }
 
     fn prepare(&mut self, rows: usize, sequences: Vec<Sequence>) {
-        self.tell(WHOLE, &(0..rows), 0, 0);
-        for (k, sequence) in sequences.iter().enumerate() {
-            self.tell(SEQUENCES + k, &sequence.rows, sequence.start, sequence.turn);
+        self.tell(WHOLE, &(0..rows), 0, 0, 0..LAST);
+        let mut entry = SEQUENCES;
+        for Sequence { rows, start, turn, lanes: Lanes { pieces, .. } } in &sequences {
+            let ends = pieces.iter().skip(1).map(|(_, from)| *from).chain([LAST]);
+            for ((_, from), end) in pieces.iter().zip(ends) {
+                self.tell(entry, rows, *start, *turn, *from..end);
+                entry += 1;
+            }
         }
         self.step = Some(Step { rows, sequences, waits: true, counts: false, head: None });
     }
@@ -297,7 +335,8 @@ impl Executor {
         if caches.len() != sequences {
             return Err(Error::internal("a step goes on with other sequences than it was begun with"));
         }
-        for cache in caches.iter().take(if self.plan.causal { caches.len() } else { 1 }) {
+        let holding = if self.plan.causal { caches.len() } else { 1 };
+        for cache in caches.iter_mut().take(holding) {
             if !self.hold(cache)? {
                 return Ok(false);
             }
@@ -337,28 +376,33 @@ impl Executor {
         }
     }
 
-    fn encode(&self, pass: &mut wgpu::ComputePass, dispatch: &Dispatch, k: usize, step: &Step, one: bool) {
-        match dispatch.scope {
-            Scope::Sequences => {
-                for (s, sequence) in step.sequences.iter().enumerate() {
-                    if !dispatch.when.holds(step.rows, sequence.start >= self.gpu.long()) {
-                        continue;
+    /// Encodes dispatches that follow one another, of which the first is number `k`; several only of those that are done
+    /// piece by piece.
+    fn encode(&self, pass: &mut wgpu::ComputePass, run: &[Dispatch], k: usize, step: &Step, one: bool) {
+        if run[0].scope != Scope::Sequences {
+            let now = run.iter().filter(|dispatch| dispatch.when.holds(step.rows, false));
+            return now.for_each(|dispatch| dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows));
+        }
+        let mut entry = SEQUENCES;
+        for Sequence { rows, start, lanes: Lanes { latest, pieces }, .. } in &step.sequences {
+            let skipped = if run[0].in_pieces { 0 } else { pieces.len() - 1 };
+            for (at, (piece, _)) in pieces.iter().enumerate().skip(skipped) {
+                for (k, dispatch) in (k..).zip(run) {
+                    if dispatch.when.holds(step.rows, *start >= self.gpu.long()) {
+                        let group = |lane| self.lanes[lane].group(one, k);
+                        let group = group(piece).or_else(|| group(latest));
+                        dispatch.encode(&self.gpu, pass, group, entry + at, rows.len());
                     }
-                    let lane = &self.lanes[&sequence.lane];
-                    let group = if one { &lane.one[k] } else { &lane.many[k] };
-                    dispatch.encode(&self.gpu, pass, group.as_ref(), SEQUENCES + s, sequence.rows.len());
                 }
             }
-            _ if dispatch.when.holds(step.rows, false) => {
-                dispatch.encode(&self.gpu, pass, None, WHOLE, step.rows);
-            }
-            _ => {}
+            entry += pieces.len();
         }
     }
 
-    /// Writes an entry of the step's parameters.
-    fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize) {
-        let words = [rows.start, rows.len(), start, turn].map(|value| value as u32);
+    /// Writes an entry of the step's parameters: rows, the first one's position, which half of a state is read, and the
+    /// positions of the piece.
+    fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize, piece: Range<usize>) {
+        let words = [rows.start, rows.len(), start, turn, piece.start, piece.end].map(|value| value as u32);
         self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
     }
 }
@@ -366,9 +410,9 @@ impl Executor {
 /// Bytes of what kernels are told of a row: its token and position.
 pub const ROW_BYTES: u64 = 8;
 
-/// Bytes of the entries of a step of so many rows.
+/// Bytes of the entries of a step of so many rows: as many sequences, or fewer that have pieces.
 pub fn entry_bytes(rows: usize) -> u64 {
-    ALIGNMENT * (SEQUENCES + rows) as u64
+    ALIGNMENT * (SEQUENCES + rows.max(GPU_LANES * MOST_PIECES)) as u64
 }
 
 /// Bytes of the ranges of rows that an encoder's means are of.
@@ -382,6 +426,15 @@ pub fn range_bytes(plan: &Plan) -> u64 {
 /// Bytes of so many rows' angles.
 pub fn angle_bytes(rows: usize, pairs: usize) -> u64 {
     8 * (rows * pairs) as u64
+}
+
+/// Bytes of what attentions leave from piece to piece.
+pub fn total_bytes(plan: &Plan, rows: usize) -> u64 {
+    let heads = |op: &Op| match *op {
+        Op::Attend { heads, .. } => heads,
+        _ => 0,
+    };
+    kernels::total_bytes(plan.ops.iter().map(heads).max().unwrap_or(0), rows)
 }
 
 /// Bytes of what workgroups leave that share a head's keys, as much as the largest attention takes.

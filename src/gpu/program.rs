@@ -47,6 +47,8 @@ pub struct Compiler<'a> {
     pub ranges: &'a wgpu::Buffer,
     /// What workgroups leave that share a head's keys.
     pub shares: &'a wgpu::Buffer,
+    /// What attentions leave from piece to piece.
+    pub totals: &'a wgpu::Buffer,
     /// Whether steps have one row of each sequence.
     pub one: bool,
 }
@@ -191,7 +193,7 @@ impl Compiler<'_> {
         };
         let (layer, causal) = (&self.layers[cache], self.plan.causal);
         let (q, out) = (self.slot(q), self.slot(out));
-        Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out })
+        Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out, totals: self.totals })
     }
 
     /// What makes the states of the rows that are asked for, and their logits, or means of states.

@@ -3,11 +3,13 @@
 
 use super::choice::Chooser;
 use super::device::Gpu;
-use super::executor::{HEAD_ROWS, ROW_BYTES, angle_bytes, entry_bytes, range_bytes, share_bytes, step_rows};
+use super::executor::{
+    HEAD_ROWS, ROW_BYTES, angle_bytes, entry_bytes, range_bytes, share_bytes, step_rows, total_bytes,
+};
 use super::kernels::Slot;
 use super::program::{Compiler, Rotation};
 use super::readback::Readback;
-use super::sequence::{Layer, state_bytes};
+use super::sequence::{Extent, Layer, state_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
 use crate::error::Result;
@@ -27,7 +29,9 @@ pub struct Room {
     pub rows: wgpu::Buffer,
     /// What workgroups leave that share a head's keys.
     pub shares: wgpu::Buffer,
-    /// What kernels are told of a step: entries of first row, rows, first position.
+    /// What attentions leave from piece to piece.
+    pub totals: wgpu::Buffer,
+    /// What kernels are told of a step: see `Executor::tell`.
     pub entries: wgpu::Buffer,
     pub readback: Readback,
     /// Of a model that has logits.
@@ -35,18 +39,19 @@ pub struct Room {
     pub layers: Vec<Layer>,
     /// Bytes of all these.
     pub work: u64,
-    /// Layers and states of the first sequence.
-    pub sequence: Memory,
+    /// The lanes of the first sequence.
+    pub lanes: Vec<(Extent, Memory)>,
 }
 
-/// The memory of a sequence: of its layers, and of its states.
-pub type Memory = [Vec<wgpu::Buffer>; 2];
+/// The memory of a lane: of layers and of states, as far as it has them.
+pub type Memory = [Vec<Option<wgpu::Buffer>>; 2];
 
-/// Makes the memory of a sequence.
-pub fn memory(gpu: &Gpu, layers: &[Layer], states: &[usize]) -> Memory {
+/// Makes the memory of a lane.
+pub fn memory(gpu: &Gpu, layers: &[Layer], states: &[usize], extent: Extent) -> Memory {
+    let state = |len: &usize| (extent == Extent::Latest).then(|| gpu.buffer(state_bytes(*len)));
     [
-        layers.iter().map(|layer| gpu.buffer(layer.bytes())).collect(),
-        states.iter().map(|len| gpu.buffer(state_bytes(*len))).collect(),
+        layers.iter().map(|layer| layer.bytes_in(extent).map(|bytes| gpu.buffer(bytes))).collect(),
+        states.iter().map(state).collect(),
     ]
 }
 
@@ -77,6 +82,7 @@ impl Room {
             plan.caches.iter().map(|cache| Layer::new(cache, kv_type, plan.context_length, most)).collect();
         let rows = gpu.buffer(ROW_BYTES * most as u64);
         let shares = gpu.buffer(if gpu.is_software() { 0 } else { share_bytes(plan, &layers) });
+        let totals = gpu.buffer(total_bytes(plan, most));
         let entries = gpu.uniform(entry_bytes(most));
         let readback = Readback::new(gpu, 4 * (read * logits.stride) as u64);
         let chooser = match plan.head {
@@ -84,7 +90,8 @@ impl Room {
             Head::Hidden { .. } | Head::Labels { .. } => None,
         };
         let work = gpu.counts().bytes - before;
-        let sequence = memory(gpu, &layers, &plan.states);
+        let lane = |extent| (extent, memory(gpu, &layers, &plan.states, extent));
+        let lanes = [Extent::Positions(plan.context_length), Extent::Latest].map(lane).into();
         gpu.check()?;
         Ok(Room {
             slots,
@@ -93,12 +100,13 @@ impl Room {
             ropes,
             rows,
             shares,
+            totals,
             entries,
             readback,
             chooser,
             layers,
             work,
-            sequence,
+            lanes,
         })
     }
 
@@ -111,10 +119,24 @@ impl Room {
 
     /// Says which pipelines the plan's programs have, with weights of these shapes.
     pub fn announce(&self, gpu: &Rc<Gpu>, plan: &Plan, weights: &Weights) -> Result<()> {
-        let Room { slots, logits, ranges, ropes, rows, shares, entries: step, layers, .. } = self;
+        let Room { slots, logits, ranges, ropes, rows, shares, totals, entries: step, layers, .. } = self;
         [true, false].into_iter().try_for_each(|one| {
-            Compiler { gpu, plan, weights, slots, layers, ropes, rows, step, logits, ranges, shares, one }
-                .announce()
+            Compiler {
+                gpu,
+                plan,
+                weights,
+                slots,
+                layers,
+                ropes,
+                rows,
+                step,
+                logits,
+                ranges,
+                shares,
+                totals,
+                one,
+            }
+            .announce()
         })
     }
 }

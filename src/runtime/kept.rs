@@ -53,8 +53,8 @@ impl Sequence {
 }
 
 impl Kept {
-    /// For a model's requests, or for a conversation. The CPU's forks share memory; a sequence of the GPU has room for a
-    /// whole context, so that few are kept there.
+    /// For a model's requests, or for a conversation. The CPU takes memory as it is needed; a sequence of the GPU has room
+    /// for the rest of the context, so that few are kept there.
     pub fn new(executor: &Executor) -> Self {
         let (most, forks) = match executor {
             Executor::Cpu(_) => (8, true),

@@ -1,49 +1,66 @@
 //! Memory of sequences, bound to the dispatches that use it. Where there is none left, that is the fault of the request
 //! that asks for it, and it may ask again.
 
-use super::{Dispatch, Executor, Program};
+use super::{Dispatch, Executor, Lanes, Program, Sequence};
 use crate::error::{Error, Result};
 use crate::gpu::fault::out_of_memory;
 use crate::gpu::readback::Signal;
 use crate::gpu::room::{Memory, memory};
-use crate::gpu::sequence::{Cache, half_bytes};
+use crate::gpu::sequence::{Cache, Extent, Lane, Piece, half_bytes};
 use std::rc::Rc;
 
-/// The memory of a sequence.
-pub(super) struct Lane {
+/// The memory of a lane.
+pub(super) struct Bound {
     pub memory: Memory,
-    pub one: Vec<Option<wgpu::BindGroup>>,
-    pub many: Vec<Option<wgpu::BindGroup>>,
+    pub extent: Extent,
+    one: Vec<Option<wgpu::BindGroup>>,
+    many: Vec<Option<wgpu::BindGroup>>,
 }
 
-impl Lane {
+impl Bound {
+    /// What dispatch `k` is bound to, if it uses this memory.
+    pub fn group(&self, one: bool, k: usize) -> Option<&wgpu::BindGroup> {
+        if one { self.one[k].as_ref() } else { self.many[k].as_ref() }
+    }
+
+    /// Layer (0) or state (1) number so-and-so.
+    pub fn buffer(&self, [kind, index]: [usize; 2]) -> Option<&wgpu::Buffer> {
+        self.memory[kind][index].as_ref()
+    }
+
     /// Gives its memory back now, and not when JavaScript's garbage is collected.
     fn destroy(&self) {
-        self.memory.iter().flatten().for_each(wgpu::Buffer::destroy);
+        self.memory.iter().flatten().flatten().for_each(wgpu::Buffer::destroy);
+    }
+}
+
+impl Lanes {
+    pub(super) fn of(cache: &Cache) -> Self {
+        let pieces = cache.pieces().iter().map(|piece| (piece.lane.number, piece.from)).collect();
+        Lanes { latest: cache.latest().number, pieces }
     }
 }
 
 impl Executor {
     /// The same memory, bound to the programs.
-    pub(super) fn bound(&self, memory: Memory) -> Lane {
-        let [layers, states] = &memory;
+    pub(super) fn bound(&self, memory: Memory, extent: Extent) -> Bound {
         let bind = |program: &Program| {
             let bind = |dispatch: &Dispatch| {
-                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, [layers, states]))
+                dispatch.of_sequence().then(|| dispatch.bind(&self.gpu, &memory)).flatten()
             };
             program.layers.iter().map(bind).collect()
         };
         let (one, many) = (bind(&self.one), bind(&self.many));
-        Lane { memory, one, many }
+        Bound { memory, extent, one, many }
     }
 
-    /// An empty sequence of this model. Its memory is that of one that has ended, if there is one.
+    /// An empty sequence of this model.
     pub fn new_cache(&self) -> Cache {
         Cache::new(&self.pool)
     }
 
-    /// A new sequence that holds the same tokens: the positions stored are copied, on the GPU. Where there is no room for
-    /// it that is an `out-of-memory` error, now or of the first step with it.
+    /// A new sequence that holds the same tokens. Both have what is stored in common; rings and states are copied, on the
+    /// GPU. Where there is no room for these that is an `out-of-memory` error, now or of the first step with it.
     pub fn fork(&mut self, cache: &Cache) -> Result<Cache> {
         // What is stored by a step that waits is to be there.
         self.send();
@@ -51,28 +68,72 @@ impl Executor {
         if cache.is_lost() {
             return Err(out_of_memory());
         }
-        let from = self.lanes.remove(&cache.lane);
-        let made = self.fill(fork.lane, |executor, to| {
+        let number = cache.latest().number;
+        let from = self.lanes.remove(&number);
+        let made = self.fill(fork.latest(), |executor, to| {
             let Some(from) = &from else { return };
-            executor.gpu.submit(|encoder| {
-                let Executor { pool, .. } = executor;
-                let ([from, states], [to, new_states]) = (&from.memory, &to.memory);
-                for (layer, (from, to)) in pool.layers.iter().zip(from.iter().zip(to)) {
-                    for (at, len) in layer.places(cache.stored(layer)) {
-                        encoder.copy_buffer_to_buffer(from, at, to, at, len);
-                    }
+            let ([rings, states], [new_rings, new_states]) = (&from.memory, &to.memory);
+            let mut copies = vec![];
+            for (layer, (from, to)) in executor.pool.layers.iter().zip(rings.iter().zip(new_rings)) {
+                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
+                for (_, capacity, len) in cache.stored(layer) {
+                    copies.extend((0..2 * layer.heads).map(|head| {
+                        let (at, len) = layer.place(head, capacity, len);
+                        (from, at, to, at, len)
+                    }));
                 }
-                for (len, (from, to)) in pool.states.iter().zip(states.iter().zip(new_states)) {
-                    let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
-                    encoder.copy_buffer_to_buffer(from, at, to, at, len);
-                }
-            });
+            }
+            for (len, (from, to)) in executor.pool.states.iter().zip(states.iter().zip(new_states)) {
+                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
+                let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
+                copies.push((from, at, to, at, len));
+            }
+            executor.copy(&copies);
         });
-        self.lanes.extend(from.map(|from| (cache.lane, from)));
+        self.lanes.extend(from.map(|from| (number, from)));
         match made.outcome() {
             Some(false) => Err(self.lacking()),
             _ => self.gpu.check().map(|()| fork),
         }
+    }
+
+    /// Copies parts of buffers to others.
+    fn copy(&self, copies: &[(&wgpu::Buffer, u64, &wgpu::Buffer, u64, u64)]) {
+        let copies: Vec<_> = copies.iter().filter(|(.., len)| *len > 0).collect();
+        if copies.is_empty() {
+            return;
+        }
+        self.gpu.submit(|encoder| {
+            for (from, at, to, to_at, len) in copies {
+                encoder.copy_buffer_to_buffer(from, *at, to, *to_at, *len);
+                self.gpu.count(|counts| counts.copied += len);
+            }
+        });
+    }
+
+    /// Sees to it that a sequence has a lane to go on in.
+    pub(super) fn claim(&mut self, cache: &mut Cache) {
+        let Some(Piece { lane: old, from, .. }) = cache.claim() else { return };
+        let Some(Piece { lane, .. }) = cache.pieces().last() else { return };
+        let (Extent::Positions(capacity), Extent::Positions(room)) = (old.extent, lane.extent) else {
+            return;
+        };
+        let (len, source) = (cache.len() - from, self.lanes.remove(&old.number));
+        self.fill(lane, |executor, to| {
+            let Some(source) = &source else { return };
+            let buffers = source.memory[0].iter().zip(&to.memory[0]);
+            let mut copies = vec![];
+            for (layer, (from, to)) in executor.pool.layers.iter().zip(buffers) {
+                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
+                copies.extend((0..2 * layer.heads).map(|head| {
+                    let ((at, len), (to_at, _)) =
+                        (layer.place(head, capacity, len), layer.place(head, room, len));
+                    (from, at, to, to_at, len)
+                }));
+            }
+            executor.copy(&copies);
+        });
+        self.lanes.extend(source.map(|source| (old.number, source)));
     }
 
     /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
@@ -83,46 +144,60 @@ impl Executor {
 
     fn retain(&mut self, keeps: impl Fn(usize) -> bool) {
         let Executor { lanes, pool, .. } = self;
-        lanes.retain(|number, lane| {
-            let kept = keeps(*number) && pool.has(*number);
-            if !kept {
-                lane.destroy();
-                pool.made.borrow_mut().retain(|other, made| other != number || made.outcome() == Some(false));
-            }
-            kept
-        });
+        let kept = |number: &usize| keeps(*number) && pool.has(*number);
+        let gone: Vec<usize> = lanes.keys().filter(|number| !kept(number)).copied().collect();
+        for number in gone {
+            lanes.remove(&number).iter().for_each(Bound::destroy);
+            pool.forget(number);
+        }
     }
 
-    /// Has memory filled that the sequence of this number has, or that is made for it: whether that succeeds.
-    pub(super) fn fill(&mut self, number: usize, fill: impl FnOnce(&Self, &Lane)) -> Signal {
+    /// Has memory filled that a lane has, or that is made for it: whether that succeeds.
+    pub(super) fn fill(&mut self, lane: &Lane, fill: impl FnOnce(&Self, &Bound)) -> Signal {
+        let Lane { number, extent, .. } = *lane;
         let (pool, short) = (Rc::clone(&self.pool), std::mem::take(&mut self.short));
         self.retain(|lane| !short || !pool.is_free(lane));
         let known = self.lanes.remove(&number);
-        let spare = if known.is_none() { self.spare.take() } else { None };
-        let (lane, made) = self.gpu.attempt(|| {
-            let make = || memory(&self.gpu, &pool.layers, &pool.states);
-            let lane = known.unwrap_or_else(|| self.bound(spare.unwrap_or_else(make)));
-            fill(self, &lane);
-            lane
+        let spare = match known {
+            None => self.spare.iter().position(|(other, _)| *other == extent),
+            Some(_) => None,
+        };
+        let spare = spare.map(|at| self.spare.swap_remove(at).1);
+        let (bound, made) = self.gpu.attempt(|| {
+            let make = || memory(&self.gpu, &pool.layers, &pool.states, extent);
+            let bound = known.unwrap_or_else(|| self.bound(spare.unwrap_or_else(make), extent));
+            fill(self, &bound);
+            bound
         });
-        self.lanes.insert(number, lane);
-        self.most_lanes = self.most_lanes.max(self.lanes.len());
+        self.lanes.insert(number, bound);
+        let bytes = self.lanes.values().map(|lane| pool.bytes_in(lane.extent)).sum();
+        self.most_bytes = self.most_bytes.max(bytes);
         self.pool.made.borrow_mut().insert(number, made.clone());
         made
     }
 
     /// Sees to the memory of a sequence: true if it is there, false as long as that is not known. Where it could not be
     /// had, that is an error once, and then tried again; but what was stored there is lost.
-    pub(super) fn hold(&mut self, cache: &Cache) -> Result<bool> {
-        let known = self.pool.made.borrow().get(&cache.lane).cloned();
-        let outcome = known.unwrap_or_else(|| self.fill(cache.lane, |_, _| {})).outcome();
-        if outcome == Some(false) {
-            if cache.is_empty() {
-                self.pool.made.borrow_mut().remove(&cache.lane);
-            }
-            return Err(self.lacking());
+    pub(super) fn hold(&mut self, cache: &mut Cache) -> Result<bool> {
+        let ready = self.ready(cache);
+        if ready.is_err() {
+            cache.disclaim();
         }
-        Ok(outcome == Some(true))
+        ready
+    }
+
+    /// The same, with no second try.
+    pub(super) fn ready(&mut self, cache: &Cache) -> Result<bool> {
+        let mut known = true;
+        for lane in cache.lanes() {
+            let made = self.pool.made.borrow().get(&lane.number).cloned();
+            match made.unwrap_or_else(|| self.fill(lane, |_, _| {})).outcome() {
+                Some(true) => {}
+                Some(false) => return Err(self.lacking()),
+                None => known = false,
+            }
+        }
+        Ok(known)
     }
 
     /// What could not be had is given back as far as it was there, and next time what nobody uses.
@@ -135,8 +210,10 @@ impl Executor {
     /// What has to be known of the memory of the last step's sequences.
     pub(super) fn making(&self) -> Option<Signal> {
         let made = self.pool.made.borrow();
-        let mut pending =
-            self.step.iter().flat_map(|step| &step.sequences).filter_map(|sequence| made.get(&sequence.lane));
+        let sequences = self.step.iter().flat_map(|step| &step.sequences);
+        let mut pending = sequences.flat_map(|Sequence { lanes: Lanes { latest, pieces }, .. }| {
+            pieces.iter().map(|(number, _)| number).chain([latest]).filter_map(|number| made.get(number))
+        });
         pending.find(|made| made.outcome().is_none()).cloned()
     }
 }

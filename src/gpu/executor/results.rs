@@ -1,6 +1,6 @@
 //! What a step is asked for: states, logits, the next token. It is submitted with the first of them.
 
-use super::{Executor, HEAD, HEAD_ROWS, Sequence, Step};
+use super::{Executor, HEAD, HEAD_ROWS, LAST, Lanes, Sequence, Step};
 use crate::error::{Error, Result};
 use crate::gpu::call::Dispatch;
 use crate::gpu::choice::{Chooser, Draw};
@@ -54,9 +54,10 @@ impl Executor {
         let Some(Step { sequences, .. }) = &self.step else {
             return Err(Error::internal("no step was begun"));
         };
-        let (&[Sequence { lane, .. }], Some(chooser)) = (sequences.as_slice(), &mut self.chooser) else {
+        let ([Sequence { lanes, .. }], Some(chooser)) = (sequences.as_slice(), &mut self.chooser) else {
             return Err(Error::internal("a choice that is not of one sequence of a decoder"));
         };
+        let lane = lanes.latest;
         let Some(place) = chooser.free()? else { return Ok(false) };
         if let Some(adjustments) = adjustments {
             chooser.adjust(adjustments);
@@ -115,13 +116,13 @@ impl Executor {
         }
         self.gpu.write(&self.rows, 4, bytemuck::bytes_of(&(start as u32)));
         self.place([start].into_iter());
-        self.prepare(1, vec![Sequence { rows: 0..1, start, lane: cache.lane, turn: cache.turn }]);
+        self.prepare(1, vec![Sequence { rows: 0..1, start, turn: cache.turn, lanes: Lanes::of(cache) }]);
         Ok(true)
     }
 
     /// Whether the last choice was made for this sequence, and nothing was begun since.
     pub fn is_chosen_for(&self, cache: &Cache) -> bool {
-        self.chosen_for == Some(cache.lane)
+        self.chosen_for == Some(cache.latest().number) && cache.owns_next()
     }
 
     /// The oldest choice that was not asked for yet, if it is here.
@@ -221,7 +222,7 @@ impl Executor {
         let there = rows.len() == 1 && step.head == Some(rows.start);
         if !rows.is_empty() && !there {
             let normalizes = matches!(wanted, Wanted::Means { normalize: true, .. });
-            self.tell(HEAD, &rows, 0, usize::from(normalizes));
+            self.tell(HEAD, &rows, 0, usize::from(normalizes), 0..LAST);
         }
         let one = step.sequences.iter().all(|sequence| sequence.rows.len() == 1);
         let program = if one { &self.one } else { &self.many };
@@ -241,8 +242,10 @@ impl Executor {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 self.gpu.count(|counts| counts.passes += 1);
                 if step.waits {
-                    for (k, dispatch) in program.layers.iter().enumerate() {
-                        self.encode(&mut pass, dispatch, k, step, one);
+                    let mut k = 0;
+                    for run in program.layers.chunk_by(|a, b| a.in_pieces && b.in_pieces) {
+                        self.encode(&mut pass, run, k, step, one);
+                        k += run.len();
                     }
                 }
                 for dispatch in

@@ -3,7 +3,6 @@
 //!
 //! Where a position lies depends on the size of the context, so that belongs to the layout.
 
-use super::lanes::Lane;
 use super::{Cache, Executor, half_bytes};
 use crate::bytes::{Reader, damaged};
 use crate::error::{Error, Result};
@@ -20,7 +19,7 @@ impl Executor {
     /// Appends what is stored of a sequence: true, or false as long as it is on its way.
     pub fn save(&mut self, cache: &Cache, out: &mut Vec<u8>) -> Result<bool> {
         if self.saving.is_none() {
-            if !self.hold(cache)? {
+            if !self.ready(cache)? {
                 return Ok(false);
             }
             self.send();
@@ -46,14 +45,16 @@ impl Executor {
 
     /// What is stored of a sequence, on its way to the host, and whether there was room for it.
     fn copied(&self, cache: &Cache) -> (Readback, Signal) {
-        let parts = self.lanes.get(&cache.lane).map_or(vec![], |lane| self.parts(cache, lane));
-        let bytes = parts.iter().map(|(_, _, len)| len).sum();
+        let parts = self.parts(cache);
+        let bytes = parts.iter().map(|part| part.len).sum();
         self.gpu.attempt(|| {
             let mut readback = Readback::new(&self.gpu, bytes);
             self.gpu.submit(|encoder| {
                 let mut to = 0;
-                for (buffer, at, len) in parts {
-                    encoder.copy_buffer_to_buffer(buffer, at, &readback.buffer, to, len);
+                for Part { lane, of, at, len } in parts {
+                    if let Some(buffer) = self.lanes.get(&lane).and_then(|lane| lane.buffer(of)) {
+                        encoder.copy_buffer_to_buffer(buffer, at, &readback.buffer, to, len);
+                    }
                     to += len;
                 }
             });
@@ -69,54 +70,77 @@ impl Executor {
         if len > written || written > self.plan.context_length {
             return Err(damaged());
         }
-        let cache = self.new_cache().holding(len, written);
+        let mut cache = self.new_cache();
+        self.claim(&mut cache);
+        let cache = cache.holding(len, written);
         if !cache.reaches(len) {
             return Err(damaged());
         }
-        for layer in &self.pool.layers {
-            for (_, len) in layer.places(cache.stored(layer)) {
-                check(layer, reader.take(len as usize)?)?;
-            }
-        }
-        for len in &self.pool.states {
-            if !reader.take(half_bytes(*len) as usize)?.as_chunks().0.iter().all(finite) {
+        let parts = self.parts(&cache);
+        for Part { of, len, .. } in &parts {
+            let bytes = reader.take(*len as usize)?;
+            let sound = match *of {
+                [0, layer] => is_sound(&self.pool.layers[layer], bytes),
+                _ => bytes.as_chunks().0.iter().all(finite),
+            };
+            if !sound {
                 return Err(damaged());
             }
         }
         reader.end()?;
-        let mut reader = Reader::new(&bytes[4..]);
-        let mut outcome = Ok(());
-        let made = self.fill(cache.lane, |executor, lane| {
-            outcome = executor.parts(&cache, lane).into_iter().try_for_each(|(buffer, at, len)| {
-                executor.gpu.write(buffer, at, reader.take(len as usize)?);
-                Ok(())
+        for lane in cache.lanes() {
+            let mut reader = Reader::new(&bytes[4..]);
+            let mut outcome = Ok(());
+            let made = self.fill(lane, |executor, bound| {
+                outcome = parts.iter().try_for_each(|part| {
+                    let bytes = reader.take(part.len as usize)?;
+                    if let Some(buffer) = bound.buffer(part.of).filter(|_| part.lane == lane.number) {
+                        executor.gpu.write(buffer, part.at, bytes);
+                    }
+                    Ok(())
+                });
             });
-        });
-        outcome?;
-        match made.outcome() {
-            Some(false) => Err(self.lacking()),
-            _ => self.gpu.check().map(|()| cache),
+            outcome?;
+            if made.outcome() == Some(false) {
+                return Err(self.lacking());
+            }
         }
+        self.gpu.check().map(|()| cache)
     }
 
-    /// Where it lies what is stored of a sequence: buffers, offsets and lengths in bytes.
-    fn parts<'a>(&self, cache: &Cache, lane: &'a Lane) -> Vec<(&'a wgpu::Buffer, u64, u64)> {
-        let ([layers, states], mut parts) = (&lane.memory, vec![]);
-        for (layer, buffer) in self.pool.layers.iter().zip(layers) {
-            parts.extend(layer.places(cache.stored(layer)).map(|(at, len)| (buffer, at, len)));
+    /// Where it lies what is stored of a sequence.
+    fn parts(&self, cache: &Cache) -> Vec<Part> {
+        let mut parts = vec![];
+        for (index, layer) in self.pool.layers.iter().enumerate() {
+            let stored = cache.stored(layer);
+            for head in 0..2 * layer.heads {
+                parts.extend(stored.iter().map(|&(lane, capacity, len)| {
+                    let (at, len) = layer.place(head, capacity, len);
+                    Part { lane, of: [0, index], at, len }
+                }));
+            }
         }
-        for (len, buffer) in self.pool.states.iter().zip(states) {
-            parts.push((buffer, cache.turn as u64 * half_bytes(*len), half_bytes(*len)));
+        for (index, len) in self.pool.states.iter().enumerate() {
+            let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
+            parts.push(Part { lane: cache.latest().number, of: [1, index], at, len });
         }
+        parts.retain(|part| part.len > 0);
         parts
     }
 }
 
-/// Refuses scales that are no numbers.
-fn check(layer: &Layer, bytes: &[u8]) -> Result<()> {
+/// A piece of what is stored: of layer (0) or state (1) so-and-so in a lane, an offset and a length in bytes.
+struct Part {
+    lane: usize,
+    of: [usize; 2],
+    at: u64,
+    len: u64,
+}
+
+/// Whether scales are numbers.
+fn is_sound(layer: &Layer, bytes: &[u8]) -> bool {
     let mut rows = bytes.chunks_exact(4 * layer.row());
-    let sound = rows.all(|row| row[4 * layer.words()..].as_chunks().0.iter().all(finite));
-    if sound { Ok(()) } else { Err(damaged()) }
+    rows.all(|row| row[4 * layer.words()..].as_chunks().0.iter().all(finite))
 }
 
 fn finite(bytes: &[u8; 4]) -> bool {

@@ -6,6 +6,9 @@
 //! Fused, for one row of a sequence: queries and keys are also normalized and rotated, and keys and values stored.
 //! Nobody reads what another workgroup stores: each begins with the row's own key and value. Of many keys several
 //! workgroups take a share each, and `merge.wgsl` puts their results together.
+//!
+//! Of a sequence that has keys in common with others, each piece of memory has a dispatch of its own, which goes on from
+//! what the one before has left (`pieces.wgsl`).
 
 use super::{PUT, Slot, THREADS, fold, four, four_of};
 use crate::gpu::call::{Call, Constants, FEW, Scope, When};
@@ -17,6 +20,9 @@ use crate::plan::Pairs;
 const MOST_THREADS: usize = 256;
 /// Workgroups that share the keys of a head where these are many.
 const SPLITS: usize = 8;
+/// WGSL of what keys have to do with those of other pieces.
+const PIECES: &str = include_str!("pieces.wgsl");
+const WHOLE: &str = include_str!("whole.wgsl");
 
 /// An attention.
 pub struct Attend<'a> {
@@ -30,6 +36,8 @@ pub struct Attend<'a> {
     pub causal: bool,
     pub q: &'a Slot,
     pub out: &'a Slot,
+    /// The highest score and the total of each head, between pieces.
+    pub totals: &'a wgpu::Buffer,
 }
 
 /// What comes before it.
@@ -60,6 +68,11 @@ pub fn attend_fused(gpu: &Gpu, attend: &Attend, fused: &Fused, shares: &wgpu::Bu
     ]
 }
 
+/// Bytes of the highest scores and totals of `heads` heads.
+pub fn total_bytes(heads: usize, rows: usize) -> u64 {
+    8 * (heads * rows) as u64
+}
+
 /// Bytes of what the splits of `heads` heads of [`FEW`] rows leave.
 pub fn share_bytes(heads: usize, dim: usize) -> u64 {
     4 * (FEW * heads * SPLITS * (dim + 2)) as u64
@@ -79,25 +92,30 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
     };
     let splits = if shares.is_some() { SPLITS } else { 1 };
     let finish = match shares {
-        None => "let divisor = total;\n  let to = row * params.out_stride + head * DIM;".to_owned(),
-        Some(_) => include_str!("attend_share.wgsl").to_owned(),
+        None => include_str!("attend_finish.wgsl"),
+        Some(_) => include_str!("attend_share.wgsl"),
     };
     let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
         .replace("$SUMS", &fours.div_ceil(threads).to_string())
         .replace("$TEAMS", &(threads / fours).max(1).to_string())
         .replace("$SPLITS", &splits.to_string())
-        .replace("$finish", &finish)
+        .replace("$finish", finish)
         .replace("$capped", &attend.capped())
         .replace("$begin", attend.begin())
         .replace("$end", attend.end())
-        .replace("$known", if fused.is_some() { "position" } else { "end" });
+        .replace("$known", if fused.is_some() { "min(end, position)" } else { "end" });
+    // Shares are joined by what puts them together.
+    let joining = if shares.is_some() { WHOLE } else { attend.joining() };
     let call = Call::new(
         "attend",
-        [&layer.source(), &prepare, include_str!("product.wgsl"), &body].concat(),
+        [&layer.source(), &prepare, include_str!("product.wgsl"), joining, &body].concat(),
         heads * splits,
     )
     .tiles(if serial { THREADS as u32 } else { 1 });
-    let mut call = attend.bind(call, shares.unwrap_or(&out.buffer), fused.is_some());
+    let mut call = match shares {
+        Some(shares) => attend.bind(call, shares, fused.is_some()).in_pieces(attend.layer.window.is_none()),
+        None => attend.join(attend.bind(call, &out.buffer, fused.is_some())),
+    };
     let Some(Fused { k, v, norms, rotation }) = fused else { return call };
     call = call
         .reads("k", "f32", &k.buffer)
@@ -119,12 +137,13 @@ fn merge(attend: &Attend, shares: &wgpu::Buffer) -> Call {
     let Attend { layer, heads, out, .. } = attend;
     let (dim, splits) = (layer.dim, SPLITS);
     let sizes = format!("const DIM = {dim}u;\nconst SPLITS = {splits}u;\nconst STRIDE = {}u;\n", dim + 2);
-    Call::new("merge", sizes + include_str!("merge.wgsl"), *heads)
+    let call = Call::new("merge", [&sizes, attend.joining(), include_str!("merge.wgsl")].concat(), *heads)
         .scope(Scope::Sequences)
         .reads("splits", "f32", shares)
         .writes("out", "f32", &out.buffer)
         .param("heads", *heads)
-        .param("out_stride", out.stride)
+        .param("out_stride", out.stride);
+    attend.join(call)
 }
 
 impl Attend<'_> {
@@ -136,12 +155,29 @@ impl Attend<'_> {
 
     /// WGSL of where what a row at `position` sees ends.
     pub fn end(&self) -> &'static str {
-        if self.causal { "position + 1u" } else { "now.start + now.rows" }
+        match (self.causal, self.layer.window) {
+            (false, _) => "now.start + now.rows",
+            (true, None) => "min(position + 1u, now.until)",
+            (true, Some(_)) => "position + 1u",
+        }
     }
 
     /// WGSL of where it begins that a row without a window sees.
     pub fn begin(&self) -> &'static str {
-        if self.causal { "0u" } else { "now.start" }
+        if self.causal { "now.origin" } else { "now.start" }
+    }
+
+    /// WGSL of what it has to do with other pieces: a ring is one.
+    pub fn joining(&self) -> &'static str {
+        if self.layer.window.is_none() { PIECES } else { WHOLE }
+    }
+
+    /// Has it go on from piece to piece.
+    pub fn join(&self, call: Call) -> Call {
+        match self.layer.window {
+            None => call.in_pieces(true).writes("totals", "vec2<f32>", self.totals),
+            Some(_) => call,
+        }
     }
 
     /// Binds queries, keys and values, and where results go.
@@ -153,7 +189,6 @@ impl Attend<'_> {
             .writes("out", "f32", out)
             .param("heads", layer.heads)
             .param("share", heads / layer.heads)
-            .param("capacity", layer.capacity)
             .param("window", layer.window.unwrap_or(0))
             .param("q_stride", q.stride)
             .param("out_stride", self.out.stride)

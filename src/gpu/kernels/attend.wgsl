@@ -49,19 +49,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let share = ($known - seen_from + SPLITS - 1u) / SPLITS;
   let begin = seen_from + split * share;
   let known = min(begin + share, $known);
+  let index = row * params.heads * params.share + head;
+  let before = left(index);
   prepare(head, kv_head, row, position, split, lane);
   // In a single team, threads beyond the fours have none.
   let team = select(lane / FOURS, 0u, TEAMS == 1u);
   let four = select(lane % FOURS, lane, TEAMS == 1u);
-  let base = kv_head * params.capacity;
-  let values = params.heads * params.capacity * ROW;
+  let keys = keys_of(kv_head);
+  let values = keys + values_after();
   for (var tile = begin; tile < known; tile += THREADS) {
     let p = tile + lane;
     let seen = p < known;
     var score = -1e30;
     if (seen) {
-      let at = (base + p % params.capacity) * ROW;
-      score = capped(product(at));
+      score = capped(product(keys + place_of(p)));
     }
     let top = max(most, highest(score, lane));
     let weight = select(0.0, exp(score - top), seen);
@@ -74,7 +75,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let count = min(THREADS, known - tile);
     for (var j = team; j < count; j += TEAMS) {
-      let at = values + (base + (tile + j) % params.capacity) * ROW;
+      let at = values + place_of(tile + j);
       for (var n = 0u; n < SUMS; n += 1u) {
         let i = n * THREADS + four;
         if (i < FOURS) {
@@ -99,9 +100,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   $finish
   for (var n = 0u; n < SUMS; n += 1u) {
     let i = n * THREADS + four;
-    let value = sums[n] / divisor;
     for (var c = i * 4u; i < FOURS && c < min(i * 4u + 4u, DIM); c += 1u) {
-      out[to + c] = value[c % 4u];
+      set_out(to + c, sums[n][c % 4u], mix);
     }
   }
 }

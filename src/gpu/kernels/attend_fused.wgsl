@@ -3,7 +3,7 @@ var<workgroup> raw: array<f32, DIM>;
 // The largest of each four of the row's key, and of its value.
 var<workgroup> magnitudes: array<vec2<f32>, FOURS>;
 
-// Readies the query, stores the row's key and value, and begins the sums of the first split with them.
+// Readies the query, stores the row's key and value, and has the sums of the first split begin with them.
 fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u32) {
   for (var i = lane; i < DIM; i += THREADS) {
     raw[i] = q[row * params.q_stride + head * DIM + i];
@@ -19,8 +19,10 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u
   }
   workgroupBarrier();
   normed(1u, lane);
-  let stores = head % params.share == 0u && split == 0u;
-  let to = (kv_head * params.capacity + position % params.capacity) * ROW;
+  // The row's own position is the last one of the last piece.
+  let is_first = split == 0u && now.until > position;
+  let stores = is_first && head % params.share == 0u;
+  let to = keys_of(kv_head) + place_of(position);
   let begin = row * params.v_stride + kv_head * DIM;
   for (var i = lane; i < FOURS; i += THREADS) {
     magnitudes[i] = vec2<f32>(magnitude(turned_four(row, i)), magnitude(v_four(begin, i)));
@@ -37,11 +39,11 @@ fn prepare(head: u32, kv_head: u32, row: u32, position: u32, split: u32, lane: u
     let value = packed(v_four(begin, i), largest.y);
     if (stores) {
       put(to, i, key, largest.x);
-      put(params.heads * params.capacity * ROW + to, i, value, largest.y);
+      put(values_after() + to, i, value, largest.y);
     }
     score += dot(query[i], unpack(key) * largest.x);
-    sums[i / THREADS] = select(vec4<f32>(), unpack(value) * largest.y, split == 0u);
+    sums[i / THREADS] = select(vec4<f32>(), unpack(value) * largest.y, is_first);
   }
-  most = select(-1e30, capped(fold(score, lane)), split == 0u);
-  total = select(0.0, 1.0, split == 0u);
+  most = select(-1e30, capped(fold(score, lane)), is_first);
+  total = select(0.0, 1.0, is_first);
 }

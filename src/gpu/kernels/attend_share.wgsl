@@ -1,5 +1,5 @@
-let divisor = 1.0;
-  let share_at = ((row * params.heads * params.share + head) * SPLITS + split) * (DIM + 2u);
+let mix = vec2<f32>(0.0, 1.0);
+  let share_at = (index * SPLITS + split) * (DIM + 2u);
   if (lane == 0u) {
     out[share_at] = most;
     out[share_at + 1u] = total;

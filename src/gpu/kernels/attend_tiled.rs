@@ -42,9 +42,13 @@ pub fn attend_tiled(gpu: &Gpu, attend: &Attend) -> Call {
         .replace("$weigh", &weigh)
         .replace("$sum", &sum)
         .replace("$finish", &finish);
-    let call =
-        Call::new("attend", [attend.layer.source(), sizes, body].concat(), attend.heads).tiles(all as u32);
-    let call = attend.bind(call, &attend.out.buffer, false);
+    let call = Call::new(
+        "attend",
+        [attend.layer.source(), attend.joining().to_owned(), sizes, body].concat(),
+        attend.heads,
+    )
+    .tiles(all as u32);
+    let call = attend.join(attend.bind(call, &attend.out.buffer, false));
     if exchanges { call.uses(Extension::Subgroups) } else { call }
 }
 
@@ -81,6 +85,8 @@ impl Parts {
             line(prepare, format_args!("let index{r} = first + own + {r}u;"));
             line(prepare, format_args!("let row{r} = now.first + min(index{r}, now.rows - 1u);"));
             line(prepare, format_args!("let begin{r} = begin_of(index{r}); let end{r} = end_of(index{r});"));
+            line(prepare, format_args!("let head{r} = row{r} * params.heads * params.share + head;"));
+            line(prepare, format_args!("let before{r} = left(head{r});"));
             line(prepare, format_args!("var most{r} = -1e30; var total{r} = 0.0;"));
             let dots: Vec<String> = (0..own).map(|n| format!("dot(q{r}_{n}, k{n})")).collect();
             line(score, format_args!("let score{r} = {};", dots.join(" + ")));
@@ -123,13 +129,17 @@ impl Parts {
             );
             line(sum, format_args!("total{r} += weight{r};"));
             line(finish, format_args!("if (index{r} < now.rows) {{"));
+            line(
+                finish,
+                format_args!("  let mix = mixed(head{r}, slice == 0u, before{r}, most{r}, total{r});"),
+            );
             for n in 0..own {
                 let four = format!("{}u + slice", SLICES * n);
                 let query = format!("query_at(row{r} * params.q_stride + head * DIM, {four})");
                 line(prepare, format_args!("let q{r}_{n} = {query}; var o{r}_{n} = vec4<f32>();"));
                 line(weigh, format_args!("o{r}_{n} *= shrink{r};"));
                 line(sum, format_args!("o{r}_{n} += weight{r} * k{n};"));
-                line(finish, format_args!("  put(row{r}, head, {four}, o{r}_{n} / total{r});"));
+                line(finish, format_args!("  put(row{r}, head, {four}, o{r}_{n}, mix);"));
             }
             line(finish, format_args!("}}"));
         }

@@ -16,15 +16,15 @@ fn query_at(at: u32, i: u32) -> vec4<f32> {
   return values * params.scale;
 }
 
-fn fetch(at: u32, begin: u32, lane: u32) {
+fn fetch(at: u32, begin: u32, until: u32, lane: u32) {
   for (var i = lane; i < KEYS * FOURS; i += 64u) {
-    tile[i] = four_at(at + (begin + i / FOURS) % params.capacity * ROW, i % FOURS);
+    tile[i] = four_at(at + place_of(min(begin + i / FOURS, until - 1u)), i % FOURS);
   }
 }
 
-fn put(row: u32, head: u32, i: u32, values: vec4<f32>) {
+fn put(row: u32, head: u32, i: u32, values: vec4<f32>, mix: vec2<f32>) {
   for (var c = i * 4u; c < min(i * 4u + 4u, DIM); c += 1u) {
-    out[row * params.out_stride + head * DIM + c] = values[c % 4u];
+    set_out(row * params.out_stride + head * DIM + c, values[c % 4u], mix);
   }
 }
 
@@ -44,19 +44,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let slice = lane % 4u;
   let own = lane / 4u * OWN;
   let first = group.y * ROWS;
-  let keys_at = head / params.share * params.capacity * ROW;
-  let values_at = keys_at + params.heads * params.capacity * ROW;
+  let keys = keys_of(head / params.share);
+  let values = keys + values_after();
   let until = end_of(first + ROWS - 1u);
 $prepare
   for (var begin = begin_of(first); begin < until; begin += KEYS) {
-    fetch(keys_at, begin, lane);
+    fetch(keys, begin, until, lane);
     workgroupBarrier();
     for (var j = 0u; j < KEYS; j += 1u) {
 $score
     }
     workgroupBarrier();
 $combine
-    fetch(values_at, begin, lane);
+    fetch(values, begin, until, lane);
     workgroupBarrier();
 $weigh
     for (var j = 0u; j < KEYS; j += 1u) {

@@ -5,6 +5,25 @@ const WORDS = $WORDSu;
 const BLOCK = $BLOCKu;
 const ROW = $ROWu;
 
+// Positions that there is room for.
+fn capacity() -> u32 {
+  return arrayLength(&kv) / (2u * params.heads * ROW);
+}
+
+// Where a head's keys begin, and how far behind each its value is.
+fn keys_of(head: u32) -> u32 {
+  return head * capacity() * ROW;
+}
+
+fn values_after() -> u32 {
+  return params.heads * capacity() * ROW;
+}
+
+// Where among them that of position p begins.
+fn place_of(p: u32) -> u32 {
+  return $slot * ROW;
+}
+
 // Four values between -1 and 1 as words: where one holds all, that is both.
 fn pack(values: vec4<f32>) -> vec2<u32> {
   return $pack;

@@ -17,7 +17,7 @@ mod repack;
 mod rotate;
 mod store;
 
-pub use attend::{Attend, Fused, attend, attend_fused, share_bytes};
+pub use attend::{Attend, Fused, attend, attend_fused, share_bytes, total_bytes};
 pub use attend_tiled::attend_tiled;
 pub use choose::{CANDIDATES_BYTES, Choose, MOST as MOST_CANDIDATES, blocks, choose};
 pub use convolve::convolve;

@@ -13,7 +13,6 @@ pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
         .reads("v", "f32", &v.buffer)
         .layer(index, true)
         .param("heads", layer.heads)
-        .param("capacity", layer.capacity)
         .param("k_stride", k.stride)
         .param("v_stride", v.stride)
 }

@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var n = first; n < min(first + BLOCK, FOURS); n += 1u) {
     largest = max(largest, vec2<f32>(magnitude(k_four(i, n)), magnitude(v_four(j, n))));
   }
-  let at = (head * params.capacity + (now.start + group.y) % params.capacity) * ROW;
+  let at = keys_of(head) + place_of(now.start + group.y);
   put(at, four, packed(k_four(i, four), largest.x), largest.x);
-  put(params.heads * params.capacity * ROW + at, four, packed(v_four(j, four), largest.y), largest.y);
+  put(values_after() + at, four, packed(v_four(j, four), largest.y), largest.y);
 }

@@ -2,7 +2,7 @@
 
 use super::Matrix;
 use crate::error::{Error, Result};
-use crate::gpu::call::Call;
+use crate::gpu::call::{Call, TOLD_BYTES};
 use crate::gpu::device::Gpu;
 use crate::gpu::kernels;
 use std::rc::Rc;
@@ -81,7 +81,7 @@ fn stage(gpu: &Gpu, staging: &wgpu::Buffer, carry: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Runs a kernel by itself.
 fn run(gpu: &Rc<Gpu>, call: Call) {
-    let step = gpu.uniform(16);
+    let step = gpu.uniform(TOLD_BYTES);
     let dispatch = call.compile(gpu, &step);
     gpu.submit(|encoder| {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
