@@ -10,7 +10,7 @@ const SMOLLM2 = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TOKENS = 64;
 /** Whether activations are as exact on both devices; `auto` has floats on WebGPU and 8 bits on wasm. */
 const ACTIVATIONS = process.env.WISPLM_ACTIVATIONS ?? "full";
-/** On a software adapter each takes half a minute, so that two are tried; WISPLM_PROMPTS=10 tries all. */
+/** On a software adapter each takes a minute, so that one is tried; WISPLM_PROMPTS=10 tries all. */
 const PROMPTS = [
   "The capital of France is",
   "Once upon a time",
@@ -22,7 +22,7 @@ const PROMPTS = [
   "To bake bread, first",
   "The largest planet in the solar system",
   "List of animals:\n1.",
-].slice(0, Number(process.env.WISPLM_PROMPTS ?? 2));
+].slice(0, Number(process.env.WISPLM_PROMPTS ?? 1));
 /** How many of ten answers are the same throughout. By default that is chance. */
 const SAME = ACTIVATIONS === "auto" ? 0 : 0.9;
 /**
