@@ -59,6 +59,14 @@ function size({ dims, type }) {
 
 /** The file of `keys` and `tensors`. */
 export function write({ keys, tensors }) {
+  const sized = tensors.map((tensor) => ({ ...tensor, bytes: tensor.data.length }));
+  const parts = [header({ keys, tensors: sized })];
+  for (const { data } of tensors) parts.push(data, Buffer.alloc(padded(data.length) - data.length));
+  return Buffer.concat(parts);
+}
+
+/** What stands before the data of tensors that take so many `bytes`, each of which begins where `padded` ends the last. */
+export function header({ keys, tensors }) {
   const parts = [];
   const u32 = (value) => parts.push(number(value, 4));
   const u64 = (value) => parts.push(number(value, 8));
@@ -84,20 +92,16 @@ export function write({ keys, tensors }) {
     put(kind, value);
   }
   let offset = 0;
-  for (const { name, dims, type, data } of tensors) {
+  for (const { name, dims, type, bytes } of tensors) {
     string(name);
     u32(dims.length);
     dims.forEach(u64);
     u32(type);
     u64(offset);
-    offset += padded(data.length);
+    offset += padded(bytes);
   }
-  pad(parts);
-  for (const { data } of tensors) {
-    parts.push(data);
-    pad(parts);
-  }
-  return Buffer.concat(parts);
+  const all = Buffer.concat(parts);
+  return Buffer.concat([all, Buffer.alloc(padded(all.length) - all.length)]);
 }
 
 /** The parts of a split model, as llama.cpp's gguf-split writes them: the first has all of the model's keys. */
@@ -141,11 +145,7 @@ export function number(value, width) {
   return bytes.subarray(0, width);
 }
 
-function padded(length) {
+/** Up to where a tensor's data are filled up. */
+export function padded(length) {
   return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
-}
-
-function pad(parts) {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  parts.push(Buffer.alloc(padded(length) - length));
 }

@@ -181,6 +181,25 @@ async function withoutStorage(page) {
   await inWorker(page, remove);
 }
 
+/** Tells, when asked, how large the engine's memory is, and what it has made on the GPU. */
+export const MEASURED = `{
+  let memory, made = 0;
+  const { instantiate } = WebAssembly;
+  WebAssembly.instantiate = async (source, imports) => {
+    const result = await instantiate(source, imports);
+    const { exports } = result.instance ?? result;
+    memory ??= exports.memory ?? Object.values(imports).map((module) => module.memory).find(Boolean);
+    return result;
+  };
+  const { createBuffer } = GPUDevice.prototype;
+  GPUDevice.prototype.createBuffer = function (of) {
+    made += of.size;
+    return createBuffer.call(this, of);
+  };
+  const channel = new BroadcastChannel("memory");
+  channel.onmessage = () => channel.postMessage({ heap: memory.buffer.byteLength, made });
+}`;
+
 /**
  * Has the package's workers run `script` first. A worker has globals of its own, which no page script reaches: the browser
  * prepends the script to the worker's.

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fixtureJson, openSite } from "./site.mjs";
-import { DISGUISE, inWorker, MB, openBrowser, report, run } from "./harness.mjs";
+import { DISGUISE, inWorker, MB, MEASURED, openBrowser, report, run } from "./harness.mjs";
 
 const SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1";
 const GEMMA = "gemma-3-270m-q4_k_m";
@@ -153,25 +153,6 @@ test("SmolLM2 generates, the same as on wasm, and can be stopped", { timeout: 18
   assert.equal(webgpu.repeated, webgpu.text, "an answer that was stopped leaves nothing behind");
   assert.deepEqual([webgpu.end, wasm.end], ["aborted", "aborted"]);
 });
-
-/** Tells, when asked, how large the engine's memory is, and what it has made on the GPU. */
-const MEASURED = `{
-  let memory, made = 0;
-  const { instantiate } = WebAssembly;
-  WebAssembly.instantiate = async (source, imports) => {
-    const result = await instantiate(source, imports);
-    const { exports } = result.instance ?? result;
-    memory ??= exports.memory ?? Object.values(imports).map((module) => module.memory).find(Boolean);
-    return result;
-  };
-  const { createBuffer } = GPUDevice.prototype;
-  GPUDevice.prototype.createBuffer = function (of) {
-    made += of.size;
-    return createBuffer.call(this, of);
-  };
-  const channel = new BroadcastChannel("memory");
-  channel.onmessage = () => channel.postMessage({ heap: memory.buffer.byteLength, made });
-}`;
 
 /** Bytes that are neither weights nor what the page is told: what weights pass through on their way, and a self-test. */
 const PASSING = 10 * MB;
