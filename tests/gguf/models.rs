@@ -50,14 +50,14 @@ const KNOWN: [Known; 3] = [
         sample: ("blk.0.attn_k.weight", &[640, 256], TensorType::Q5_0, 184_785_600, 112_640),
     },
     Known {
-        file: "all-MiniLM-L6-v2.gguf",
+        file: "all-MiniLM-L6-v2.Q8_0.gguf",
         architecture: "bert",
         keys: 22,
         tokens: 30522,
         data_start: 636_352,
-        tensors: &[(TensorType::F32, 64), (TensorType::F16, 37)],
-        tensor_bytes: 45_586_944,
-        sample: ("blk.5.ffn_down.weight", &[1536, 384], TensorType::F16, 45_043_648, 1_179_648),
+        tensors: &[(TensorType::F32, 64), (TensorType::Q8_0, 37)],
+        tensor_bytes: 24_645_744,
+        sample: ("blk.5.ffn_down.weight", &[1536, 384], TensorType::Q8_0, 24_019_072, 626_688),
     },
 ];
 
