@@ -57,7 +57,7 @@ const KNOWN: [Known; 3] = [
         data_start: 636_352,
         tensors: &[(TensorType::F32, 64), (TensorType::Q8_0, 37)],
         tensor_bytes: 24_645_744,
-        sample: ("blk.5.ffn_down.weight", &[1536, 384], TensorType::Q8_0, 24_019_072, 626_688),
+        sample: ("blk.5.ffn_down.weight", &[1536, 384], TensorType::Q8_0, 24_655_424, 626_688),
     },
 ];
 

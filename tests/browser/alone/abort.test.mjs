@@ -8,14 +8,19 @@ import { median, report, run } from "../harness.mjs";
 import { browser, site } from "../stage.mjs";
 
 const BAR = 150;
+/**
+ * Until a load's worker and helpers have gone. Its longest call, which makes the engine of what has arrived, cannot be
+ * interrupted; with 30 ms between a helper's end and its worker's that takes 140 ms here, on a slower machine 200.
+ */
+const GONE = 300;
 const TIMES = 5;
 const SERIES = 3;
 const URL_OF_MODEL = "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-function judge(t, what, delays) {
+function judge(t, what, delays, bar = BAR) {
   const shown = delays.map((delay) => delay.toFixed(0)).join(" ");
   report(t, `${what}: ${shown} ms, median ${median(delays).toFixed(0)}`);
-  assert.ok(median(delays) <= BAR, `${what}: median of ${shown} ms`);
+  assert.ok(median(delays) <= bar, `${what}: median of ${shown} ms`);
 }
 
 /** When the load's worker and its helpers have gone: Playwright misses the end of some that a worker started. */
@@ -31,12 +36,12 @@ async function workersGone() {
 async function abortLoads(t, what, ...load) {
   let series = await abortSeries(...load);
   let taken = 1;
-  for (; taken < SERIES && median(series.gone) > BAR; taken++) {
+  for (; taken < SERIES && median(series.gone) > GONE; taken++) {
     report(t, `${what}, worker gone, measured again: ${series.gone.map((delay) => delay.toFixed(0)).join(" ")} ms`);
     series = await abortSeries(...load);
   }
   judge(t, `${what}, answer`, series.delays);
-  judge(t, `${what}, worker gone`, series.gone);
+  judge(t, `${what}, worker gone`, series.gone, GONE);
   return taken * TIMES;
 }
 
