@@ -2,7 +2,6 @@
 // the page as they are read. By hand, since it takes five minutes and seven gigabytes; LAYERS=1 VOCABULARY=2000 takes less.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { header, KIND, number, padded, parse } from "../gguf.mjs";
 import { inWorker, MB, MEASURED, report, run } from "../harness.mjs";
@@ -63,7 +62,7 @@ function tensors() {
 
 /** The keys of a tiny model with these sizes, and a vocabulary that is filled up. */
 function keys() {
-  const { keys } = parse(readFileSync(fixture("tiny/llama-0.gguf")));
+  const { keys } = parse(fixture("tiny/llama-0.gguf"));
   return keys.map(({ name, kind, value }) => {
     if (name in SIZES) return { name, kind: KIND.u32, value: number(SIZES[name], 4) };
     if (!["tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"].includes(name)) return { name, kind, value };
