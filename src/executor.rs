@@ -43,13 +43,19 @@ impl Loading {
         Loading::Cpu(cpu::Loading::default())
     }
 
-    pub fn gpu(gpu: &Rc<Gpu>, activations: Activations) -> Self {
-        Loading::Gpu(gpu::Loading::new(gpu, activations))
+    pub fn gpu(gpu: &Rc<Gpu>) -> Self {
+        Loading::Gpu(gpu::Loading::new(gpu))
     }
 
     /// Gets ready for a plan with weights in `tensors`. Refused before a gigabyte is fetched in vain: formats, and
     /// types of keys and values, that cannot be computed with, and a model that is too large.
-    pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
+    pub fn prepare(
+        &mut self,
+        plan: &Plan,
+        tensors: &[&TensorInfo],
+        kv_type: KvType,
+        activations: Activations,
+    ) -> Result<()> {
         match self {
             Loading::Cpu(_) => {
                 let bytes = tensors.iter().map(|tensor| cpu::Loading::bytes_of(tensor));
@@ -58,7 +64,7 @@ impl Loading {
             Loading::Gpu(loading) => {
                 tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
                 gpu::Demand::of(plan, tensors.iter().copied(), kv_type).check(loading.gpu())?;
-                loading.prepare(plan, tensors, kv_type)
+                loading.prepare(plan, tensors, kv_type, activations)
             }
         }
     }
@@ -96,7 +102,7 @@ impl Loading {
                 Executor::Cpu(Box::new(executor.with_activations(activations)))
             }
             Loading::Gpu(loading) => {
-                let weights = loading.finish(&plan)?;
+                let weights = loading.finish(&plan, activations)?;
                 Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, kv_type)?))
             }
         })

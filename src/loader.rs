@@ -126,7 +126,7 @@ impl Loader {
         self
     }
 
-    /// Has the model multiply activations as exactly as this says. To be said before where it runs.
+    /// Has the model multiply activations as exactly as this says.
     pub fn with_activations(mut self, activations: Activations) -> Self {
         self.intake.activations = activations;
         self
@@ -140,7 +140,7 @@ impl Loader {
 
     /// Has the model run on a GPU. Nothing may have been taken yet.
     pub fn on(mut self, gpu: &Rc<Gpu>) -> Self {
-        self.intake.loading = Loading::gpu(gpu, self.intake.activations);
+        self.intake.loading = Loading::gpu(gpu);
         self
     }
 
@@ -219,11 +219,11 @@ impl Sink for Intake {
             let info = Info::read(&self.metadata, &self.tensors, &plan)?;
             let wanted: HashSet<_> = plan.weights.iter().map(|weight| weight.name.clone()).collect();
             let read: Vec<_> = self.tensors.iter().filter(|tensor| wanted.contains(&tensor.name)).collect();
-            match self.loading.prepare(&plan, &read, self.kv_type) {
+            match self.loading.prepare(&plan, &read, self.kv_type, self.activations) {
                 // Of a split model the GPU has some weights already.
                 Err(refusal) if self.or_cpu && self.files == 1 => {
                     self.loading = Loading::cpu();
-                    self.loading.prepare(&plan, &read, self.kv_type)?;
+                    self.loading.prepare(&plan, &read, self.kv_type, self.activations)?;
                     self.refusal = Some(refusal.to_string());
                 }
                 prepared => prepared?,

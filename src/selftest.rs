@@ -26,8 +26,7 @@ const TOLERANCE: f32 = 0.05;
 /// Refuses a GPU that computes something else than the CPU.
 pub async fn check(gpu: &Rc<Gpu>) -> Result<()> {
     let card = !gpu.is_software();
-    let (got, want) =
-        (answers(Loading::gpu(gpu, Activations::Auto), card).await?, answers(Loading::cpu(), card).await?);
+    let (got, want) = (answers(Loading::gpu(gpu), card).await?, answers(Loading::cpu(), card).await?);
     compare(&got.values, &want.values)?;
     // Near-ties may be decided otherwise.
     let likely = |(token, logits): (&u32, &Vec<f32>)| {

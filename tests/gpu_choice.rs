@@ -38,10 +38,10 @@ fn logits_of(gpu: &Rc<Gpu>, vocabulary: usize, head: &[f32]) -> (Executor, Cache
     builder.push(Op::Embed { table, scale: 1.0, out: x });
     let weight = builder.matrix("w", vocabulary, COLS).unwrap();
     let plan = builder.finish(Head::Logits { weight, x, softcap: None }, 64, true);
-    let mut loading = gpu::Loading::new(gpu, Activations::Auto);
+    let mut loading = gpu::Loading::new(gpu);
     loading.push(&inputs, 0, bytemuck::cast_slice(&numbers(vocabulary * COLS, 1))).unwrap();
     loading.push(&outputs, 0, bytemuck::cast_slice(head)).unwrap();
-    let weights = loading.finish(&plan).unwrap();
+    let weights = loading.finish(&plan, Activations::Auto).unwrap();
     let executor = Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, KvType::F16).unwrap()));
     let cache = executor.new_cache();
     (executor, cache)

@@ -7,7 +7,7 @@ use super::device::Gpu;
 use super::kernels::{self, Slot};
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
-use super::room::{Memory, Room, widen};
+use super::room::{Buffers, Memory, Room, widen};
 use super::sequence::{Cache, Extent, Layer, MOST_PIECES, Pool, half_bytes};
 use super::weights::Weights;
 use crate::cpu::KvType;
@@ -42,21 +42,8 @@ pub struct Executor {
     plan: Plan,
     weights: Weights,
     gpu: Rc<Gpu>,
-    slots: Vec<Slot>,
-    /// Of an encoder means of states.
-    logits: Slot,
-    /// First row and end of what these are of.
-    ranges: wgpu::Buffer,
-    ropes: Vec<Rotation>,
-    /// Token and position of each row, and above the position the number of its text.
-    rows: wgpu::Buffer,
-    /// What workgroups leave that share a head's keys.
-    shares: wgpu::Buffer,
-    /// What attentions leave from piece to piece.
-    totals: wgpu::Buffer,
-    /// What kernels are told of a step: see [`Executor::tell`].
-    entries: wgpu::Buffer,
-    /// Bytes of all these.
+    buffers: Buffers,
+    /// Bytes of these, and of what results are read through.
     work: u64,
     /// For steps with one row of each sequence.
     one: Program,
@@ -112,23 +99,9 @@ impl Executor {
         let gpu = Rc::clone(&weights.gpu);
         let room = weights.room.take().filter(|room| room.suits(&plan, kv_type));
         let mut room = room.map_or_else(|| Room::new(&gpu, &plan, kv_type), |room| Ok(*room))?;
-        widen(&gpu, &mut room.slots, &plan);
-        let Room {
-            slots,
-            logits,
-            ranges,
-            mut ropes,
-            rows,
-            shares,
-            totals,
-            entries,
-            readback,
-            chooser,
-            layers,
-            work,
-            lanes: spare,
-        } = room;
-        for Rotation { rope, .. } in &mut ropes {
+        widen(&gpu, &mut room.buffers.slots, &plan);
+        let Room { mut buffers, readback, chooser, layers, work, lanes: spare } = room;
+        for Rotation { rope, .. } in &mut buffers.ropes {
             let factors = rope.factors.map(|factors| weights.vector(factors)).transpose()?;
             rope.frequencies = rope.scaled(factors).map_err(|error| match rope.factors {
                 Some(factors) => error.tensor(&plan.weight(factors).name),
@@ -140,14 +113,7 @@ impl Executor {
             plan,
             weights,
             gpu,
-            slots,
-            logits,
-            ranges,
-            ropes,
-            rows,
-            shares,
-            totals,
-            entries,
+            buffers,
             work,
             one: Program::default(),
             many: Program::default(),
@@ -170,27 +136,10 @@ impl Executor {
     }
 
     fn compile(&mut self) -> Result<()> {
-        let Executor { gpu, plan, weights, slots, ropes, rows, logits, ranges, shares, totals, .. } = &*self;
-        let (layers, step) = (&self.pool.layers, &self.entries);
+        let Executor { gpu, plan, weights, buffers, .. } = &*self;
+        let layers = &self.pool.layers;
         gpu.renounce();
-        let compile = |one| {
-            Compiler {
-                gpu,
-                plan,
-                weights,
-                slots,
-                layers,
-                ropes,
-                rows,
-                step,
-                logits,
-                ranges,
-                shares,
-                totals,
-                one,
-            }
-            .compile()
-        };
+        let compile = |one| Compiler { gpu, plan, weights, layers, buffers, one }.compile();
         (self.one, self.many) = (compile(true)?, compile(false)?);
         Ok(())
     }
@@ -198,7 +147,7 @@ impl Executor {
     /// Goes on with a plan that has the same weights, caches and states, but other ops. Drops the step in progress.
     pub fn set_plan(&mut self, plan: Plan) -> Result<()> {
         self.cancel();
-        widen(&self.gpu, &mut self.slots, &plan);
+        widen(&self.gpu, &mut self.buffers.slots, &plan);
         self.plan = plan;
         self.compile()?;
         for (number, lane) in std::mem::take(&mut self.lanes) {
@@ -290,10 +239,13 @@ impl Executor {
         }
         let pieces: usize = sequences.iter().map(|sequence| sequence.lanes.pieces.len()).sum();
         let entries = ALIGNMENT * (SEQUENCES + pieces) as u64;
-        if (rows.len() * 8) as u64 > self.rows.size() || entries > self.entries.size() || rows.is_empty() {
+        if (rows.len() * 8) as u64 > self.buffers.rows.size()
+            || entries > self.buffers.entries.size()
+            || rows.is_empty()
+        {
             return Err(Error::internal(format!("a step of {} rows cannot be run", rows.len())));
         }
-        self.gpu.write(&self.rows, 0, bytemuck::cast_slice(&rows));
+        self.gpu.write(&self.buffers.rows, 0, bytemuck::cast_slice(&rows));
         self.place(positions.iter().copied());
         self.prepare(rows.len(), sequences);
         Ok(())
@@ -301,7 +253,7 @@ impl Executor {
 
     /// Writes the angles of rows at these positions.
     fn place(&mut self, positions: impl Iterator<Item = usize> + Clone) {
-        for Rotation { rope, angles } in &self.ropes {
+        for Rotation { rope, angles } in &self.buffers.ropes {
             let pairs = rope.frequencies.len();
             self.angles.clear();
             for position in positions.clone() {
@@ -403,7 +355,7 @@ impl Executor {
     /// positions of the piece.
     fn tell(&self, entry: usize, rows: &Range<usize>, start: usize, turn: usize, piece: Range<usize>) {
         let words = [rows.start, rows.len(), start, turn, piece.start, piece.end].map(|value| value as u32);
-        self.gpu.write(&self.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
+        self.gpu.write(&self.buffers.entries, ALIGNMENT * entry as u64, bytemuck::cast_slice(&words));
     }
 }
 

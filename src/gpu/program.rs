@@ -3,6 +3,7 @@
 use super::call::{Call, Dispatch, Scope};
 use super::device::Gpu;
 use super::kernels::{self, Attend, Epilogue, Input, Product, Slot};
+use super::room::Buffers;
 use super::sequence::Layer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -35,20 +36,8 @@ pub struct Compiler<'a> {
     pub gpu: &'a Rc<Gpu>,
     pub plan: &'a Plan,
     pub weights: &'a Weights,
-    pub slots: &'a [Slot],
     pub layers: &'a [Layer],
-    pub ropes: &'a [Rotation],
-    /// Token and position of each row.
-    pub rows: &'a wgpu::Buffer,
-    /// The step's parameters.
-    pub step: &'a wgpu::Buffer,
-    pub logits: &'a Slot,
-    /// First row and end of what means are of.
-    pub ranges: &'a wgpu::Buffer,
-    /// What workgroups leave that share a head's keys.
-    pub shares: &'a wgpu::Buffer,
-    /// What attentions leave from piece to piece.
-    pub totals: &'a wgpu::Buffer,
+    pub buffers: &'a Buffers,
     /// Whether steps have one row of each sequence.
     pub one: bool,
 }
@@ -56,8 +45,9 @@ pub struct Compiler<'a> {
 impl Compiler<'_> {
     /// The program, with whatever can be fused fused.
     pub fn compile(&self) -> Result<Program> {
-        let ready =
-            |calls: Vec<Call>| calls.into_iter().map(|call| call.compile(self.gpu, self.step)).collect();
+        let ready = |calls: Vec<Call>| {
+            calls.into_iter().map(|call| call.compile(self.gpu, &self.buffers.entries)).collect()
+        };
         let [layers, states, head] = self.calls()?.map(ready);
         Ok(Program { layers, states, head })
     }
@@ -97,17 +87,17 @@ impl Compiler<'_> {
     }
 
     pub fn slot(&self, id: SlotId) -> &Slot {
-        &self.slots[id.0]
+        &self.buffers.slots[id.0]
     }
 
     /// An op by itself.
     fn op(&self, op: &Op) -> Result<Vec<Call>> {
         Ok(match *op {
             Op::Embed { table, scale, out } => {
-                kernels::embed(self.weights.matrix(table)?, scale, self.rows, self.slot(out))
+                kernels::embed(self.weights.matrix(table)?, scale, &self.buffers.rows, self.slot(out))
             }
             Op::AddRow { table, row, x } => {
-                kernels::add_row(self.weights.matrix(table)?, row, self.rows, self.slot(x))
+                kernels::add_row(self.weights.matrix(table)?, row, &self.buffers.rows, self.slot(x))
             }
             Op::Norm { norm, eps, width, x, out } => {
                 let (weight, bias) = match norm {
@@ -121,7 +111,7 @@ impl Compiler<'_> {
             }
             Op::MatMul { x, out, .. } => self.product(op, self.slot(x), self.slot(out), Epilogue::Store)?,
             Op::Rotate { rope, dim, x } => {
-                let (pairs, rotation) = (self.plan.ropes[rope.0].pairs, &self.ropes[rope.0]);
+                let (pairs, rotation) = (self.plan.ropes[rope.0].pairs, &self.buffers.ropes[rope.0]);
                 vec![kernels::rotate(
                     self.slot(x),
                     dim,
@@ -182,7 +172,7 @@ impl Compiler<'_> {
         let product = |part| Product { matrix, part, bias, out };
         let calls = |part| match self.one {
             true => kernels::products(self.gpu, input, &[product(part)], epilogue),
-            false => kernels::matmul(self.gpu, input.x, &product(part), epilogue),
+            false => kernels::matmul(self.gpu, input.x, &product(part), epilogue, self.weights.activations),
         };
         Ok(matrix.parts.iter().flat_map(calls).collect())
     }
@@ -193,7 +183,17 @@ impl Compiler<'_> {
         };
         let (layer, causal) = (&self.layers[cache], self.plan.causal);
         let (q, out) = (self.slot(q), self.slot(out));
-        Ok(Attend { layer, index: cache, heads, scale, softcap, causal, q, out, totals: self.totals })
+        Ok(Attend {
+            layer,
+            index: cache,
+            heads,
+            scale,
+            softcap,
+            causal,
+            q,
+            out,
+            totals: &self.buffers.totals,
+        })
     }
 
     /// What makes the states of the rows that are asked for, and their logits, or means of states.
@@ -201,7 +201,10 @@ impl Compiler<'_> {
         let (weight, x, softcap) = match self.plan.head {
             Head::Logits { weight, x, softcap } => (weight, x, softcap),
             Head::Hidden { x } | Head::Labels { x } => {
-                return Ok((vec![], vec![kernels::pool(self.slot(x), self.ranges, self.logits)]));
+                return Ok((
+                    vec![],
+                    vec![kernels::pool(self.slot(x), &self.buffers.ranges, &self.buffers.logits)],
+                ));
             }
         };
         let epilogue = softcap.map_or(Epilogue::Store, Epilogue::Softcap);
@@ -213,6 +216,6 @@ impl Compiler<'_> {
             Some(norm) => states = self.op(norm)?,
             None => {}
         }
-        Ok((states, self.parts(weight, None, &input, self.logits, epilogue)?))
+        Ok((states, self.parts(weight, None, &input, &self.buffers.logits, epilogue)?))
     }
 }

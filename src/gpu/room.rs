@@ -16,14 +16,14 @@ use crate::error::Result;
 use crate::plan::{Head, Plan};
 use std::rc::Rc;
 
-/// The buffers of a plan.
-pub struct Room {
+/// What a plan's programs are bound to, but for the memory of sequences.
+pub struct Buffers {
     pub slots: Vec<Slot>,
     /// Of an encoder means of states.
     pub logits: Slot,
     /// First row and end of what these are of.
     pub ranges: wgpu::Buffer,
-    /// Their frequencies are yet to be divided by factors.
+    /// Until there are weights, their frequencies are yet to be divided by factors.
     pub ropes: Vec<Rotation>,
     /// Token and position of each row, and above the position the number of its text.
     pub rows: wgpu::Buffer,
@@ -33,6 +33,11 @@ pub struct Room {
     pub totals: wgpu::Buffer,
     /// What kernels are told of a step: see `Executor::tell`.
     pub entries: wgpu::Buffer,
+}
+
+/// What is made for a plan.
+pub struct Room {
+    pub buffers: Buffers,
     pub readback: Readback,
     /// Of a model that has logits.
     pub chooser: Option<Chooser>,
@@ -93,21 +98,8 @@ impl Room {
         let lane = |extent| (extent, memory(gpu, &layers, &plan.states, extent));
         let lanes = [Extent::Positions(plan.context_length), Extent::Latest].map(lane).into();
         gpu.check()?;
-        Ok(Room {
-            slots,
-            logits,
-            ranges,
-            ropes,
-            rows,
-            shares,
-            totals,
-            entries,
-            readback,
-            chooser,
-            layers,
-            work,
-            lanes,
-        })
+        let buffers = Buffers { slots, logits, ranges, ropes, rows, shares, totals, entries };
+        Ok(Room { buffers, readback, chooser, layers, work, lanes })
     }
 
     /// Whether it is that of such a plan, but for slots that were added.
@@ -119,24 +111,9 @@ impl Room {
 
     /// Says which pipelines the plan's programs have, with weights of these shapes.
     pub fn announce(&self, gpu: &Rc<Gpu>, plan: &Plan, weights: &Weights) -> Result<()> {
-        let Room { slots, logits, ranges, ropes, rows, shares, totals, entries: step, layers, .. } = self;
-        [true, false].into_iter().try_for_each(|one| {
-            Compiler {
-                gpu,
-                plan,
-                weights,
-                slots,
-                layers,
-                ropes,
-                rows,
-                step,
-                logits,
-                ranges,
-                shares,
-                totals,
-                one,
-            }
-            .announce()
-        })
+        let Room { buffers, layers, .. } = self;
+        [true, false]
+            .into_iter()
+            .try_for_each(|one| Compiler { gpu, plan, weights, layers, buffers, one }.announce())
     }
 }

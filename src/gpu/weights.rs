@@ -23,8 +23,6 @@ pub struct Matrix {
     pub format: &'static Format,
     pub rows: usize,
     pub cols: usize,
-    /// How exactly it is multiplied with activations.
-    pub activations: Activations,
     pub parts: Vec<Part>,
 }
 
@@ -50,7 +48,7 @@ impl Matrix {
         cols: usize,
         buffer: impl Fn(u64) -> wgpu::Buffer,
     ) -> Result<Self> {
-        let mut matrix = Matrix { format, rows, cols, activations: Activations::Auto, parts: vec![] };
+        let mut matrix = Matrix { format, rows, cols, parts: vec![] };
         let pair = 4 * format.words_of(2 * matrix.units()) as u64;
         let most = gpu.largest_table() / pair * 2;
         if most == 0 {
@@ -65,16 +63,12 @@ impl Matrix {
         Ok(matrix)
     }
 
-    fn multiplied(self, activations: Activations) -> Self {
-        Matrix { activations, ..self }
-    }
-
     /// A copy of some rows: of a tensor that has the weights of several products.
     fn rows_from(&self, gpu: &Rc<Gpu>, first: usize, rows: usize) -> Result<Matrix> {
         if !first.is_multiple_of(2) {
             return Err(Error::unsupported_model("a part of the tensor begins in the middle of two rows"));
         }
-        let copy = Matrix::new(gpu, self.format, rows, self.cols)?.multiplied(self.activations);
+        let copy = Matrix::new(gpu, self.format, rows, self.cols)?;
         gpu.submit(|encoder| {
             for (from, to) in self.parts.iter().flat_map(|from| copy.parts.iter().map(move |to| (from, to))) {
                 let begin = from.first.max(first + to.first);
@@ -125,7 +119,6 @@ impl Matrix {
 /// Collects tensors while a file streams by.
 pub struct Loading {
     gpu: Rc<Gpu>,
-    activations: Activations,
     staging: Option<wgpu::Buffer>,
     reserved: HashMap<String, Rows>,
     room: Option<Box<Room>>,
@@ -146,10 +139,10 @@ enum Arrived {
 }
 
 impl Loading {
-    pub fn new(gpu: &Rc<Gpu>, activations: Activations) -> Self {
+    pub fn new(gpu: &Rc<Gpu>) -> Self {
         let gpu = Rc::clone(gpu);
         let (reserved, arriving, arrived) = Default::default();
-        Loading { gpu, activations, staging: None, reserved, room: None, ahead: 0, arriving, arrived }
+        Loading { gpu, staging: None, reserved, room: None, ahead: 0, arriving, arrived }
     }
 
     /// Where the weights go.
@@ -168,38 +161,22 @@ impl Loading {
     }
 
     /// Makes room for a plan with weights in `tensors`, and says which pipelines it takes, before their bytes have come.
-    pub fn prepare(&mut self, plan: &Plan, tensors: &[&TensorInfo], kv_type: KvType) -> Result<()> {
+    pub fn prepare(
+        &mut self,
+        plan: &Plan,
+        tensors: &[&TensorInfo],
+        kv_type: KvType,
+        activations: Activations,
+    ) -> Result<()> {
         tensors.iter().try_for_each(|tensor| self.reserve(tensor))?;
         let room = Room::new(&self.gpu, plan, kv_type)?;
-        room.announce(&self.gpu, plan, &self.outline(plan, tensors)?)?;
+        room.announce(&self.gpu, plan, &Weights::outline(&self.gpu, plan, tensors, activations)?)?;
         self.room = Some(Box::new(room));
         let is_ahead = |tensor: &&&TensorInfo| {
             !self.arriving.contains_key(&tensor.name) && !self.arrived.contains_key(&tensor.name)
         };
         self.ahead = tensors.iter().filter(is_ahead).count();
         Ok(())
-    }
-
-    /// Weights of the same shapes, without their bytes.
-    fn outline(&self, plan: &Plan, tensors: &[&TensorInfo]) -> Result<Weights> {
-        let gpu = &self.gpu;
-        let kinds: HashMap<&str, &TensorInfo> =
-            tensors.iter().map(|tensor| (tensor.name.as_str(), *tensor)).collect();
-        let nowhere = gpu.buffer(0);
-        let outline = |(weight, is_vector): (&plan::Weight, bool)| {
-            let kind = match kinds.get(weight.name.as_str()) {
-                Some(tensor) if tensor.rows() > 1 => tensor.kind,
-                _ if is_vector => return Ok(Arrived::Vector(vec![0.0; weight.cols])),
-                _ => TensorType::F32,
-            };
-            let Some(format) = Format::of(kind) else {
-                return Err(Error::internal("a format without kernels on the GPU was let pass"));
-            };
-            let matrix = Matrix::in_parts(gpu, format, weight.rows, weight.cols, |_| nowhere.clone())?;
-            Ok(Arrived::Matrix(matrix.multiplied(self.activations)))
-        };
-        let weights = plan.weights.iter().zip(plan.vectors()).map(outline).collect::<Result<_>>()?;
-        Ok(Weights { gpu: Rc::clone(gpu), weights, room: None })
     }
 
     /// Makes some pipelines with each tensor that begins, the last ones with the last.
@@ -278,13 +255,13 @@ impl Loading {
 
     fn rows(&self, tensor: &TensorInfo) -> Result<Rows> {
         let (rows, cols) = (size(tensor.rows())?, size(tensor.cols())?);
-        let matrix = Matrix::new(&self.gpu, format(tensor)?, rows, cols)?.multiplied(self.activations);
+        let matrix = Matrix::new(&self.gpu, format(tensor)?, rows, cols)?;
         let row_bytes = size(tensor.bytes)? / rows.max(1);
         Ok(Rows::new(matrix, row_bytes))
     }
 
-    /// The weights of `plan`; whatever else was collected is dropped.
-    pub fn finish(mut self, plan: &Plan) -> Result<Weights> {
+    /// The weights of `plan`, to be multiplied as exactly as this says; whatever else was collected is dropped.
+    pub fn finish(mut self, plan: &Plan, activations: Activations) -> Result<Weights> {
         let mut weights = Vec::with_capacity(plan.weights.len());
         for (weight, is_vector) in plan.weights.iter().zip(plan.vectors()) {
             let blame = |error: Error| error.tensor(&weight.name);
@@ -307,7 +284,7 @@ impl Loading {
         }
         self.staging.iter().for_each(wgpu::Buffer::destroy);
         self.gpu.check()?;
-        Ok(Weights { gpu: self.gpu, weights, room: self.room })
+        Ok(Weights { gpu: self.gpu, weights, activations, room: self.room })
     }
 
     /// A matrix of one row.
@@ -365,11 +342,38 @@ impl Arriving {
 pub struct Weights {
     pub gpu: Rc<Gpu>,
     weights: Vec<Arrived>,
+    /// How exactly activations are multiplied with them.
+    pub activations: Activations,
     /// What was made for the plan beside them.
     pub room: Option<Box<Room>>,
 }
 
 impl Weights {
+    /// Weights of the same shapes, without their bytes.
+    fn outline(
+        gpu: &Rc<Gpu>,
+        plan: &Plan,
+        tensors: &[&TensorInfo],
+        activations: Activations,
+    ) -> Result<Self> {
+        let kinds: HashMap<&str, &TensorInfo> =
+            tensors.iter().map(|tensor| (tensor.name.as_str(), *tensor)).collect();
+        let nowhere = gpu.buffer(0);
+        let outline = |(weight, is_vector): (&plan::Weight, bool)| {
+            let kind = match kinds.get(weight.name.as_str()) {
+                Some(tensor) if tensor.rows() > 1 => tensor.kind,
+                _ if is_vector => return Ok(Arrived::Vector(vec![0.0; weight.cols])),
+                _ => TensorType::F32,
+            };
+            let Some(format) = Format::of(kind) else {
+                return Err(Error::internal("a format without kernels on the GPU was let pass"));
+            };
+            Matrix::in_parts(gpu, format, weight.rows, weight.cols, |_| nowhere.clone()).map(Arrived::Matrix)
+        };
+        let weights = plan.weights.iter().zip(plan.vectors()).map(outline).collect::<Result<_>>()?;
+        Ok(Weights { gpu: Rc::clone(gpu), weights, activations, room: None })
+    }
+
     /// A matrix, or an error if the plan reads it as a vector.
     pub fn matrix(&self, id: WeightId) -> Result<&Matrix> {
         match &self.weights[id.0] {

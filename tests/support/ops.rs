@@ -48,7 +48,7 @@ impl Trial {
         let mut builder = Builder::new(&infos);
         let head = build(&mut builder);
         let plan = builder.finish(head, setting.context, setting.causal);
-        let mut loading = gpu::Loading::new(gpu, Activations::Auto);
+        let mut loading = gpu::Loading::new(gpu);
         for Table { info, bytes, .. } in tables {
             let mut offset = 0;
             for part in bytes.chunks(setting.chunk) {
@@ -56,7 +56,7 @@ impl Trial {
                 offset += part.len() as u64;
             }
         }
-        let weights = loading.finish(&plan).unwrap();
+        let weights = loading.finish(&plan, Activations::Auto).unwrap();
         let executor = gpu::Executor::new(plan, weights, setting.kv_type).unwrap();
         let executor = Executor::Gpu(Box::new(executor));
         let caches = (0..setting.sequences).map(|_| executor.new_cache()).collect();

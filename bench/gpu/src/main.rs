@@ -91,7 +91,7 @@ fn load(shape: &Shape, format: TensorType, mut loading: Loading) -> Result<Execu
 
 /// Counts what a token takes that the GPU chooses, and prints what that would take elsewhere.
 fn estimate(gpu: &Rc<Gpu>, shape: &Shape, format: TensorType) -> Result<()> {
-    let mut executor = load(shape, format, Loading::gpu(gpu, Activations::Auto))?;
+    let mut executor = load(shape, format, Loading::gpu(gpu))?;
     let mut cache = executor.new_cache();
     let greedy = Draw { top_k: 1, ..Draw::default() };
     executor.begin(&mut [(&mut cache, &[1])])?;
@@ -182,7 +182,7 @@ fn measure(
     settings: &Settings,
     ceiling: f64,
 ) -> Result<()> {
-    let mut executor = load(shape, format, Loading::gpu(gpu, Activations::Auto))?;
+    let mut executor = load(shape, format, Loading::gpu(gpu))?;
     let prompt: Vec<u32> = (0..settings.prompt as u32).map(|k| k * 97 % 1000).collect();
     // The driver compiles what is used first.
     let mut first = executor.new_cache();

@@ -114,7 +114,7 @@ impl Executor {
         if !self.plan.states.is_empty() && self.chooser.as_ref().is_some_and(Chooser::is_busy) {
             return Ok(false);
         }
-        self.gpu.write(&self.rows, 4, bytemuck::bytes_of(&(start as u32)));
+        self.gpu.write(&self.buffers.rows, 4, bytemuck::bytes_of(&(start as u32)));
         self.place([start].into_iter());
         self.prepare(1, vec![Sequence { rows: 0..1, start, turn: cache.turn, lanes: Lanes::of(cache) }]);
         Ok(true)
@@ -148,13 +148,13 @@ impl Executor {
         if rows.len() > HEAD_ROWS {
             return Err(Error::internal(format!("logits of {} rows at once", rows.len())));
         }
-        let source = self.logits.clone();
+        let source = self.buffers.logits.clone();
         self.result(&source, 0, Wanted::Logits(rows), out)
     }
 
     /// The hidden states of some rows of the last step, in the same way.
     pub fn hidden(&mut self, rows: Range<usize>, out: &mut Vec<f32>) -> Result<bool> {
-        let source = self.slots[self.plan.head.slot().0].clone();
+        let source = self.buffers.slots[self.plan.head.slot().0].clone();
         self.result(&source, rows.start, Wanted::States(rows), out)
     }
 
@@ -167,9 +167,9 @@ impl Executor {
         if !self.readback.is_under_way() {
             let words: Vec<[u32; 2]> =
                 ranges.iter().map(|range| [range.start as u32, range.end as u32]).collect();
-            self.gpu.write(&self.ranges, 0, bytemuck::cast_slice(&words));
+            self.gpu.write(&self.buffers.ranges, 0, bytemuck::cast_slice(&words));
         }
-        let source = self.logits.clone();
+        let source = self.buffers.logits.clone();
         self.result(&source, 0, Wanted::Means { ranges: ranges.len(), normalize }, out)
     }
 

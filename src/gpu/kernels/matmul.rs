@@ -12,7 +12,7 @@ use crate::cpu::Activations;
 use crate::gpu::call::{Call, Constants, When};
 use crate::gpu::device::Gpu;
 use crate::gpu::features::{Extension, Features};
-use crate::gpu::weights::Matrix;
+use crate::gpu::formats::Format;
 use serde::{Deserialize, Serialize};
 
 /// Outputs of a workgroup.
@@ -77,8 +77,8 @@ impl Tile {
 
     /// The form that was found the fastest, else the one that costs no accuracy that anybody would see. Weights that were
     /// not rounded to a few bits are not rounded here either.
-    fn of(gpu: &Gpu, matrix: &Matrix) -> Self {
-        if matrix.format.is_float() || matrix.activations != Activations::Auto {
+    fn of(gpu: &Gpu, format: &Format, activations: Activations) -> Self {
+        if format.is_float() || activations == Activations::Full {
             return Tile::Plain;
         }
         let default = if gpu.features().f16 { Tile::Half } else { Tile::Plain };
@@ -109,13 +109,21 @@ impl Tile {
 }
 
 /// The product of all rows with a matrix, or a part of one: few rows have calls of their own.
-pub fn matmul(gpu: &Gpu, x: &Slot, product: &Product, epilogue: Epilogue) -> Vec<Call> {
+pub fn matmul(
+    gpu: &Gpu,
+    x: &Slot,
+    product: &Product,
+    epilogue: Epilogue,
+    activations: Activations,
+) -> Vec<Call> {
     if gpu.is_software() {
         // There workgroup memory is no faster than other memory, and barriers cost more than both.
         return vec![many(gpu, x, product, epilogue)];
     }
     let mut calls = few(gpu, x, product, epilogue);
-    calls.push(tiled(Tile::of(gpu, product.matrix), x, product, epilogue).when(When::Many));
+    calls.push(
+        tiled(Tile::of(gpu, product.matrix.format, activations), x, product, epilogue).when(When::Many),
+    );
     calls
 }
 

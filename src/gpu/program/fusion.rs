@@ -201,10 +201,11 @@ fn attention(compiler: &Compiler, at: usize) -> Result<Found> {
         None => None,
     };
     let rotation = rotations.map(|(rope, _)| {
-        let rotation = &compiler.ropes[rope.0];
+        let rotation = &compiler.buffers.ropes[rope.0];
         (compiler.plan.ropes[rope.0].pairs, rotation.rope.frequencies.len(), &rotation.angles)
     });
     let fused = Fused { k: compiler.slot(k), v: compiler.slot(v), norms, rotation };
-    let calls = kernels::attend_fused(compiler.gpu, &compiler.attention(attend)?, &fused, compiler.shares);
+    let calls =
+        kernels::attend_fused(compiler.gpu, &compiler.attention(attend)?, &fused, &compiler.buffers.shares);
     Ok(Some((end - at, calls)))
 }
