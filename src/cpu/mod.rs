@@ -166,7 +166,7 @@ impl Executor {
         if self.plan.causal { remaining.min(STEP_TOKENS) } else { remaining }
     }
 
-    /// Computes with the leader of `team`, and for now on one thread.
+    /// Computes with the leader of `team`, on one thread until [`Self::set_threads`] says otherwise.
     pub fn set_team(&mut self, team: Team) -> Result<()> {
         self.team = team;
         self.set_threads(1)

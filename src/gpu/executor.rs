@@ -4,7 +4,7 @@ use super::call::{ALIGNMENT, Dispatch, Scope};
 use super::choice::Chooser;
 pub use super::demand::step_rows;
 use super::device::Gpu;
-use super::kernels::{self, Slot};
+use super::kernels;
 use super::program::{Compiler, Program, Rotation};
 use super::readback::{Readback, Signal};
 use super::room::{Buffers, Memory, Room, widen};

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::gpu::fault::out_of_memory;
 use crate::gpu::readback::Signal;
 use crate::gpu::room::{Memory, memory};
-use crate::gpu::sequence::{Cache, Extent, Lane, Piece, half_bytes};
+use crate::gpu::sequence::{Cache, Extent, Lane, Layer, Piece, Pool, half_bytes};
 use std::rc::Rc;
 
 /// The memory of a lane.
@@ -32,6 +32,34 @@ impl Bound {
     fn destroy(&self) {
         self.memory.iter().flatten().flatten().for_each(wgpu::Buffer::destroy);
     }
+}
+
+/// A buffer and a place in it, another one and the place there, and how many bytes go from the one to the other.
+type Copied<'a> = (&'a wgpu::Buffer, u64, &'a wgpu::Buffer, u64, u64);
+
+/// The layers, or states, that both lanes have, with their buffers there.
+fn both<'a, T>(
+    all: &'a [T],
+    from: &'a [Option<wgpu::Buffer>],
+    to: &'a [Option<wgpu::Buffer>],
+) -> impl Iterator<Item = (&'a T, &'a wgpu::Buffer, &'a wgpu::Buffer)> {
+    let buffers = from.iter().zip(to).map(|(from, to)| from.as_ref().zip(to.as_ref()));
+    all.iter().zip(buffers).filter_map(|(of, buffers)| buffers.map(|(from, to)| (of, from, to)))
+}
+
+/// The first `len` positions of all heads of a layer, between buffers with room for so many positions.
+fn heads<'a>(
+    layer: &Layer,
+    from: &'a wgpu::Buffer,
+    to: &'a wgpu::Buffer,
+    rooms: [usize; 2],
+    len: usize,
+) -> impl Iterator<Item = Copied<'a>> {
+    let layer = *layer;
+    (0..2 * layer.heads).map(move |head| {
+        let [(at, bytes), (to_at, _)] = rooms.map(|room| layer.place(head, room, len));
+        (from, at, to, to_at, bytes)
+    })
 }
 
 impl Lanes {
@@ -68,47 +96,49 @@ impl Executor {
         if cache.is_lost() {
             return Err(out_of_memory());
         }
-        let number = cache.latest().number;
-        let from = self.lanes.remove(&number);
-        let made = self.fill(fork.latest(), |executor, to| {
-            let Some(from) = &from else { return };
-            let ([rings, states], [new_rings, new_states]) = (&from.memory, &to.memory);
+        let made = self.fill_from(cache.latest().number, fork.latest(), |pool, from, to| {
             let mut copies = vec![];
-            for (layer, (from, to)) in executor.pool.layers.iter().zip(rings.iter().zip(new_rings)) {
-                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
+            for (layer, from, to) in both(&pool.layers, &from[0], &to[0]) {
                 for (_, capacity, len) in cache.stored(layer) {
-                    copies.extend((0..2 * layer.heads).map(|head| {
-                        let (at, len) = layer.place(head, capacity, len);
-                        (from, at, to, at, len)
-                    }));
+                    copies.extend(heads(layer, from, to, [capacity; 2], len));
                 }
             }
-            for (len, (from, to)) in executor.pool.states.iter().zip(states.iter().zip(new_states)) {
-                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
+            for (len, from, to) in both(&pool.states, &from[1], &to[1]) {
                 let (at, len) = (cache.turn as u64 * half_bytes(*len), half_bytes(*len));
                 copies.push((from, at, to, at, len));
             }
-            executor.copy(&copies);
+            copies
         });
-        self.lanes.extend(from.map(|from| (number, from)));
         match made.outcome() {
             Some(false) => Err(self.lacking()),
             _ => self.gpu.check().map(|()| fork),
         }
     }
 
-    /// Copies parts of buffers to others.
-    fn copy(&self, copies: &[(&wgpu::Buffer, u64, &wgpu::Buffer, u64, u64)]) {
-        let copies: Vec<_> = copies.iter().filter(|(.., len)| *len > 0).collect();
-        if copies.is_empty() {
-            return;
-        }
-        self.gpu.submit(|encoder| {
-            for (from, at, to, to_at, len) in copies {
-                encoder.copy_buffer_to_buffer(from, *at, to, *to_at, *len);
-                self.gpu.count(|counts| counts.copied += len);
+    /// Fills a lane with copies of what lane `number` has.
+    fn fill_from(
+        &mut self,
+        number: usize,
+        lane: &Lane,
+        copies: impl for<'a> FnOnce(&'a Pool, &'a Memory, &'a Memory) -> Vec<Copied<'a>>,
+    ) -> Signal {
+        let from = self.lanes.remove(&number);
+        let made = self.fill(lane, |executor, to| {
+            let Some(from) = &from else { return };
+            let mut copies = copies(&executor.pool, &from.memory, &to.memory);
+            copies.retain(|(.., len)| *len > 0);
+            if copies.is_empty() {
+                return;
             }
+            executor.gpu.submit(|encoder| {
+                for (from, at, to, to_at, len) in copies {
+                    encoder.copy_buffer_to_buffer(from, at, to, to_at, len);
+                    executor.gpu.count(|counts| counts.copied += len);
+                }
+            });
         });
+        self.lanes.extend(from.map(|from| (number, from)));
+        made
     }
 
     /// Sees to it that a sequence has a lane to go on in.
@@ -118,22 +148,11 @@ impl Executor {
         let (Extent::Positions(capacity), Extent::Positions(room)) = (old.extent, lane.extent) else {
             return;
         };
-        let (len, source) = (cache.len() - from, self.lanes.remove(&old.number));
-        self.fill(lane, |executor, to| {
-            let Some(source) = &source else { return };
-            let buffers = source.memory[0].iter().zip(&to.memory[0]);
-            let mut copies = vec![];
-            for (layer, (from, to)) in executor.pool.layers.iter().zip(buffers) {
-                let Some((from, to)) = from.as_ref().zip(to.as_ref()) else { continue };
-                copies.extend((0..2 * layer.heads).map(|head| {
-                    let ((at, len), (to_at, _)) =
-                        (layer.place(head, capacity, len), layer.place(head, room, len));
-                    (from, at, to, to_at, len)
-                }));
-            }
-            executor.copy(&copies);
+        let len = cache.len() - from;
+        self.fill_from(old.number, lane, |pool, from, to| {
+            let layers = both(&pool.layers, &from[0], &to[0]);
+            layers.flat_map(|(layer, from, to)| heads(layer, from, to, [capacity, room], len)).collect()
         });
-        self.lanes.extend(source.map(|source| (old.number, source)));
     }
 
     /// Frees the memory of sequences that have ended, but for one that the next sequence takes.
