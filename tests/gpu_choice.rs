@@ -73,6 +73,14 @@ fn kinds() -> Vec<Options> {
         Options { min_p: 0.2, temperature: 3.0, ..open.clone() },
         Options { logit_bias: [(3, 9.0), (5, -100.0)].into(), ..open.clone() },
         Options { repeat_penalty: 1.3, frequency_penalty: 0.4, presence_penalty: 0.3, ..open.clone() },
+        // Beyond those that are ranked, one by one.
+        Options { top_k: 65, ..open.clone() },
+        Options { top_k: 0, ..open.clone() },
+        Options { top_k: 0, top_p: 0.7, temperature: 2.5, ..open.clone() },
+        Options { top_k: 3000, top_p: 0.99, temperature: 4.0, ..open.clone() },
+        Options { top_k: 0, min_p: 0.02, temperature: 3.0, ..open.clone() },
+        Options { top_k: 1000, top_p: 0.9, min_p: 0.01, temperature: 4.0, ..open.clone() },
+        Options { top_k: 0, repeat_penalty: 1.3, logit_bias: [(3, 9.0), (5, -100.0)].into(), ..open.clone() },
         open,
     ]
 }
@@ -126,7 +134,7 @@ fn the_gpu_chooses_what_the_sampler_chooses() {
                 step(&mut executor, &mut cache);
                 assert!(executor.logits(0..1, &mut logits).unwrap());
                 let want = sampled(&mut sampler, &mut logits, mask);
-                let draw = other.parameters(0).expect("a draw among the 64 first");
+                let draw = other.parameters(0);
                 let adjustments = other.adjustments(vocabulary);
                 let first = turn == 0 && draw.adjusts;
                 let got = choice(&mut executor, &draw, first.then_some(adjustments.as_slice()), mask);
@@ -139,7 +147,7 @@ fn the_gpu_chooses_what_the_sampler_chooses() {
 }
 
 /// All equal, or sums beyond what f32 can hold, which are infinite or no numbers: a token of the vocabulary comes out,
-/// the first of equals.
+/// of equals that which the sampler takes.
 #[test]
 fn odd_logits_are_chosen_from_too() {
     let gpu = open();
@@ -148,10 +156,13 @@ fn odd_logits_are_chosen_from_too() {
         let (mut executor, mut cache) = logits_of(&gpu, vocabulary, &vec![value; vocabulary * COLS]);
         for options in kinds() {
             step(&mut executor, &mut cache);
-            let draw = Sampler::new(&options, &[], 0).parameters(0).unwrap();
+            let mut sampler = Sampler::new(&options, &[], 0);
+            let draw = sampler.parameters(0);
             let token = choice(&mut executor, &Draw { adjusts: false, ..draw.clone() }, None, None);
             assert!((token as usize) < vocabulary, "{value}: {token}");
-            assert!(value != 0.0 || draw.top_k != 1 || token == 0, "{value}: {token}");
+            if value == 0.0 && !draw.adjusts {
+                assert_eq!(token, sampler.sample(&mut vec![value; vocabulary]), "{options:?}");
+            }
             cache = executor.new_cache();
         }
     }
@@ -176,7 +187,7 @@ fn a_mask_holds_where_logits_are_no_numbers() {
         for of in [&[0][..], &[1], &[0, 1], &[1, 2], &[0, 1, 2]] {
             let mask = mask(vocabulary, |token| token > 40 && of.contains(&(token % 3)));
             let mut sampler = Sampler::new(&options, &[], 0);
-            let (draw, adjustments) = (sampler.parameters(0).unwrap(), sampler.adjustments(vocabulary));
+            let (draw, adjustments) = (sampler.parameters(0), sampler.adjustments(vocabulary));
             step(&mut executor, &mut cache);
             assert!(executor.logits(0..1, &mut logits).unwrap());
             let want = sampler.sample_among(&mut logits, &mask);
@@ -275,7 +286,7 @@ fn answers_are_those_that_the_host_would_choose() {
 
 /// Exact counts of a token: the host writes what it knows of the next step, and reads the token.
 #[test]
-fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
+fn a_chosen_token_costs_four_bytes_and_few_dispatches() {
     let gpu = open();
     for (name, of_layer) in [("llama-0", 5), ("gemma3-0", 7)] {
         let mut model = load_fixture_on(&gpu, &format!("tiny/{name}.gguf"));
@@ -284,26 +295,34 @@ fn a_chosen_token_costs_four_bytes_and_two_dispatches() {
         let pairs = plan.ropes.iter().map(|rope| rope.frequencies.len()).sum::<usize>();
         let Head::Logits { weight, .. } = plan.head else { panic!("{name} is a decoder") };
         let allowed = vec![u32::MAX; plan.weight(weight).rows.div_ceil(32)];
-        let options = Options { temperature: 0.0, ..Options::default() };
-        let sampler = Sampler::new(&options, &[], 1);
+        let [greedy, open] = [(0.0, 40), (1.0, 0)].map(|(temperature, top_k)| {
+            Sampler::new(&Options { temperature, top_k, ..Options::default() }, &[], 1).parameters(0)
+        });
         let mut cache = model.executor.new_cache();
         step(&mut model.executor, &mut cache);
-        let draw = sampler.parameters(0).unwrap();
-        assert!(model.executor.choose(0, &draw, None, None).unwrap());
-        // A form costs a submit, for the mask comes after the step was begun, and the mask.
-        for mask in [None, Some(allowed.as_slice())].into_iter().cycle().take(6) {
+        // So that all is compiled.
+        for draw in [&open, &greedy] {
+            assert!(model.executor.choose(0, draw, None, None).unwrap());
+            assert!(model.executor.chosen().unwrap().is_some());
+        }
+        assert!(model.executor.choose(0, &greedy, None, None).unwrap());
+        // A form costs a submit, for the mask comes after the step was begun, and the mask. A draw among all tokens costs
+        // a dispatch.
+        let masks = [None, Some(allowed.as_slice())].into_iter().cycle();
+        for (mask, draw) in masks.zip([&greedy, &greedy, &open, &open].into_iter().cycle()).take(8) {
             let before = gpu.counts();
             if mask.is_some() {
                 assert!(model.executor.go_on(&mut cache).unwrap());
-                assert!(model.executor.choose(0, &draw, None, mask).unwrap());
+                assert!(model.executor.choose(0, draw, None, mask).unwrap());
             } else {
-                assert!(model.executor.follow(&mut cache, &draw).unwrap());
+                assert!(model.executor.follow(&mut cache, draw).unwrap());
             }
             assert!(model.executor.chosen().unwrap().is_some());
             let after = gpu.counts();
             let submits = 1 + u64::from(mask.is_some());
             // Beside the layers: the embedding, the head with the last norm, the blocks' maxima, the choice.
-            assert_eq!(after.dispatches - before.dispatches, (of_layer * layers + 4) as u64, "{name}");
+            let dispatches = of_layer * layers + 4 + usize::from(draw.top_k == 0);
+            assert_eq!(after.dispatches - before.dispatches, dispatches as u64, "{name}");
             assert_eq!(after.submits - before.submits, submits, "{name}");
             assert_eq!(after.passes - before.passes, submits, "{name}");
             assert_eq!(after.read - before.read, 4, "{name}");

@@ -127,6 +127,7 @@ pub struct Call {
     scope: Scope,
     in_pieces: bool,
     when: When,
+    rare: bool,
     extensions: Vec<Extension>,
     weights: u64,
 }
@@ -144,6 +145,7 @@ impl Call {
             scope: Scope::Step,
             in_pieces: false,
             when: When::Always,
+            rare: false,
             extensions: vec![],
             weights: 0,
         }
@@ -220,6 +222,13 @@ impl Call {
 
     pub fn when(mut self, when: When) -> Self {
         self.when = when;
+        self.rare |= when.is_rare();
+        self
+    }
+
+    /// Says that most generations do without it.
+    pub fn rare(mut self) -> Self {
+        self.rare = true;
         self
     }
 
@@ -270,13 +279,13 @@ impl Call {
     /// Says which pipeline it needs, which is made when there is time for it.
     pub fn announce(&self, gpu: &Gpu) -> Rc<Pipeline> {
         let written: Vec<bool> = self.bindings.iter().map(|binding| binding.writes).collect();
-        gpu.pipeline(self.label, self.source(), &written, self.when.is_rare())
+        gpu.pipeline(self.label, self.source(), &written, self.rare)
     }
 
     /// Makes its pipeline, unless that is rarely needed, and its parameters.
     pub fn compile(self, gpu: &Rc<Gpu>, step: &wgpu::Buffer) -> Dispatch {
         let pipeline = self.announce(gpu);
-        if !self.when.is_rare() {
+        if !self.rare {
             gpu.made(&pipeline);
         }
         let bytes: Vec<u8> = self

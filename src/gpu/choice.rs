@@ -7,6 +7,7 @@ use super::readback::{Readback, Signal};
 use crate::error::Result;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::slice;
 
 /// Choices that may be on their way at first: one is computed while the next is made ready.
 const AHEAD: usize = 2;
@@ -16,7 +17,7 @@ const MOST_AHEAD: usize = 16;
 /// How a token is drawn. Names and meanings are those of a generation's options.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Draw {
-    /// At most [`Draw::MOST_TOP_K`], and not 0.
+    /// 0 is no limit.
     pub top_k: u32,
     pub temperature: f32,
     pub top_p: f32,
@@ -32,7 +33,10 @@ pub struct Draw {
 }
 
 impl Draw {
-    pub const MOST_TOP_K: u32 = kernels::MOST_CANDIDATES as u32;
+    /// Whether its tokens are too many to be ranked.
+    fn is_wide(&self) -> bool {
+        !(1..=kernels::MOST_RANKED).contains(&(self.top_k as usize))
+    }
 
     fn words(&self, mask: Option<&[u32]>) -> [u32; 10] {
         let Draw { top_k, temperature, top_p, min_p, seed, step, .. } = *self;
@@ -54,7 +58,11 @@ pub fn lowest(mask: &[u32]) -> Option<u32> {
 /// What a choice takes, and the choices that are on their way to the host.
 pub struct Chooser {
     gpu: Rc<Gpu>,
-    pub dispatches: Vec<Dispatch>,
+    maxima: Dispatch,
+    narrow: Dispatch,
+    wide: [Dispatch; 2],
+    /// Whether the next choice is such a one.
+    is_wide: bool,
     vocabulary: usize,
     draw: wgpu::Buffer,
     adjustments: wgpu::Buffer,
@@ -74,6 +82,7 @@ impl Chooser {
         let mask = gpu.buffer(4 * logits.width.div_ceil(32) as u64);
         let maxima = gpu.buffer(4 * kernels::blocks(logits.width) as u64);
         let candidates = gpu.buffer(kernels::CANDIDATES_BYTES);
+        let bins = gpu.buffer(kernels::BINS_BYTES);
         let buffers = Choose {
             logits,
             draw: &draw,
@@ -81,19 +90,30 @@ impl Chooser {
             mask: &mask,
             maxima: &maxima,
             candidates: &candidates,
+            bins: &bins,
             tokens,
         };
-        let dispatches = kernels::choose(&buffers).map(|call| call.compile(gpu, step)).into();
-        let readbacks = (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect();
-        let (gpu, tokens, under_way) = (Rc::clone(gpu), tokens.clone(), VecDeque::new());
-        let (vocabulary, ahead) = (logits.width, AHEAD);
-        Chooser { gpu, dispatches, vocabulary, draw, adjustments, mask, tokens, readbacks, under_way, ahead }
+        Chooser {
+            maxima: kernels::maxima(&buffers).compile(gpu, step),
+            narrow: kernels::choose(&buffers).compile(gpu, step),
+            wide: kernels::draw(&buffers).map(|call| call.compile(gpu, step)),
+            is_wide: false,
+            gpu: Rc::clone(gpu),
+            vocabulary: logits.width,
+            tokens: tokens.clone(),
+            readbacks: (0..MOST_AHEAD).map(|_| Readback::new(gpu, 4)).collect(),
+            under_way: VecDeque::new(),
+            ahead: AHEAD,
+            draw,
+            adjustments,
+            mask,
+        }
     }
 
     /// Bytes of what it takes for a vocabulary.
     pub fn bytes(vocabulary: usize) -> u64 {
         let words = 2 * vocabulary + kernels::blocks(vocabulary) + vocabulary.div_ceil(32);
-        4 * words as u64 + kernels::CANDIDATES_BYTES
+        4 * words as u64 + kernels::CANDIDATES_BYTES + kernels::BINS_BYTES
     }
 
     /// Whether so many choices are under way as should be.
@@ -107,13 +127,20 @@ impl Chooser {
     }
 
     /// Has the next choice made so, among the tokens of `mask` if there is one. What a mask does not name is not allowed.
-    pub fn prepare(&self, draw: &Draw, mask: Option<&[u32]>) {
+    pub fn prepare(&mut self, draw: &Draw, mask: Option<&[u32]>) {
+        self.is_wide = draw.is_wide();
         self.gpu.write(&self.draw, 0, bytemuck::cast_slice(&draw.words(mask)));
         if let Some(mask) = mask {
             let mut words = mask.to_vec();
             words.resize(self.vocabulary.div_ceil(32), 0);
             self.gpu.write(&self.mask, 0, bytemuck::cast_slice(&words));
         }
+    }
+
+    /// What makes the choice.
+    pub fn dispatches(&self) -> [&[Dispatch]; 2] {
+        let choice = if self.is_wide { &self.wide[..] } else { slice::from_ref(&self.narrow) };
+        [slice::from_ref(&self.maxima), choice]
     }
 
     /// Sets biases, and for tokens that have occurred one more than how often they have in the answer.

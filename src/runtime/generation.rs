@@ -347,9 +347,11 @@ impl Generation {
 
     /// Has the executor choose the token after row `row`, if it can do it as the options want: what comes then.
     fn choose(&self, executor: &mut Executor, row: usize) -> Result<Option<Stage>> {
-        let Some(draw) = self.sampler.parameters(0).filter(|_| self.logprobs.is_none()) else {
+        // Probabilities are told of the logits.
+        if self.logprobs.is_some() {
             return Ok(None);
-        };
+        }
+        let draw = self.sampler.parameters(0);
         // It has counted the tokens that it has chosen itself.
         let told = !draw.adjusts || executor.is_chosen_for(&self.cache);
         let adjustments = (!told).then(|| self.sampler.adjustments(self.vocabulary));
@@ -375,8 +377,7 @@ impl Generation {
             if self.answer.len() + ahead >= self.limit || self.cache.len() == executor.plan().context_length {
                 return Ok(());
             }
-            let draw = self.sampler.parameters(ahead);
-            if !draw.map_or(Ok(false), |draw| executor.follow(&mut self.cache, &draw))? {
+            if !executor.follow(&mut self.cache, &self.sampler.parameters(ahead))? {
                 return Ok(());
             }
         }

@@ -68,12 +68,11 @@ impl Sampler {
         self.step += 1;
     }
 
-    /// How an executor draws the token that comes after `ahead` others that are not known yet, if it can.
-    pub fn parameters(&self, ahead: usize) -> Option<Draw> {
+    /// How an executor draws the token that comes after `ahead` others that are not known yet.
+    pub fn parameters(&self, ahead: usize) -> Draw {
         let options = &self.options;
-        let top_k = if options.temperature == 0.0 { 1 } else { options.top_k };
-        (1..=Draw::MOST_TOP_K).contains(&top_k).then(|| Draw {
-            top_k,
+        Draw {
+            top_k: if options.temperature == 0.0 { 1 } else { options.top_k },
             temperature: options.temperature,
             top_p: options.top_p,
             min_p: options.min_p,
@@ -83,7 +82,7 @@ impl Sampler {
             frequency_penalty: options.frequency_penalty,
             presence_penalty: options.presence_penalty,
             adjusts: self.penalizes() || !options.logit_bias.is_empty(),
-        })
+        }
     }
 
     /// Of each token of a vocabulary its bias, and one more than how often it has occurred in the answer, or 0 if it

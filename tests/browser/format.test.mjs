@@ -74,8 +74,12 @@ test("on WebGPU answers have the same form, and no logits are read", { timeout: 
   const { answers, reads } = await run(page, async ({ load }) => {
     const schema = { type: "object", properties: { name: { type: "string", maxLength: 9 }, age: { type: "integer" } }, required: ["name", "age"] };
     const formats = [{ regex: /[a-z]{12}( [A-Z0-9]+){3}/ }, { schema }, { choices: ["yes", "no", "not at all"] }];
-    const chosen = [{ temperature: 0, repeatPenalty: 1.3 }, { temperature: 1, topK: 30, seed: 4, logitBias: { 40: 2 } }];
-    // Such draws are the host's.
+    const chosen = [
+      { temperature: 0, repeatPenalty: 1.3 },
+      { temperature: 1, topK: 30, seed: 4, logitBias: { 40: 2 } },
+      { temperature: 2, topK: 0, topP: 0.9, minP: 0.01, seed: 5 },
+    ];
+    // Likelihoods are told of logits: that is the host's.
     const told = [{ temperature: 0, logprobs: 1 }];
     let sizes = [];
     new BroadcastChannel("reads").onmessage = ({ data }) => sizes.push(data);

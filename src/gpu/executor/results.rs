@@ -229,13 +229,13 @@ impl Executor {
         // A head of few rows is cheaper one by one.
         let head = if rows.len() == 1 { &self.one } else { &self.many };
         let head: [&[Dispatch]; 2] = if there { [&[], &[]] } else { [&head.states, &head.head] };
-        let choice = self.chooser.as_ref().map_or(&[][..], |chooser| &chooser.dispatches);
+        let choice = self.chooser.as_ref().map_or([&[][..]; 2], Chooser::dispatches);
         let after: Vec<&[Dispatch]> = match wanted {
             Wanted::Nothing => vec![],
             Wanted::States(_) => vec![&self.many.states],
             Wanted::Means { .. } => vec![&self.many.head],
             Wanted::Logits(_) | Wanted::Head(_) => head.to_vec(),
-            Wanted::Choice(_) => [&head[..], &[choice]].concat(),
+            Wanted::Choice(_) => [head, choice].concat(),
         };
         let submitted = self.gpu.submit(|encoder| {
             {

@@ -29,3 +29,6 @@ fn key(value: f32) -> u32 {
   let ordered = select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
   return select(ordered, 0u, (bits & 0x7fffffffu) > 0x7f800000u);
 }
+
+// The key of the lowest number: what comes before it is -∞, no number, or not allowed.
+const LOWEST = 0x00800000u;

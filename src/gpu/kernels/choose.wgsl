@@ -3,9 +3,6 @@
 
 const THREADS = 256u;
 const MOST = $MOSTu;
-// The key of the lowest number: what comes before it is -∞, no number, or not allowed.
-const LOWEST = 0x00800000u;
-
 var<workgroup> bins: array<atomic<u32>, 16>;
 var<workgroup> blocks: array<u32, MOST>;
 var<workgroup> found: atomic<u32>;
@@ -47,13 +44,6 @@ fn precedes(a: u32, b: u32) -> bool {
   return x > y || (x == y && a < b);
 }
 
-// PCG-RXS-M-XS of 32 bits, as `runtime::random` has it.
-fn hash(x: u32) -> u32 {
-  let state = x * 747796405u + 2891336453u;
-  let word = ((state >> ((state >> 28u) + 4u)) ^ state) * 277803737u;
-  return (word >> 22u) ^ word;
-}
-
 fn weight(rank: u32) -> f32 {
   return exp((logits[ranked[rank]] - logits[ranked[0]]) / draw[0].temperature);
 }
@@ -74,7 +64,7 @@ fn drawn(size: u32) -> u32 {
     sum += next;
     kept += 1u;
   }
-  var left = f32(hash(hash(draw[0].step) ^ draw[0].seed) >> 8u) / 16777216.0 * sum;
+  var left = f32(random()) / 16777216.0 * sum;
   for (var i = 0u; i + 1u < kept; i += 1u) {
     left -= weight(i);
     if (left < 0.0) {
@@ -131,8 +121,5 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (draw[0].temperature > 0.0 && all > 0u) {
     token = drawn(min(k, all));
   }
-  tokens[0] = token;
-  if ((draw[0].flags & 1u) != 0u) {
-    adjustments[token].y = max(adjustments[token].y, 1.0) + 1.0;
-  }
+  pick(token);
 }

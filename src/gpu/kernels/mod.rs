@@ -19,7 +19,7 @@ mod store;
 
 pub use attend::{Attend, Fused, attend, attend_fused, share_bytes, total_bytes};
 pub use attend_tiled::attend_tiled;
-pub use choose::{CANDIDATES_BYTES, Choose, MOST as MOST_CANDIDATES, blocks, choose};
+pub use choose::{BINS_BYTES, CANDIDATES_BYTES, Choose, MOST as MOST_RANKED, blocks, choose, draw, maxima};
 pub use convolve::convolve;
 pub use delta_rule::{DeltaRule, delta_rule};
 pub use elementwise::{activate, add, gate, scale};
