@@ -49,7 +49,7 @@ macro_rules! formats {
             at: $at,
             odd: $odd,
             numbers: $numbers,
-            unpack: include_str!(concat!("kernels/formats/", $file, ".wgsl")),
+            unpack: wgsl!("formats/", $file),
         }),*];
     };
 }
@@ -124,7 +124,7 @@ impl Format {
 }
 
 /// What all formats' WGSL uses.
-pub const COMMON: &str = include_str!("kernels/formats/common.wgsl");
+pub const COMMON: &str = wgsl!("formats/common");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,13 @@
 //! sequence, and one with tiled products for all others. A step is one command buffer with one compute pass; nothing
 //! is created for it. Weights lie in buffers as their bytes came, rearranged by a shader ([`weights`]).
 
+/// The text of a kernel's file, without its comments: see `build.rs`.
+macro_rules! wgsl {
+    ($($name:literal),*) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $($name,)* ".wgsl"))
+    };
+}
+
 mod call;
 mod choice;
 mod demand;

@@ -112,7 +112,7 @@ impl Layer {
     pub fn source(&self) -> String {
         let Packing { block, words, pack, unpack } = self.packing();
         let slot = self.window.map_or("(p - now.origin)".to_owned(), |_| format!("(p % {}u)", self.capacity));
-        include_str!("kernels/kv.wgsl")
+        wgsl!("kv")
             .replace("$DIM", &self.dim.to_string())
             .replace("$FOURS", &self.fours().to_string())
             .replace("$WORDS", &words.to_string())

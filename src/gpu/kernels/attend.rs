@@ -21,8 +21,8 @@ const MOST_THREADS: usize = 256;
 /// Workgroups that share the keys of a head where these are many.
 const SPLITS: usize = 8;
 /// WGSL of what keys have to do with those of other pieces.
-const PIECES: &str = include_str!("pieces.wgsl");
-const WHOLE: &str = include_str!("whole.wgsl");
+const PIECES: &str = wgsl!("pieces");
+const WHOLE: &str = wgsl!("whole");
 
 /// An attention.
 pub struct Attend<'a> {
@@ -88,14 +88,14 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
     let prepare = match fused {
         Some(fused) => fold(threads) + &preparation(fused),
         None if serial => four_of("q"),
-        None => fold(threads) + &four_of("q") + include_str!("attend_query.wgsl"),
+        None => fold(threads) + &four_of("q") + wgsl!("attend_query"),
     };
     let splits = if shares.is_some() { SPLITS } else { 1 };
     let finish = match shares {
-        None => include_str!("attend_finish.wgsl"),
-        Some(_) => include_str!("attend_share.wgsl"),
+        None => wgsl!("attend_finish"),
+        Some(_) => wgsl!("attend_share"),
     };
-    let body = if serial { include_str!("attend_serial.wgsl") } else { include_str!("attend.wgsl") }
+    let body = if serial { wgsl!("attend_serial") } else { wgsl!("attend") }
         .replace("$SUMS", &fours.div_ceil(threads).to_string())
         .replace("$TEAMS", &(threads / fours).max(1).to_string())
         .replace("$SPLITS", &splits.to_string())
@@ -108,7 +108,7 @@ fn single(gpu: &Gpu, attend: &Attend, fused: Option<&Fused>, shares: Option<&wgp
     let joining = if shares.is_some() { WHOLE } else { attend.joining() };
     let call = Call::new(
         "attend",
-        [&layer.source(), &prepare, include_str!("product.wgsl"), joining, &body].concat(),
+        [&layer.source(), &prepare, wgsl!("product"), joining, &body].concat(),
         heads * splits,
     )
     .tiles(if serial { THREADS as u32 } else { 1 });
@@ -137,7 +137,7 @@ fn merge(attend: &Attend, shares: &wgpu::Buffer) -> Call {
     let Attend { layer, heads, out, .. } = attend;
     let (dim, splits) = (layer.dim, SPLITS);
     let sizes = format!("const DIM = {dim}u;\nconst SPLITS = {splits}u;\nconst STRIDE = {}u;\n", dim + 2);
-    let call = Call::new("merge", [&sizes, attend.joining(), include_str!("merge.wgsl")].concat(), *heads)
+    let call = Call::new("merge", [&sizes, attend.joining(), wgsl!("merge")].concat(), *heads)
         .scope(Scope::Sequences)
         .reads("splits", "f32", shares)
         .writes("out", "f32", &out.buffer)
@@ -199,13 +199,13 @@ impl Attend<'_> {
 /// WGSL that readies the query and the row's own key and value.
 fn preparation(fused: &Fused) -> String {
     let turned = match fused.rotation {
-        None => include_str!("unturned.wgsl").to_owned(),
+        None => wgsl!("unturned").to_owned(),
         Some((pairs, ..)) => {
             let (pair, first, second, is_first) = match pairs {
                 Pairs::Interleaved => ("e / 2u", "pair * 2u", "pair * 2u + 1u", "e % 2u == 0u"),
                 Pairs::Halves => ("e % params.pairs", "pair", "pair + params.pairs", "e < params.pairs"),
             };
-            include_str!("turned.wgsl")
+            wgsl!("turned")
                 .replace("$pair", pair)
                 .replace("$first", first)
                 .replace("$second", second)
@@ -213,10 +213,10 @@ fn preparation(fused: &Fused) -> String {
         }
     };
     let normed = match fused.norms {
-        Some(_) => include_str!("normed.wgsl"),
+        Some(_) => wgsl!("normed"),
         None => "fn normed(which: u32, lane: u32) {\n}\n",
     };
     // A key's row is where its angles are.
     let fours = four("turned", "turned(known, at)") + &four_of("v");
-    [normed, &turned, &fours, PUT, include_str!("attend_fused.wgsl")].concat()
+    [normed, &turned, &fours, PUT, wgsl!("attend_fused")].concat()
 }

@@ -31,7 +31,7 @@ pub fn attend_tiled(gpu: &Gpu, attend: &Attend) -> Call {
         false => format!("var<workgroup> partial: array<f32, {}>;\n", all * keys * SLICES),
     };
     let Parts { prepare, score, combine, weigh, sum, finish } = Parts::new(rows, fours, exchanges);
-    let body = include_str!("attend_tiled.wgsl")
+    let body = wgsl!("attend_tiled")
         .replace("$partial", &partial)
         .replace("$capped", &attend.capped())
         .replace("$begin", attend.begin())

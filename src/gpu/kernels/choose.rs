@@ -45,13 +45,13 @@ pub fn blocks(vocabulary: usize) -> usize {
 
 /// Adjusts the logits, and finds the blocks' maxima.
 pub fn maxima(buffers: &Choose) -> Call {
-    call(buffers, "maxima", &[include_str!("maxima.wgsl")], blocks(buffers.logits.width) / THREADS)
+    call(buffers, "maxima", &[wgsl!("maxima")], blocks(buffers.logits.width) / THREADS)
 }
 
 /// Chooses by them, among at most [`MOST`] tokens.
 pub fn choose(buffers: &Choose) -> Call {
-    let text = include_str!("choose.wgsl").replace("$MOST", &MOST.to_string());
-    call(buffers, "choose", &[include_str!("pick.wgsl"), &text], 1)
+    let text = wgsl!("choose").replace("$MOST", &MOST.to_string());
+    call(buffers, "choose", &[wgsl!("pick"), &text], 1)
         .writes("candidates", "u32", buffers.candidates)
         .writes("tokens", "u32", buffers.tokens)
 }
@@ -59,24 +59,20 @@ pub fn choose(buffers: &Choose) -> Call {
 /// Chooses by them, among any number.
 pub fn draw(buffers: &Choose) -> [Call; 2] {
     let call = |label, texts: &[&str], groups| {
-        call(buffers, label, &[&[include_str!("grade.wgsl")], texts].concat(), groups)
+        call(buffers, label, &[&[wgsl!("grade")], texts].concat(), groups)
             .writes("bins", "atomic<u32>", buffers.bins)
             .rare()
     };
     [
-        call("weigh", &[include_str!("weigh.wgsl")], blocks(buffers.logits.width) / THREADS),
-        call("draw", &[include_str!("pick.wgsl"), include_str!("draw.wgsl")], 1).writes(
-            "tokens",
-            "u32",
-            buffers.tokens,
-        ),
+        call("weigh", &[wgsl!("weigh")], blocks(buffers.logits.width) / THREADS),
+        call("draw", &[wgsl!("pick"), wgsl!("draw")], 1).writes("tokens", "u32", buffers.tokens),
     ]
 }
 
 fn call(buffers: &Choose, label: &'static str, texts: &[&str], groups: usize) -> Call {
     let Choose { logits, draw, adjustments, mask, maxima, .. } = buffers;
     let shared = format!("const SPAN = {SPAN}u;\nconst BINS = {BINS}u;\n");
-    let body = [&[shared.as_str(), include_str!("choice.wgsl")], texts].concat().concat();
+    let body = [&[shared.as_str(), wgsl!("choice")], texts].concat().concat();
     Call::new(label, body, groups)
         .scope(Scope::Head)
         .reads("draw", "Draw", draw)

@@ -7,7 +7,7 @@ use crate::gpu::weights::Matrix;
 
 /// Convolves the rows of each sequence, from state number `state` on. All taps of a column are one block.
 pub fn convolve(state: usize, weight: &Matrix, x: &Slot) -> Call {
-    let body = include_str!("convolve.wgsl").replace("$TAPS", &weight.cols.to_string());
+    let body = wgsl!("convolve").replace("$TAPS", &weight.cols.to_string());
     let call = Call::new("convolve", unpackers([weight]) + &body, x.width.div_ceil(THREADS));
     bind(call, 0, weight, &weight.parts[0])
         .whole_sequences()

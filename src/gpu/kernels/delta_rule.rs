@@ -18,7 +18,7 @@ pub struct DeltaRule<'a> {
 pub fn delta_rule(state: usize, dim: usize, a: &[f32], slots: &DeltaRule) -> Call {
     let DeltaRule { q, k, v, decay, rate, out } = slots;
     let numbers = Constants::new(a.to_vec());
-    let body = include_str!("delta_rule.wgsl").replace("$DIM", &dim.to_string());
+    let body = wgsl!("delta_rule").replace("$DIM", &dim.to_string());
     Call::new("delta rule", body, out.width / dim * dim.div_ceil(THREADS))
         .whole_sequences()
         .scope(Scope::Sequences)

@@ -27,7 +27,7 @@ pub fn gate(f: Activation, x: &Slot, y: &Slot) -> Call {
 fn call(function: &str, value: &str, x: &Slot, y: Option<&Slot>) -> Call {
     let four = "fn f4(x: vec4<f32>) -> vec4<f32> {\n  return vec4<f32>(f(x.x), f(x.y), f(x.z), f(x.w));\n}\n";
     let four = if function.is_empty() { "" } else { four };
-    let body = [function, four, &include_str!("elementwise.wgsl").replace("$value", value)].concat();
+    let body = [function, four, &wgsl!("elementwise").replace("$value", value)].concat();
     let mut call = Call::new("elementwise", body, x.fours().div_ceil(THREADS));
     if let Some(y) = y {
         call = call.reads("y", "vec4<f32>", &y.buffer);

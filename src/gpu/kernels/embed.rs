@@ -29,7 +29,7 @@ fn gather(
     rows: &wgpu::Buffer,
     out: &Slot,
 ) -> Vec<Call> {
-    let body = include_str!("embed.wgsl").replace("$index", index).replace("$=", assign);
+    let body = wgsl!("embed").replace("$index", index).replace("$=", assign);
     let body = unpackers([matrix]) + &body;
     let bytes = matrix.bytes_of(1);
     let call = |part: &Part| {

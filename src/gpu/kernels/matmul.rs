@@ -87,11 +87,11 @@ impl Tile {
 
     fn source(self) -> String {
         let narrow = match self {
-            Tile::Plain => return include_str!("matmul.wgsl").to_owned(),
+            Tile::Plain => return wgsl!("matmul").to_owned(),
             Tile::Half => HALF,
             Tile::Packed => PACKED,
         };
-        include_str!("matmul_narrow.wgsl")
+        wgsl!("matmul_narrow")
             .replace("$four", narrow.four)
             .replace("$sums", narrow.sums)
             .replace("$encode", narrow.encode)
@@ -134,7 +134,7 @@ pub fn tiled(tile: Tile, x: &Slot, product: &Product, epilogue: Epilogue) -> Cal
     let vectors = Constants::new(values);
     let sum = if bias.is_some() { "sum + vectors[row]" } else { "sum" };
     let assign = epilogue.assign("out[token * params.stride + params.first + row]", sum);
-    let put = include_str!("matmul_put.wgsl").replace("$assign", &assign);
+    let put = wgsl!("matmul_put").replace("$assign", &assign);
     let body = unpackers([*matrix]) + &epilogue.source() + &put + &tile.source();
     let mut call = Call::new("matmul", body, part.rows.div_ceil(OUTPUTS))
         .tiles(ROWS)

@@ -83,16 +83,16 @@ fn bind(call: Call, k: usize, matrix: &Matrix, part: &Part) -> Call {
 /// WGSL of an activation function `f`.
 fn function(f: Activation) -> &'static str {
     match f {
-        Activation::Silu => include_str!("silu.wgsl"),
-        Activation::Sigmoid => include_str!("sigmoid.wgsl"),
-        Activation::GeluTanh => include_str!("gelu_tanh.wgsl"),
-        Activation::GeluErf => include_str!("gelu_erf.wgsl"),
-        Activation::Tanh => include_str!("tanh.wgsl"),
+        Activation::Silu => wgsl!("silu"),
+        Activation::Sigmoid => wgsl!("sigmoid"),
+        Activation::GeluTanh => wgsl!("gelu_tanh"),
+        Activation::GeluErf => wgsl!("gelu_erf"),
+        Activation::Tanh => wgsl!("tanh"),
     }
 }
 
 /// WGSL of a sum over all threads of a workgroup.
 fn fold(threads: usize) -> String {
     let run = 1 << threads.ilog2().div_ceil(2);
-    include_str!("fold.wgsl").replace("$THREADS", &threads.to_string()).replace("$RUN", &run.to_string())
+    wgsl!("fold").replace("$THREADS", &threads.to_string()).replace("$RUN", &run.to_string())
 }

@@ -8,7 +8,7 @@ use crate::gpu::call::{Call, Constants};
 pub fn norm(weight: &[f32], bias: Option<&[f32]>, eps: f32, x: &Slot, out: &Slot, adds: bool) -> Call {
     let in_place = x.buffer == out.buffer;
     let vectors = Constants::new([weight, bias.unwrap_or(&[])].concat());
-    let body = include_str!("norm.wgsl")
+    let body = wgsl!("norm")
         .replace("$x", if in_place { "out" } else { "x" })
         .replace("$mean", if bias.is_some() { "fold(sum, lane) / width" } else { "0.0" })
         .replace("$bias", if bias.is_some() { " + vectors[params.width + i]" } else { "" })

@@ -5,7 +5,7 @@ use crate::gpu::call::Call;
 
 /// Takes, of each run of `run` values, as many as fill `out`, from the one numbered `first` on.
 pub fn part(x: &Slot, run: usize, first: usize, out: &Slot) -> Call {
-    Call::new("part", include_str!("part.wgsl"), out.width.div_ceil(THREADS))
+    Call::new("part", wgsl!("part"), out.width.div_ceil(THREADS))
         .reads("x", "f32", &x.buffer)
         .writes("out", "f32", &out.buffer)
         .param("run", run)

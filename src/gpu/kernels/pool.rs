@@ -10,7 +10,7 @@ const THREADS: usize = 256;
 
 /// Means of rows of `x`: first row and end of each range are in `ranges`, and its mean becomes its row of `out`.
 pub fn pool(x: &Slot, ranges: &wgpu::Buffer, out: &Slot) -> Call {
-    Call::new("pool", fold(THREADS) + include_str!("pool.wgsl"), 1)
+    Call::new("pool", fold(THREADS) + wgsl!("pool"), 1)
         .scope(Scope::Head)
         .reads("x", "f32", &x.buffer)
         .reads("ranges", "vec2<u32>", ranges)

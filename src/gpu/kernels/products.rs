@@ -364,14 +364,14 @@ fn source(
     let folds = shape.lanes > 1 && !exchanges;
     let partials = if folds { THREADS * (sums * shape.rows + 1) * shape.tokens } else { 0 };
     let fold = match folds {
-        true => include_str!("products_fold.wgsl").replace("$PARTIALS", &partials.to_string()),
+        true => wgsl!("products_fold").replace("$PARTIALS", &partials.to_string()),
         false => together(shape.lanes),
     };
-    include_str!("products.wgsl")
+    wgsl!("products")
         .replace("$LANES", &shape.lanes.to_string())
         .replace("$TOKENS", &shape.tokens.to_string())
         .replace("$fold", &fold)
-        .replace("$normed", if input.norm.is_some() { include_str!("normed_block.wgsl") } else { "" })
+        .replace("$normed", if input.norm.is_some() { wgsl!("normed_block") } else { "" })
         .replace("$functions", functions)
         .replace("$branches", branches)
 }

@@ -17,7 +17,7 @@ pub fn repack(
     let format = matrix.format;
     let units = matrix.cols.div_ceil(format.unit);
     let threads = rows * units * format.words;
-    Call::new("repack", include_str!("repack.wgsl"), threads.div_ceil(THREADS))
+    Call::new("repack", wgsl!("repack"), threads.div_ceil(THREADS))
         .reads("raw", "u32", raw)
         .writes("w", "u32", &part.buffer)
         .param("rows", rows)

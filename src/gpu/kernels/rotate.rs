@@ -11,7 +11,7 @@ pub fn rotate(x: &Slot, dim: usize, kind: Pairs, pairs: usize, angles: &wgpu::Bu
         Pairs::Interleaved => ("2u * pair", "2u * pair + 1u"),
         Pairs::Halves => ("pair", "pair + params.pairs"),
     };
-    let body = include_str!("rotate.wgsl").replace("$first", first).replace("$second", second);
+    let body = wgsl!("rotate").replace("$first", first).replace("$second", second);
     let heads = x.width / dim;
     Call::new("rotate", body, (heads * pairs).div_ceil(THREADS))
         .reads("angles", "vec2<f32>", angles)

@@ -6,7 +6,7 @@ use crate::gpu::sequence::Layer;
 
 /// Stores the rows of each sequence.
 pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
-    let body = [&layer.source(), PUT, &four_of("k"), &four_of("v"), include_str!("store.wgsl")].concat();
+    let body = [&layer.source(), PUT, &four_of("k"), &four_of("v"), wgsl!("store")].concat();
     Call::new("store", body, (layer.heads * layer.fours()).div_ceil(THREADS))
         .scope(Scope::Sequences)
         .reads("k", "f32", &k.buffer)
@@ -18,7 +18,7 @@ pub fn store(layer: &Layer, index: usize, k: &Slot, v: &Slot) -> Call {
 }
 
 /// WGSL that stores four values.
-pub const PUT: &str = include_str!("put.wgsl");
+pub const PUT: &str = wgsl!("put");
 
 /// WGSL that reads four values of a buffer, of heads that begin at `at`.
 pub fn four_of(buffer: &str) -> String {
@@ -27,5 +27,5 @@ pub fn four_of(buffer: &str) -> String {
 
 /// WGSL of fours named `name` of the values `value`, in terms of `at` and their number `known`.
 pub fn four(name: &str, value: &str) -> String {
-    include_str!("four.wgsl").replace('$', name).replace("@value", value)
+    wgsl!("four").replace('$', name).replace("@value", value)
 }

@@ -9,8 +9,8 @@ import { browser, site } from "../stage.mjs";
 
 const BAR = 150;
 /**
- * Until a load's worker and helpers have gone. Its longest call, which makes the engine of what has arrived, cannot be
- * interrupted; with 30 ms between a helper's end and its worker's that takes 140 ms here, on a slower machine 200.
+ * Until a load's worker and helpers have gone. A call of the engine is not interrupted, and 30 ms lie between a helper's end
+ * and its worker's: that takes 60 ms of a download and 160 of a warm-up, on a slower machine 200.
  */
 const GONE = 300;
 const TIMES = 5;
