@@ -4,15 +4,19 @@
 //! answer whether it is; the CPU's always is, and natively the GPU is waited for. In a browser the caller asks again
 //! when [`Executor::waiting`] has ended.
 
-use crate::cpu::{self, Activations, KvType};
+mod cache;
+mod loading;
+
 use crate::error::{Error, Result};
-use crate::gguf::TensorInfo;
-use crate::gpu::{self, Gpu, Signal};
+use crate::gpu::Signal;
+use crate::plan::Plan;
+use crate::{cpu, gpu};
+use std::ops::Range;
 
 pub use crate::gpu::{Draw, lowest};
-use crate::plan::Plan;
-use std::ops::Range;
-use std::rc::Rc;
+pub use cache::Cache;
+use cache::elsewhere;
+pub use loading::Loading;
 
 /// Rows whose logits the CPU computes together: the head, often a quarter of a model, is then read once for four.
 const CPU_HEAD_ROWS: usize = 4;
@@ -24,157 +28,6 @@ pub const GPU_LANES: usize = 4;
 pub enum Executor {
     Cpu(Box<cpu::Executor>),
     Gpu(Box<gpu::Executor>),
-}
-
-/// Keys and values of one sequence.
-pub enum Cache {
-    Cpu(cpu::Cache),
-    Gpu(gpu::Cache),
-}
-
-/// Weights on their way.
-pub enum Loading {
-    Cpu(cpu::Loading),
-    Gpu(gpu::Loading),
-}
-
-impl Loading {
-    pub fn cpu() -> Self {
-        Loading::Cpu(cpu::Loading::default())
-    }
-
-    pub fn gpu(gpu: &Rc<Gpu>) -> Self {
-        Loading::Gpu(gpu::Loading::new(gpu))
-    }
-
-    /// Gets ready for a plan with weights in `tensors`. Refused before a gigabyte is fetched in vain: formats, and
-    /// types of keys and values, that cannot be computed with, and a model that is too large.
-    pub fn prepare(
-        &mut self,
-        plan: &Plan,
-        tensors: &[&TensorInfo],
-        kv_type: KvType,
-        activations: Activations,
-    ) -> Result<()> {
-        match self {
-            Loading::Cpu(_) => {
-                let bytes = tensors.iter().map(|tensor| cpu::Loading::bytes_of(tensor));
-                addressable(bytes.sum::<Result<u64>>()?)
-            }
-            Loading::Gpu(loading) => {
-                tensors.iter().try_for_each(|tensor| gpu::Loading::check(tensor))?;
-                gpu::Demand::of(plan, tensors.iter().copied(), kv_type).check(loading.gpu())?;
-                loading.prepare(plan, tensors, kv_type, activations)
-            }
-        }
-    }
-
-    /// Gets ready for a tensor that the plan did not know when it was prepared.
-    pub fn reserve(&mut self, tensor: &TensorInfo) -> Result<()> {
-        match self {
-            Loading::Cpu(_) => cpu::Loading::check(tensor),
-            Loading::Gpu(loading) => gpu::Loading::check(tensor).and_then(|()| loading.reserve(tensor)),
-        }
-    }
-
-    /// Takes the bytes of `tensor` from `offset` on; they come in order.
-    pub fn push(&mut self, tensor: &TensorInfo, offset: u64, bytes: &[u8]) -> Result<()> {
-        match self {
-            Loading::Cpu(loading) => loading.push(tensor, offset, bytes),
-            Loading::Gpu(loading) => loading.push(tensor, offset, bytes),
-        }
-    }
-
-    /// Times shapes of kernels on the weights, now that they are there; see [`gpu::Loading::tune`].
-    pub async fn tune(&self, now: fn() -> f64) -> Result<Option<String>> {
-        match self {
-            Loading::Cpu(_) => Ok(None),
-            Loading::Gpu(loading) => loading.tune(now).await,
-        }
-    }
-
-    /// The executor of `plan`; what was collected beside its weights is dropped.
-    pub fn finish(self, plan: Plan, kv_type: KvType, activations: Activations) -> Result<Executor> {
-        Ok(match self {
-            Loading::Cpu(loading) => {
-                let weights = loading.finish(&plan)?;
-                let executor = cpu::Executor::new(plan, weights)?.with_kv_type(kv_type);
-                Executor::Cpu(Box::new(executor.with_activations(activations)))
-            }
-            Loading::Gpu(loading) => {
-                let weights = loading.finish(&plan, activations)?;
-                Executor::Gpu(Box::new(gpu::Executor::new(plan, weights, kv_type)?))
-            }
-        })
-    }
-}
-
-impl Cache {
-    /// Tokens stored.
-    pub fn len(&self) -> usize {
-        match self {
-            Cache::Cpu(cache) => cache.len(),
-            Cache::Gpu(cache) => cache.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes that it occupies.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Cache::Cpu(cache) => cache.bytes() as u64,
-            Cache::Gpu(cache) => cache.bytes(),
-        }
-    }
-
-    /// Whether it can go back to `len` tokens. What a window has passed is gone, and states do not go back, but to the
-    /// beginning.
-    pub fn reaches(&self, len: usize) -> bool {
-        match self {
-            Cache::Cpu(cache) => cache.reaches(len),
-            Cache::Gpu(cache) => cache.reaches(len),
-        }
-    }
-
-    /// Forgets the tokens from `len` on, and answers whether it could; else nothing is forgotten.
-    pub fn rewind(&mut self, len: usize) -> bool {
-        match self {
-            Cache::Cpu(cache) => cache.rewind(len),
-            Cache::Gpu(cache) => cache.rewind(len),
-        }
-    }
-
-    fn on_cpu(&mut self) -> Result<&mut cpu::Cache> {
-        match self {
-            Cache::Cpu(cache) => Ok(cache),
-            Cache::Gpu(_) => Err(elsewhere()),
-        }
-    }
-
-    fn on_gpu(&mut self) -> Result<&mut gpu::Cache> {
-        match self {
-            Cache::Gpu(cache) => Ok(cache),
-            Cache::Cpu(_) => Err(elsewhere()),
-        }
-    }
-}
-
-fn addressable(weights: u64) -> Result<()> {
-    match usize::try_from(weights) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::out_of_memory(format!(
-            "the weights take {weights} bytes, and WebAssembly's memory ends at {}: choose a smaller model or \
-             format, or load with device \"webgpu\"",
-            usize::MAX
-        ))),
-    }
-}
-
-fn elsewhere() -> Error {
-    Error::internal("a sequence runs on another executor than it was begun on")
 }
 
 impl Executor {

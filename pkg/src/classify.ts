@@ -3,7 +3,8 @@
 import { invalidArgument } from "./errors.js";
 import { classifyByHead, type LabelScore, labelScores } from "./head.js";
 import type { Link } from "./link.js";
-import { type ClassifyOptions, type ClassifyRunOptions, classifyOptions, classifyRunOptions, steps, texts } from "./options.js";
+import { texts } from "./checks.js";
+import { type ClassifyOptions, type ClassifyRunOptions, classifyOptions, classifyRunOptions, steps } from "./options.js";
 import { means } from "./vectors.js";
 
 /** Tells the labels of texts, again and again: what is asked of the model is prepared once. */

@@ -3,7 +3,8 @@
 import type { Message } from "./chat.js";
 import { aborted, invalidArgument, WispError } from "./errors.js";
 import type { Generation } from "./generation.js";
-import { type ChatOptions, type ExtractOptions, extractOptions, text } from "./options.js";
+import { text } from "./checks.js";
+import { type ChatOptions, type ExtractOptions, extractOptions } from "./options.js";
 import type { WireInfo } from "./protocol.js";
 
 /** A schema of another library (Zod, Valibot, ArkType, …) that can write itself as JSON Schema: see standardschema.dev. */

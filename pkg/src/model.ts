@@ -7,8 +7,8 @@ import { type Extracted, extract } from "./extract.js";
 import { type Generation, Run } from "./generation.js";
 import { type DocumentScore, type LabelScore, ranked, sigmoid } from "./head.js";
 import type { Link } from "./link.js";
+import { adapterScales, text, texts, textOrTokens, tokenIds } from "./checks.js";
 import {
-  adapterScales,
   type ChatOptions,
   chatOptions,
   type ClassifyOptions,
@@ -23,10 +23,6 @@ import {
   scoreOptions,
   type SessionOptions,
   steps,
-  text,
-  texts,
-  textOrTokens,
-  tokenIds,
   type TokenizeOptions,
   tokenizeOptions,
   wired,

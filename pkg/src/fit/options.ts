@@ -2,7 +2,7 @@
 
 import { invalidArgument } from "../errors.js";
 import type { InputProgress } from "../head.js";
-import { callback, checked, long, number, oneOf, positive, signal, text, wrong } from "../options.js";
+import { callback, checked, long, number, oneOf, positive, signal, text, wrong } from "../checks.js";
 
 /** A text and what it is. */
 export interface Example {

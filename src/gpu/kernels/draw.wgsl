@@ -12,6 +12,8 @@ var<workgroup> sums: array<vec3<u32>, THREADS>;
 // Where a limit is passed, and the sum before that.
 var<workgroup> found: u32;
 var<workgroup> before: vec3<u32>;
+// The lowest token of grade 0.
+var<workgroup> likeliest: atomic<u32>;
 
 fn plus(a: vec3<u32>, b: vec3<u32>) -> vec3<u32> {
   let low = a.y + b.y;
@@ -115,6 +117,9 @@ fn share(sum: vec3<u32>, part: u32, more: bool) -> vec3<u32> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let first = first_logit(lane, THREADS);
+  if (lane == 0u) {
+    atomicStore(&likeliest, NO_LIMIT.x);
+  }
   // Without a limit, k is 0.
   var limit = vec3(draw[0].k - 1u, NO_LIMIT.yz);
   var at = seek(limit, GRADES, first, lane);
@@ -135,8 +140,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (block_grade(block, first) <= at) {
       for (var i = 0u; i < SPAN; i += 1u) {
         let token = token_of(block, i);
-        if (token_grade(token, first) == at) {
+        let grade = token_grade(token, first);
+        if (grade == at) {
           tally(FINE, token / run, 0u);
+        }
+        if (grade == 0u) {
+          atomicMin(&likeliest, token);
         }
       }
     }
@@ -147,8 +156,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane > 0u) {
     return;
   }
-  // Where no logit is more than -∞.
-  var token = draw[0].flags >> 2u;
+  // Where no logit is more than -∞, and where two kernels do not weigh quite alike.
+  var token = select(draw[0].flags >> 2u, atomicLoad(&likeliest), kept.x > 0u);
   var passed = before.x;
   for (var i = 0u; i < run; i += 1u) {
     let next = found * run + i;
