@@ -7,6 +7,8 @@ use wisplm::gpu::{Features, Gpu};
 
 /// What tells Vulkan's loader which drivers there are.
 const DRIVERS: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+/// Where a window system would be found.
+const RUNTIME: &str = "XDG_RUNTIME_DIR";
 /// Where Chromium and Chrome are installed.
 const FOLDERS: [&str; 4] =
     ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome", "/usr/lib64/chromium-browser"];
@@ -44,6 +46,11 @@ fn open_on(driver: fn() -> Option<PathBuf>) -> Rc<Gpu> {
         if let (false, Some(driver)) = (chosen, driver()) {
             // SAFETY: all threads that open a GPU wait here, and nothing else in these tests reads the environment.
             DRIVERS.iter().for_each(|name| unsafe { std::env::set_var(name, &driver) });
+        }
+        // A window system's library complains of each device that is opened without it.
+        if std::env::var_os(RUNTIME).is_none() {
+            // SAFETY: as above.
+            unsafe { std::env::set_var(RUNTIME, std::env::temp_dir()) };
         }
     });
     pollster::block_on(Gpu::open()).unwrap_or_else(|error| {
