@@ -27,7 +27,7 @@ pub struct Choose<'a> {
     pub maxima: &'a wgpu::Buffer,
     /// Tokens that may be among the first: as workgroup memory they would take SwiftShader's compiler a second.
     pub candidates: &'a wgpu::Buffer,
-    /// How many tokens there are in each bin, and what they weigh. Zero between choices.
+    /// How many tokens there are in each bin, and what they weigh. Those of all tokens are zero between choices.
     pub bins: &'a wgpu::Buffer,
     /// Token and position of each row of the next step, of which the first gets the token.
     pub tokens: &'a wgpu::Buffer,
@@ -50,8 +50,7 @@ pub fn maxima(buffers: &Choose) -> Call {
 
 /// Chooses by them, among at most [`MOST`] tokens.
 pub fn choose(buffers: &Choose) -> Call {
-    let text = wgsl!("choose").replace("$MOST", &MOST.to_string());
-    call(buffers, "choose", &[wgsl!("pick"), &text], 1)
+    call(buffers, "choose", &[wgsl!("pick"), wgsl!("choose")], 1)
         .writes("candidates", "u32", buffers.candidates)
         .writes("tokens", "u32", buffers.tokens)
 }
@@ -71,7 +70,7 @@ pub fn draw(buffers: &Choose) -> [Call; 2] {
 
 fn call(buffers: &Choose, label: &'static str, texts: &[&str], groups: usize) -> Call {
     let Choose { logits, draw, adjustments, mask, maxima, .. } = buffers;
-    let shared = format!("const SPAN = {SPAN}u;\nconst BINS = {BINS}u;\n");
+    let shared = format!("const SPAN = {SPAN}u;\nconst MOST = {MOST}u;\nconst BINS = {BINS}u;\n");
     let body = [&[shared.as_str(), wgsl!("choice")], texts].concat().concat();
     Call::new(label, body, groups)
         .scope(Scope::Head)

@@ -2,7 +2,7 @@
 // in one of the k blocks that reach it. What reaches it there is ranked by counting, and one thread does the rest.
 
 const THREADS = 256u;
-const MOST = $MOSTu;
+
 var<workgroup> bins: array<atomic<u32>, 16>;
 var<workgroup> blocks: array<u32, MOST>;
 var<workgroup> found: atomic<u32>;
@@ -74,7 +74,7 @@ fn drawn(size: u32) -> u32 {
   return ranked[kept - 1u];
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let k = min(draw[0].k, params.vocabulary);
   if (lane == 0u) {
